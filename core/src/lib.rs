@@ -1,0 +1,33 @@
+//! The decisions of the donjon cache, and nothing else: no runtime, no clock, no socket.
+//!
+//! Every call that depends on time takes `now`; every call that would wait returns what to wait for.
+//! Imports run downward through the list below; a lower file does not know a higher one.
+//!
+//! | to find out | look in |
+//! |---|---|
+//! | what a caller can ask of a cache | [`cache`] |
+//! | where entries and flights are kept | [`store`], [`flight`] |
+//! | what tags and load tickets mean | [`version`] |
+//! | what leaves, and when | [`policy`], [`entry`], [`expiry`] |
+//! | how a value looks in Redis | [`envelope`] |
+//! | which event invalidates what | [`rules`] |
+//! | what a key or a pattern may be | [`key`], [`pattern`] |
+//! | what can be configured | [`settings`] |
+//! | who holds a lock, who hears a message | [`lock`], [`pubsub`] |
+
+pub mod cache;
+pub mod entry;
+pub mod envelope;
+pub mod expiry;
+pub mod flight;
+pub mod key;
+pub mod lock;
+pub mod moment;
+pub mod pattern;
+pub mod policy;
+pub mod pubsub;
+pub mod rules;
+pub mod settings;
+pub mod stats;
+pub mod store;
+pub mod version;

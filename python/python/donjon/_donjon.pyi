@@ -1,0 +1,188 @@
+"""Types of the extension module. It converts between Python and the core; the waiting is done in Python.
+
+Wherever a `wake` is taken: a callable without arguments, called at most once, from whichever thread ends the wait, never
+under a lock. What it raises is reported as unraisable and changes nothing.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, final
+
+# What stands for "nothing here" where None is a value.
+MISS: Final[Any]
+
+type Span = float | str | None  # seconds, "5m" or a TTL class; None: the default. `math.inf` is FOREVER
+
+@final
+class ManualClock:
+    """A clock that moves when told to, for tests. Starts at 1,000 seconds."""
+
+    def __new__(cls) -> ManualClock: ...
+    def advance(self, seconds: float) -> None: ...
+    def now(self) -> float: ...
+
+@final
+class Settings:
+    """What the `CACHE_` variables say. Fields are plain values; `repr` hides the password."""
+
+    backend: str
+    enabled: bool
+    namespace: str
+    near: bool
+    max_bytes: int
+    max_entries: int | None
+    redis_url: str | None  # built from the parts where no URL was given; None for the memory backend
+    ttl_classes: dict[str, float]  # "default", "stats", … in seconds
+    warnings: list[str]
+
+def parse_settings(pairs: Iterable[tuple[str, str]]) -> Settings: ...
+
+@final
+class Core:
+    """The memory backend: decides, stores, and hands out copies."""
+
+    def __new__(
+        cls,
+        *,
+        namespace: str = "app",
+        max_bytes: int = ...,
+        max_entries: int | None = None,
+        ttl_classes: Mapping[str, float] | None = None,
+        default_ttl: Span = None,
+        jitter: float = 0.0,
+        early: float = 1.0,
+        load_timeout: float = 30.0,
+        clock: ManualClock | None = None,
+        enabled: bool = True,
+        foreign: Callable[[object], object] | None = None,
+    ) -> Core:
+        """`foreign` turns a value that is no JSON type into one, or raises UnsupportedValue."""
+    # -- reads: never wait, never lease
+    def get(self, key: str, default: Any = None, /) -> Any: ...
+    def hit(self, key: str, /) -> Any:
+        """A fresh value's copy, counted as a hit; MISS (counted as nothing) where `begin` must decide."""
+    def get_many(self, keys: Sequence[str], /) -> dict[str, Any]: ...
+    def exists(self, key: str, /) -> bool: ...
+    def ttl(self, key: str, /) -> float | None: ...
+    def explain(self, key: str, /) -> dict[str, Any]: ...
+    # -- loads
+    def ticket(self) -> int:
+        """A number for `begin`'s `since`: larger than every load begun so far."""
+    def begin(self, key: str, since: int | None = None, /) -> Any:
+        """A value's copy (hit, or stale while another refreshes), a Lease, or a Join.
+
+        `since`: only a value whose load began after that ticket will do (force_refresh).
+        """
+    def bypass(self, key: str, /) -> Lease:
+        """A lease whose fill is never stored: for a caller that may not wait any longer."""
+    # -- writes
+    def set(self, key: str, value: Any, ttl: Span = None, grace: Span = None, tags: Sequence[str] = (), /) -> None: ...
+    def set_many(self, items: Mapping[str, Any], ttl: Span = None, grace: Span = None, tags: Sequence[str] = (), /) -> None: ...
+    def add(self, key: str, value: Any, ttl: Span = None, /) -> bool: ...
+    def incr(self, key: str, by: int = 1, ttl: Span = None, /) -> int: ...
+    def touch(self, key: str, ttl: Span, /) -> bool: ...
+    # -- invalidation: how many values left. What left waits to be freed: see `bury`
+    def delete(self, key: str, /) -> int: ...
+    def delete_many(self, keys: Sequence[str], /) -> int: ...
+    def invalidate_pattern(self, pattern: str, /) -> int: ...
+    def invalidate_tags(self, tags: Sequence[str], /) -> int:
+        """How many tags were given; entries leave as they are met."""
+    def clear(self) -> int: ...
+    def bury(self, limit: int = 2000, /) -> bool:
+        """Frees up to `limit` values that a sweep removed; true while more are waiting."""
+    # -- events
+    def on(self, event: str, keys: Sequence[str], patterns: Sequence[str], tags: Sequence[str], /) -> None: ...
+    def emit(self, event: str, params: Mapping[str, object], /) -> int: ...
+    # -- the rest
+    def stats(self) -> dict[str, Any]: ...
+    def reset_stats(self) -> None: ...
+    def expire(self, limit: int = 1000, /) -> bool:
+        """Lets up to `limit` entries whose time is over leave; true while more are due."""
+    def validate(self) -> None:
+        """Recounts everything; raises AssertionError where a count is off. For tests: visits every entry."""
+
+    namespace: str
+    enabled: bool  # may be set: the kill switch
+
+@final
+class Lease:
+    """The right to load a key. Given up when dropped, but callers give it up themselves."""
+
+    key: str
+    ticket: int
+    stored: bool  # after `fill`
+    @property
+    def stale(self) -> Any:
+        """The copy of a value that is still usable, to serve should the load fail; MISS where there is none."""
+    def fill(self, value: Any, ttl: Span = None, grace: Span = None, tags: Sequence[str] = (), /) -> Any:
+        """Stores `value` unless something was invalidated since; gives back the copy a reader would get."""
+    def fail(self, error: BaseException, /) -> None: ...
+    def abandon(self) -> None: ...
+
+@final
+class Join:
+    """A place in the queue for somebody else's load."""
+
+    ticket: int
+    at_most: float  # seconds to wait before loading oneself
+    def notify(self, wake: Callable[[], object], /) -> bool:
+        """Calls `wake` when the load ends; false, and no call, where it has ended."""
+    def outcome(self) -> tuple[int, Any]:
+        """(0, value's copy), (1, the loader's error) or (2, None): look up anew."""
+    def leave(self) -> None: ...
+
+# -- keys, patterns, rules -------------------------------------------------------------------------
+ANY: Final[Any]
+
+def key(*parts: str) -> str: ...
+def pattern(*parts: Any) -> str: ...
+def glob_matches(pattern: str, text: str | bytes) -> bool: ...
+def glob_escape(text: str) -> str: ...
+def check_key(key: str) -> None: ...
+def parse_ttl(text: str) -> float: ...
+
+@final
+class Template:
+    def __new__(cls, text: str) -> Template: ...
+    names: list[str]
+    def render(self, parts: Mapping[str, str], /) -> str: ...
+    def pattern(self, parts: Mapping[str, str], /) -> str:
+        """As `render`, with `*` for every name that `parts` lacks, the literal text escaped."""
+
+# -- values ----------------------------------------------------------------------------------------
+@final
+class Value:
+    """A value as the cache keeps it. `copy()` is what a reader gets."""
+
+    def __new__(cls, value: Any, foreign: Callable[[object], object] | None = None) -> Value: ...
+    def copy(self) -> Any: ...
+    weight: int
+
+# -- locks and messages of this process --------------------------------------------------------------
+@final
+class Locks:
+    def __new__(cls, clock: ManualClock | None = None) -> Locks: ...
+    def acquire(self, name: str, ttl: float, /) -> tuple[int, int] | None:
+        """(token, fence), or None where another holds it."""
+    def notify(self, name: str, wake: Callable[[], object], /) -> float | None:
+        """Calls `wake` when the lock may be free; gives the seconds until the holder's time is over.
+
+        None, and no call, where it is free now.
+        """
+    def renew(self, name: str, token: int, ttl: float, /) -> bool: ...
+    def release(self, name: str, token: int, /) -> bool: ...
+
+@final
+class Hub:
+    """Channels of this process: who publishes, who listens."""
+
+    def __new__(cls, foreign: Callable[[object], object] | None = None) -> Hub: ...
+    def publish(self, channel: str, data: Any, received_at: float, /) -> int: ...
+    def subscribe(self, channels: Sequence[str], limit: int = 1000, /) -> Subscription: ...
+
+@final
+class Subscription:
+    dropped: int
+    def take(self) -> tuple[str, Any, float] | None: ...
+    def notify(self, wake: Callable[[], object], /) -> bool:
+        """Calls `wake` at the next message; false, and no call, where one is waiting or it is closed."""
+    def close(self) -> None: ...

@@ -1,0 +1,1 @@
+//! Cases as data: every runtime reads the files of `cases/` and must come to the same results.
