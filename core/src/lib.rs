@@ -13,7 +13,7 @@
 //! | which event invalidates what | [`rules`] |
 //! | what a key or a pattern may be | [`key`], [`pattern`] |
 //! | what can be configured | [`settings`] |
-//! | who holds a lock, who hears a message | [`lock`], [`pubsub`] |
+//! | who holds a lock, who hears a message, who is to be woken | [`lock`], [`pubsub`], [`waiters`] |
 
 pub mod cache;
 pub mod entry;
@@ -31,3 +31,4 @@ pub mod settings;
 pub mod stats;
 pub mod store;
 pub mod version;
+pub mod waiters;
