@@ -11,7 +11,7 @@
 //! | what leaves, and when | [`policy`], [`entry`], [`expiry`] |
 //! | how a value looks in Redis | [`envelope`] |
 //! | which event invalidates what | [`rules`] |
-//! | what a key or a pattern may be | [`key`], [`pattern`] |
+//! | what a key, a pattern or a tag may be | [`key`], [`pattern`], [`tag`] |
 //! | what can be configured | [`settings`] |
 //! | who holds a lock, who hears a message, who is to be woken | [`lock`], [`pubsub`], [`waiters`] |
 
@@ -28,7 +28,9 @@ pub mod policy;
 pub mod pubsub;
 pub mod rules;
 pub mod settings;
+mod spelling;
 pub mod stats;
 pub mod store;
+pub mod tag;
 pub mod version;
 pub mod waiters;
