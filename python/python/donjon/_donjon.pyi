@@ -74,6 +74,8 @@ class Core:
         """
     def bypass(self, key: str, /) -> Lease:
         """A lease whose fill is never stored: for a caller that may not wait any longer."""
+    def seconds(self, ttl: Span, /) -> float:
+        """What `ttl` means here: checks a TTL before a loader runs. None: the default; `math.inf` stays."""
     # -- writes
     def set(self, key: str, value: Any, ttl: Span = None, grace: Span = None, tags: Sequence[str] = (), /) -> None: ...
     def set_many(self, items: Mapping[str, Any], ttl: Span = None, grace: Span = None, tags: Sequence[str] = (), /) -> None: ...
