@@ -1,0 +1,238 @@
+//! Wheel: finds the slots whose time is over, without looking at the others.
+//!
+//! A hierarchical timer wheel (G. Varghese, T. Lauck, "Hashed and Hierarchical Timing Wheels", SOSP 1987), linked through
+//! the rows: nothing is allocated an entry, entering and leaving take constant time. Eight levels of 64 buckets, a bucket of
+//! each level as wide as the level below, the finest one [`TICK`]: together they span all that a [`Moment`] can say, so
+//! no deadline is special but [`Moment::NEVER`], which is not kept here. A bit for each bucket lets the wheel step over
+//! empty ones, however far the clock jumped.
+//!
+//! Owns where a deadline is filed. Must not know what a deadline is for, nor read a clock.
+//!
+//! A coarse bucket whose time has come is filed anew into finer ones. It may hold every slot there is, so its slots are set
+//! aside in one move and filed a bounded number at a time; those already due leave at once.
+//!
+//! Invariants: `cursor` never goes back, and no filed slot is due before it; a slot of level n differs from `cursor` in its
+//! n-th digit first, so a lower level is always due before a higher one.
+
+use crate::moment::Moment;
+
+/// The wheel's finest step, in nanoseconds as a power of two: 2^20, or 1.05 ms. A slot leaves at most this late.
+const TICK_BITS: u32 = 20;
+/// Bits of one level's digit: 64 buckets, whose occupancy is one `u64`.
+const DIGIT_BITS: u32 = 6;
+/// Enough digits for every tick of a 64-bit moment.
+const LEVELS: usize = 8;
+/// Buckets a level.
+const BUCKETS: usize = 1 << DIGIT_BITS;
+/// How many slots one call files anew at most, about 20 µs of work.
+const REFILED: usize = 256;
+
+/// No slot.
+const NONE: u32 = u32::MAX;
+/// The bucket number of a slot that is not in the wheel.
+const OUT: u16 = u16::MAX;
+/// The bucket number of a slot set aside, to be filed anew.
+const ASIDE: u16 = (LEVELS * BUCKETS) as u16;
+
+/// Where a slot is filed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Node {
+    prev: u32,
+    next: u32,
+    bucket: u16,
+}
+
+impl Node {
+    /// Not in the wheel.
+    pub(super) const OUT: Self = Self { prev: NONE, next: NONE, bucket: OUT };
+
+    /// Whether it is in the wheel.
+    pub(super) const fn is_filed(self) -> bool {
+        self.bucket != OUT
+    }
+}
+
+/// A row that can be filed by its deadline.
+pub(super) trait Timed {
+    /// Where it is filed.
+    fn node(&self) -> Node;
+    /// Files it elsewhere.
+    fn set_node(&mut self, node: Node);
+    /// When it is due; must not change while it is filed.
+    fn deadline(&self) -> Moment;
+}
+
+/// Slots filed by deadline.
+#[derive(Debug)]
+pub(super) struct Wheel {
+    cursor: u64,
+    occupied: [u64; LEVELS],
+    /// The first slot of each bucket; the last one is of those set aside.
+    heads: [u32; LEVELS * BUCKETS + 1],
+    len: u64,
+}
+
+impl Wheel {
+    /// An empty wheel.
+    pub(super) const fn new() -> Self {
+        Self { cursor: 0, occupied: [0; LEVELS], heads: [NONE; LEVELS * BUCKETS + 1], len: 0 }
+    }
+
+    /// Files `slot`, which is not in the wheel, under its deadline; [`Moment::NEVER`] stays out.
+    pub(super) fn insert<R: Timed>(&mut self, rows: &mut [R], slot: u32) {
+        let deadline = rows[slot as usize].deadline();
+        if deadline != Moment::NEVER {
+            self.len += 1;
+            self.file(rows, slot, due_tick(deadline));
+        }
+    }
+
+    /// Takes `slot` out of the wheel, if it is in.
+    pub(super) fn remove<R: Timed>(&mut self, rows: &mut [R], slot: u32) {
+        if rows[slot as usize].node().is_filed() {
+            self.len -= 1;
+            self.unlink(rows, slot);
+        }
+    }
+
+    /// Takes out one slot that is due at `now`: never early, late by less than a tick.
+    ///
+    /// One call does a bounded amount of work. Where that did not suffice it returns `None` although more may be due, and
+    /// [`Wheel::next_deadline`] is not after `now`.
+    pub(super) fn expire<R: Timed>(&mut self, rows: &mut [R], now: Moment) -> Option<u32> {
+        let now = now.as_nanos() >> TICK_BITS;
+        for _ in 0..REFILED {
+            let aside = self.heads[ASIDE as usize];
+            if aside != NONE {
+                self.unlink(rows, aside);
+                let due = due_tick(rows[aside as usize].deadline());
+                if due <= now {
+                    self.len -= 1;
+                    return Some(aside);
+                }
+                self.file(rows, aside, due);
+                continue;
+            }
+            let next = self.earliest().filter(|next| next.start <= now);
+            let Some(next) = next else {
+                self.cursor = self.cursor.max(now);
+                return None;
+            };
+            self.cursor = next.start;
+            if next.level == 0 {
+                let slot = self.heads[next.bucket as usize];
+                self.unlink(rows, slot);
+                self.len -= 1;
+                return Some(slot);
+            }
+            self.set_aside(next);
+        }
+        None
+    }
+
+    /// No slot is due earlier; it may be that none is due then either.
+    pub(super) fn next_deadline(&self) -> Option<Moment> {
+        let tick = if self.heads[ASIDE as usize] == NONE { self.earliest()?.start } else { self.cursor };
+        Some(Moment::from_nanos(tick.saturating_mul(1 << TICK_BITS)))
+    }
+
+    fn file<R: Timed>(&mut self, rows: &mut [R], slot: u32, due: u64) {
+        let due = due.max(self.cursor);
+        let level = (64 - (due ^ self.cursor).leading_zeros()).saturating_sub(1) / DIGIT_BITS;
+        let digit = due >> (level * DIGIT_BITS) & (BUCKETS as u64 - 1);
+        let bucket = level as u16 * BUCKETS as u16 + digit as u16;
+        let next = self.heads[bucket as usize];
+        rows[slot as usize].set_node(Node { prev: NONE, next, bucket });
+        if next != NONE {
+            let next = &mut rows[next as usize];
+            next.set_node(Node { prev: slot, ..next.node() });
+        }
+        self.heads[bucket as usize] = slot;
+        self.occupied[level as usize] |= 1 << digit;
+    }
+
+    fn unlink<R: Timed>(&mut self, rows: &mut [R], slot: u32) {
+        let Node { prev, next, mut bucket } = rows[slot as usize].node();
+        rows[slot as usize].set_node(Node::OUT);
+        if next != NONE {
+            let next = &mut rows[next as usize];
+            next.set_node(Node { prev, ..next.node() });
+        }
+        if prev != NONE {
+            let prev = &mut rows[prev as usize];
+            prev.set_node(Node { next, ..prev.node() });
+            return;
+        }
+        // A slot set aside still names the bucket it came from: only the first one's number tells.
+        if self.heads[bucket as usize] != slot {
+            bucket = ASIDE;
+        }
+        self.heads[bucket as usize] = next;
+        if next == NONE && bucket != ASIDE {
+            self.occupied[bucket as usize / BUCKETS] &= !(1 << (bucket as usize % BUCKETS));
+        }
+    }
+
+    /// Sets a whole bucket aside in one move; nothing else is aside.
+    fn set_aside(&mut self, from: Earliest) {
+        let head = std::mem::replace(&mut self.heads[from.bucket as usize], NONE);
+        self.occupied[from.level] &= !(1 << (from.bucket as usize % BUCKETS));
+        self.heads[ASIDE as usize] = head;
+    }
+
+    fn earliest(&self) -> Option<Earliest> {
+        let level = self.occupied.iter().position(|&bits| bits != 0)?;
+        let digit = u64::from(self.occupied[level].trailing_zeros());
+        let shift = level as u32 * DIGIT_BITS;
+        let above = self.cursor >> (shift + DIGIT_BITS) << (shift + DIGIT_BITS);
+        Some(Earliest { level, bucket: (level * BUCKETS) as u16 + digit as u16, start: above | digit << shift })
+    }
+
+    /// Recounts, and checks that each slot is filed where its deadline belongs.
+    ///
+    /// # Panics
+    ///
+    /// Where a count, a link, a bit or a place is off.
+    pub(super) fn validate<R: Timed>(&self, rows: &[R]) {
+        let mut len = 0;
+        for (bucket, &head) in self.heads.iter().enumerate() {
+            let (level, digit) = (bucket / BUCKETS, bucket % BUCKETS);
+            if level < LEVELS {
+                assert_eq!(self.occupied[level] >> digit & 1 == 1, head != NONE, "the bit of bucket {bucket} is off");
+            }
+            let (mut before, mut at) = (NONE, head);
+            while at != NONE {
+                let row = &rows[at as usize];
+                let node = row.node();
+                assert!(node.is_filed() && node.prev == before, "slot {at} of the wheel does not link back");
+                assert_ne!(row.deadline(), Moment::NEVER, "slot {at} has no deadline, yet is in the wheel");
+                if level < LEVELS {
+                    assert_eq!(node.bucket as usize, bucket, "slot {at} names another bucket than it is in");
+                    let due = due_tick(row.deadline()).max(self.cursor);
+                    let differ = (64 - (due ^ self.cursor).leading_zeros()).saturating_sub(1) / DIGIT_BITS;
+                    let place = (due >> (level as u32 * DIGIT_BITS)) as usize % BUCKETS;
+                    assert_eq!((differ as usize, place), (level, digit), "slot {at} is filed under a wrong deadline");
+                }
+                len += 1;
+                assert!(len <= self.len, "the wheel holds more slots than it counts, or runs in a circle");
+                before = at;
+                at = node.next;
+            }
+        }
+        assert_eq!(len, self.len, "the wheel counts slots it does not hold");
+    }
+}
+
+/// The bucket that is due first.
+#[derive(Clone, Copy)]
+struct Earliest {
+    level: usize,
+    bucket: u16,
+    /// Its first tick.
+    start: u64,
+}
+
+/// The first tick at which `deadline` has passed.
+const fn due_tick(deadline: Moment) -> u64 {
+    deadline.as_nanos().div_ceil(1 << TICK_BITS)
+}
