@@ -1,1 +1,566 @@
-//! To come.
+//! Settings: what the `CACHE_` variables say.
+//!
+//! Owns their names, defaults, spellings and what is accepted. Must not know where they come from (a host hands over pairs
+//! of name and value) or what is built from them.
+//! Invariant: neither an error, nor a warning, nor `Debug` shows a password.
+//!
+//! | variable | default | meaning |
+//! |---|---|---|
+//! | `CACHE_BACKEND` | `memory` | `memory` or `redis` |
+//! | `CACHE_ENABLED` | `true` | `false`: reads miss and stores are dropped; invalidations still go out |
+//! | `CACHE_REDIS_URL` | | wins over the parts that follow |
+//! | `CACHE_REDIS_HOST` `_PORT` `_DB` `_USERNAME` `_PASSWORD` `_SSL` | `localhost` `6379` `0` | parts of a URL |
+//! | `CACHE_TTL_DEFAULT` `_STATS` `_CONFIG` `_USER_DATA` | `300` `60` `3600` `300` | seconds, or text such as `5m` |
+//! | `CACHE_TTL_<NAME>` | | a class of one's own, `<name>` in small letters |
+//! | `CACHE_NAMESPACE` | `app` | what every key in Redis begins with |
+//! | `CACHE_MAX_BYTES` | `256MiB` | bound of the memory tier: bytes, or `64MiB`, `64MB` |
+//! | `CACHE_MAX_ENTRIES` | none | bound of the memory tier, in entries |
+//! | `CACHE_NEAR` | `false` | whether to keep a memory tier in front of Redis |
+//! | `CACHE_FORMAT` | `1` | the envelope to write, while an older release still reads what is written |
+
+mod problem;
+mod redis;
+
+pub use problem::{InvalidSetting, Warning};
+pub use redis::{InvalidRedisUrl, RedisAddress, RedisTarget, Secret};
+
+use std::collections::BTreeMap;
+
+use crate::expiry::{Ttl, TtlClasses};
+use crate::spelling;
+use problem::LONGEST_SHOWN;
+use redis::{parse_host, parse_number, parse_port};
+
+/// What a cache is to be, as the variables say; [`Settings::default`] where they say nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where values are kept.
+    pub backend: Backend,
+    /// Whether reads may hit and stores may store. Invalidations go out in any case.
+    pub enabled: bool,
+    /// The times to live that have names.
+    pub ttl_classes: TtlClasses,
+    /// What every key in Redis begins with: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    pub namespace: String,
+    /// How many bytes the memory tier may take; 256 MiB by default.
+    pub max_bytes: u64,
+    /// How many entries the memory tier may hold; by default as many as fit.
+    pub max_entries: Option<u64>,
+    /// Whether to keep a memory tier in front of Redis.
+    pub near: bool,
+    /// The number of the envelope to write.
+    pub format: u8,
+    /// What looks like a mistake and was not taken for an error: to be logged once.
+    pub warnings: Vec<Warning>,
+}
+
+impl Settings {
+    /// Reads what `pairs` of name and value say. Names that do not begin with `CACHE_` are not looked at.
+    ///
+    /// Values are trimmed; an empty one counts as not given, and ` # comment` at the end is no part of it, as env files with
+    /// comments reach a process that way. Where a name comes twice, the later value counts.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSetting`], for the first bad value in the order of the names.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use donjon_core::settings::{Backend, Settings};
+    ///
+    /// let settings = Settings::parse([
+    ///     ("CACHE_BACKEND", "redis"),
+    ///     ("CACHE_REDIS_PASSWORD", "p@ss"),
+    ///     ("CACHE_TTL_STATS", "60          # 1 minute for stats"),
+    ///     ("CACHE_MAX_BYTE", "64MiB"),
+    ///     ("HOME", "/root"),
+    /// ])?;
+    /// let Backend::Redis(target) = &settings.backend else { panic!("redis was asked for") };
+    /// assert_eq!(target.url().expose(), "redis://:p%40ss@localhost:6379/0");
+    /// assert_eq!(target.to_string(), "redis://:***@localhost:6379/0");
+    /// assert_eq!(settings.warnings[0].to_string(), "`CACHE_MAX_BYTE` is not read; did you mean `CACHE_MAX_BYTES`?");
+    ///
+    /// let error = Settings::parse([("CACHE_BACKEND", "reddis")]).unwrap_err();
+    /// assert_eq!(error.to_string(), "`CACHE_BACKEND` must be `memory` or `redis`, got \"reddis\"");
+    /// # Ok::<(), donjon_core::settings::InvalidSetting>(())
+    /// ```
+    pub fn parse<N, V>(pairs: impl IntoIterator<Item = (N, V)>) -> Result<Self, InvalidSetting>
+    where
+        N: AsRef<str>,
+        V: AsRef<str>,
+    {
+        let mut given = BTreeMap::new();
+        for (name, value) in pairs {
+            let (name, value) = (name.as_ref(), without_comment(value.as_ref()));
+            if name.starts_with(PREFIX) {
+                given.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        given.retain(|_, value| !value.is_empty());
+
+        let mut settings = Self::default();
+        let mut parts = Parts::default();
+        let mut redis = false;
+        for (name, value) in &given {
+            settings.read(&mut parts, &mut redis, name, value)?;
+        }
+        if redis {
+            let target = match parts.url.take() {
+                Some(url) => settings.weigh(url, &parts),
+                None => parts.into_target(),
+            };
+            settings.backend = Backend::Redis(target);
+        } else {
+            settings.warn_of_what_memory_ignores(&given);
+        }
+        Ok(settings)
+    }
+
+    fn read(&mut self, parts: &mut Parts, redis: &mut bool, name: &str, value: &str) -> Result<(), InvalidSetting> {
+        let bad = |accepted: &str| InvalidSetting::new(name, value, accepted);
+        match name {
+            "CACHE_BACKEND" => match value.to_ascii_lowercase().as_str() {
+                "memory" => *redis = false,
+                "redis" => *redis = true,
+                _ => return Err(bad("`memory` or `redis`")),
+            },
+            "CACHE_ENABLED" => self.enabled = parse_bool(value).ok_or_else(|| bad(BOOLS))?,
+            "CACHE_NEAR" => self.near = parse_bool(value).ok_or_else(|| bad(BOOLS))?,
+            "CACHE_NAMESPACE" if is_namespace(value) => value.clone_into(&mut self.namespace),
+            "CACHE_NAMESPACE" => return Err(bad("1 to 64 of the letters `A-Z a-z 0-9 . _ -`")),
+            "CACHE_MAX_BYTES" => self.max_bytes = parse_bytes(value).ok_or_else(|| bad(BYTES))?,
+            "CACHE_MAX_ENTRIES" => {
+                let entries = parse_number(value).filter(|&entries| entries > 0);
+                self.max_entries = Some(entries.ok_or_else(|| bad("a whole number of 1 or more, or left empty"))?);
+            }
+            "CACHE_FORMAT" => {
+                let format = parse_number(value).filter(|format| FORMATS.contains(format));
+                self.format = format.ok_or_else(|| bad("an envelope that this release writes, which is `1`"))?;
+            }
+            "CACHE_REDIS_URL" => {
+                parts.url = Some(RedisTarget::parse(value).map_err(|why| InvalidSetting::url(name, why))?);
+            }
+            "CACHE_REDIS_HOST" => {
+                parts.host = Some(parse_host(value).ok_or_else(|| bad("the name or address of a host"))?);
+            }
+            "CACHE_REDIS_PORT" => parts.port = Some(parse_port(value).ok_or_else(|| bad("a port from 1 to 65535"))?),
+            "CACHE_REDIS_DB" => {
+                parts.db = Some(parse_number(value).ok_or_else(|| bad("the number of a database, such as `0`"))?);
+            }
+            "CACHE_REDIS_USERNAME" => parts.username = Some(value.to_owned()),
+            "CACHE_REDIS_PASSWORD" => parts.password = Some(Secret::from(value.to_owned())),
+            "CACHE_REDIS_SSL" => parts.tls = Some(parse_bool(value).ok_or_else(|| bad(BOOLS))?),
+            _ => match name
+                .strip_prefix(TTL_PREFIX)
+                .filter(|class| !class.contains(|one: char| one.is_ascii_lowercase()))
+            {
+                Some(class) => self.read_class(name, &class.to_ascii_lowercase(), value)?,
+                None => self.warn_of_unknown(name),
+            },
+        }
+        Ok(())
+    }
+
+    fn read_class(&mut self, name: &str, class: &str, value: &str) -> Result<(), InvalidSetting> {
+        let ttl = Ttl::parse(value).map_err(|_| {
+            InvalidSetting::new(
+                name,
+                value,
+                "seconds such as `300`, or text such as `5m`; more than zero, at most ten years",
+            )
+        })?;
+        if self.ttl_classes.define(class, ttl) == Ok(()) {
+            let near = |built_in: &&str| (1..=2).contains(&spelling::distance(class, built_in));
+            if let Some(built_in) = TtlClasses::BUILT_IN.into_iter().find(near) {
+                self.warnings.push(Warning::NearBuiltIn { name: name.to_owned(), built_in });
+            }
+        } else {
+            self.warn_of_unknown(name);
+        }
+        Ok(())
+    }
+
+    fn warn_of_unknown(&mut self, name: &str) {
+        let begins = NAMES.into_iter().find(|known| known.starts_with(name));
+        let nearest = begins.or_else(|| spelling::nearest(&name.to_ascii_uppercase(), NAMES)).unwrap_or(PREFIX);
+        self.warnings.push(Warning::Unknown { name: name.chars().take(LONGEST_SHOWN).collect(), nearest });
+    }
+
+    /// The URL wins; a part that says the same is no mistake, one that says something else is worth a word.
+    fn weigh(&mut self, url: RedisTarget, parts: &Parts) -> RedisTarget {
+        let (host, port, tls) = match url.address() {
+            RedisAddress::Tcp { host, port, tls } => (Some(host), Some(*port), *tls),
+            RedisAddress::Unix { .. } => (None, None, false),
+        };
+        let others = [
+            ("CACHE_REDIS_HOST", parts.host.is_some() && parts.host.as_ref() != host),
+            ("CACHE_REDIS_PORT", parts.port.is_some() && parts.port != port),
+            ("CACHE_REDIS_DB", parts.db.is_some_and(|db| db != url.db())),
+            ("CACHE_REDIS_USERNAME", parts.username.is_some() && parts.username.as_deref() != url.username()),
+            ("CACHE_REDIS_PASSWORD", parts.password.is_some() && parts.password.as_ref() != url.password()),
+            ("CACHE_REDIS_SSL", parts.tls.is_some_and(|wanted| wanted != tls)),
+        ];
+        let ignored = others.into_iter().filter(|(_, differs)| *differs);
+        self.warnings.extend(ignored.map(|(name, _)| Warning::UrlWins { name }));
+        url
+    }
+
+    fn warn_of_what_memory_ignores(&mut self, given: &BTreeMap<String, String>) {
+        // Who says `memory` has chosen it; who says nothing, but where Redis is, may have forgotten to.
+        if given.contains_key("CACHE_REDIS_URL") && !given.contains_key("CACHE_BACKEND") {
+            self.warnings.push(Warning::MemoryIgnores { name: "CACHE_REDIS_URL" });
+        }
+        if self.near {
+            self.warnings.push(Warning::MemoryIgnores { name: "CACHE_NEAR" });
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            backend: Backend::Memory,
+            enabled: true,
+            ttl_classes: TtlClasses::default(),
+            namespace: "app".to_owned(),
+            max_bytes: 256 << 20,
+            max_entries: None,
+            near: false,
+            format: FORMATS[0],
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// Where values are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// In this process.
+    Memory,
+    /// In a Redis that others share.
+    Redis(RedisTarget),
+}
+
+/// The parts of the Redis connection that were given.
+#[derive(Default)]
+struct Parts {
+    url: Option<RedisTarget>,
+    host: Option<String>,
+    port: Option<u16>,
+    db: Option<u32>,
+    username: Option<String>,
+    password: Option<Secret>,
+    tls: Option<bool>,
+}
+
+impl Parts {
+    fn into_target(self) -> RedisTarget {
+        let mut target = RedisTarget { username: self.username, password: self.password, ..RedisTarget::default() };
+        if let RedisAddress::Tcp { host, port, tls } = &mut target.address {
+            *host = self.host.unwrap_or_else(|| std::mem::take(host));
+            *port = self.port.unwrap_or(*port);
+            *tls = self.tls.unwrap_or(*tls);
+        }
+        target.db = self.db.unwrap_or(target.db);
+        target
+    }
+}
+
+/// The value without white space around it, and without a ` # comment`; a `#` inside a word is part of the word.
+fn without_comment(value: &str) -> &str {
+    let comment = value.match_indices('#').find(|&(at, _)| {
+        let (before, after) = (&value[..at], &value[at + 1..]);
+        (before.is_empty() || before.ends_with(char::is_whitespace))
+            && (after.is_empty() || after.starts_with(char::is_whitespace))
+    });
+    value[..comment.map_or(value.len(), |(at, _)| at)].trim()
+}
+
+fn parse_bool(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+fn parse_bytes(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at(text.find(|one: char| !one.is_ascii_digit()).unwrap_or(text.len()));
+    let unit = unit.trim_start().to_ascii_lowercase();
+    let (_, factor) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
+    parse_number::<u64>(number)?.checked_mul(factor).filter(|&bytes| bytes > 0)
+}
+
+fn is_namespace(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+const PREFIX: &str = "CACHE_";
+const TTL_PREFIX: &str = "CACHE_TTL_";
+const BOOLS: &str = "`true` or `false` (also `1 0 yes no on off`)";
+const BYTES: &str = "a number of bytes of 1 or more, such as `268435456`, `256MiB` or `64MB`";
+
+/// The envelopes that this release can write, the usual one first.
+const FORMATS: [u8; 1] = [1];
+
+const UNITS: [(&str, u64); 10] = [
+    ("", 1),
+    ("b", 1),
+    ("kb", 1_000),
+    ("mb", 1_000_000),
+    ("gb", 1_000_000_000),
+    ("tb", 1_000_000_000_000),
+    ("kib", 1 << 10),
+    ("mib", 1 << 20),
+    ("gib", 1 << 30),
+    ("tib", 1 << 40),
+];
+
+/// Every variable with a name of its own.
+const NAMES: [&str; 18] = [
+    "CACHE_BACKEND",
+    "CACHE_ENABLED",
+    "CACHE_REDIS_URL",
+    "CACHE_REDIS_HOST",
+    "CACHE_REDIS_PORT",
+    "CACHE_REDIS_DB",
+    "CACHE_REDIS_USERNAME",
+    "CACHE_REDIS_PASSWORD",
+    "CACHE_REDIS_SSL",
+    "CACHE_TTL_DEFAULT",
+    "CACHE_TTL_STATS",
+    "CACHE_TTL_CONFIG",
+    "CACHE_TTL_USER_DATA",
+    "CACHE_NAMESPACE",
+    "CACHE_MAX_BYTES",
+    "CACHE_MAX_ENTRIES",
+    "CACHE_NEAR",
+    "CACHE_FORMAT",
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse<const N: usize>(pairs: [(&str, &str); N]) -> Settings {
+        Settings::parse(pairs).unwrap()
+    }
+
+    fn seconds(settings: &Settings) -> HashMap<String, u64> {
+        settings.ttl_classes.iter().map(|(name, ttl)| (name.to_owned(), ttl.as_duration().unwrap().as_secs())).collect()
+    }
+
+    #[test]
+    fn nothing_said_is_the_default_and_so_is_an_empty_value() {
+        assert_eq!(Settings::parse::<&str, &str>([]).unwrap(), Settings::default());
+        assert_eq!(Settings::parse(NAMES.map(|name| (name, ""))).unwrap(), Settings::default());
+        assert_eq!(Settings::parse(NAMES.map(|name| (name, "  # Optional"))).unwrap(), Settings::default());
+        assert_eq!(
+            parse([("CACHE_NONSENSE", ""), ("XCACHE_BACKEND", "?"), ("cache_backend", "?")]),
+            Settings::default()
+        );
+    }
+
+    #[test]
+    fn an_env_file_may_have_comments_behind_its_values() {
+        let settings = parse([
+            ("CACHE_BACKEND", "redis          # Options: \"redis\" or \"memory\""),
+            ("CACHE_ENABLED", "true           # Enable/disable caching"),
+            ("CACHE_REDIS_URL", "redis://localhost:6379/0"),
+            ("CACHE_REDIS_HOST", "localhost"),
+            ("CACHE_REDIS_PORT", "6379"),
+            ("CACHE_REDIS_DB", "0"),
+            ("CACHE_REDIS_PASSWORD", "          # Optional"),
+            ("CACHE_REDIS_SSL", "false"),
+            ("CACHE_TTL_DEFAULT", "300          # 5 minutes"),
+            ("CACHE_TTL_STATS", "61             # 1 minute for stats"),
+            ("CACHE_TTL_CONFIG", "3600          # 1 hour for app config"),
+            ("CACHE_TTL_USER_DATA", "300        # 5 minutes for user data"),
+        ]);
+        assert_eq!(settings.backend, Backend::Redis(RedisTarget::default()));
+        assert_eq!(seconds(&settings)["stats"], 61);
+        assert_eq!(settings.warnings, [], "parts that say what the URL says are no mistake");
+    }
+
+    #[test]
+    fn a_hash_inside_a_word_is_part_of_it() {
+        for (value, kept) in [
+            ("a#b", "a#b"),
+            ("#b", "#b"),
+            ("a#", "a#"),
+            ("a #b", "a #b"),
+            ("a# b", "a# b"),
+            ("a # b # c", "a"),
+            ("a #", "a"),
+            ("#", ""),
+            ("# b", ""),
+            (" a\t#\tb", "a"),
+        ] {
+            assert_eq!(without_comment(value), kept, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn every_variable_reaches_its_setting() {
+        let settings = parse([
+            ("CACHE_BACKEND", "Redis"),
+            ("CACHE_ENABLED", "OFF"),
+            ("CACHE_REDIS_HOST", "::1"),
+            ("CACHE_REDIS_PORT", "6380"),
+            ("CACHE_REDIS_DB", "2"),
+            ("CACHE_REDIS_USERNAME", "alice"),
+            ("CACHE_REDIS_PASSWORD", "@:/%"),
+            ("CACHE_REDIS_SSL", "Yes"),
+            ("CACHE_TTL_DEFAULT", "5"),
+            ("CACHE_TTL_SEARCH", "2m"),
+            ("CACHE_NAMESPACE", "my-app_2.0"),
+            ("CACHE_MAX_BYTES", "64 MiB"),
+            ("CACHE_MAX_ENTRIES", "1000"),
+            ("CACHE_NEAR", "1"),
+            ("CACHE_FORMAT", "1"),
+        ]);
+        let Backend::Redis(target) = &settings.backend else { panic!("{settings:?}") };
+        assert_eq!(target.url().expose(), "rediss://alice:%40%3A%2F%25@[::1]:6380/2");
+        assert!(!settings.enabled && settings.near);
+        assert_eq!((settings.max_bytes, settings.max_entries, settings.format), (64 << 20, Some(1_000), 1));
+        assert_eq!(settings.namespace, "my-app_2.0");
+        let classes = seconds(&settings);
+        assert_eq!((classes["default"], classes["search"], classes["stats"]), (5, 120, 60));
+        assert_eq!(settings.warnings, []);
+    }
+
+    #[test]
+    fn a_bad_value_is_an_error_that_names_it_and_what_is_accepted() {
+        for (name, value) in [
+            ("CACHE_BACKEND", "memcached"),
+            ("CACHE_ENABLED", "maybe"),
+            ("CACHE_NEAR", "2"),
+            ("CACHE_REDIS_HOST", "a b"),
+            ("CACHE_REDIS_PORT", "0"),
+            ("CACHE_REDIS_PORT", "http"),
+            ("CACHE_REDIS_DB", "-1"),
+            ("CACHE_REDIS_SSL", "required"),
+            ("CACHE_TTL_DEFAULT", "0"),
+            ("CACHE_TTL_STATS", "soon"),
+            ("CACHE_TTL_SEARCH", "11 years"),
+            ("CACHE_NAMESPACE", "my app"),
+            ("CACHE_NAMESPACE", "app!"),
+            ("CACHE_NAMESPACE", "app:"),
+            ("CACHE_MAX_BYTES", "0"),
+            ("CACHE_MAX_BYTES", "64M"),
+            ("CACHE_MAX_BYTES", "-1"),
+            ("CACHE_MAX_BYTES", "MiB"),
+            ("CACHE_MAX_BYTES", "18446744073709551615KB"),
+            ("CACHE_MAX_ENTRIES", "0"),
+            ("CACHE_MAX_ENTRIES", "1e6"),
+            ("CACHE_FORMAT", "2"),
+        ] {
+            let error = Settings::parse([(name, value)]).unwrap_err();
+            let text = error.to_string();
+            assert!(
+                text.contains(name) && text.contains(&format!("{value:?}")) && text.contains(" must be "),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_error_shows_a_password_even_where_none_belongs() {
+        for (name, value) in [
+            ("CACHE_REDIS_URL", "redis://:hunter2/@h"),
+            ("CACHE_REDIS_URL", "hunter2"),
+            ("CACHE_REDIS_HOST", "redis://:hunter2@h"),
+            ("CACHE_REDIS_HOST", "user:hunter2@h"),
+            ("CACHE_BACKEND", "redis://:hunter2@h"),
+        ] {
+            let error = Settings::parse([(name, value)]).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+            assert!(error.to_string().starts_with(&format!("`{name}` must be ")), "{error}");
+        }
+        let settings = parse([
+            ("CACHE_BACKEND", "redis"),
+            ("CACHE_REDIS_PASSWORD", "hunter2"),
+            ("CACHE_REDIS_PASWORD", "hunter2"),
+        ]);
+        assert!(!format!("{settings:?}").contains("hunter2"));
+        assert!(!settings.warnings[0].to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_variable_that_nothing_reads_is_named_with_the_one_that_was_meant() {
+        for (name, meant) in [
+            ("CACHE_BAKEND", "CACHE_BACKEND"),
+            ("CACHE_TTL", "CACHE_TTL_DEFAULT"),
+            ("CACHE_TTL_", "CACHE_TTL_DEFAULT"),
+            ("CACHE_TTL_stats", "CACHE_TTL_STATS"),
+            ("CACHE_REDIS", "CACHE_REDIS_URL"),
+            ("CACHE_REDIS_PASSWROD", "CACHE_REDIS_PASSWORD"),
+            ("CACHE_MAXBYTES", "CACHE_MAX_BYTES"),
+        ] {
+            let settings = parse([(name, "60")]);
+            assert_eq!(settings.warnings, [Warning::Unknown { name: name.to_owned(), nearest: meant }]);
+        }
+    }
+
+    #[test]
+    fn a_class_all_but_named_like_a_built_in_one_is_defined_with_a_word_of_doubt() {
+        for (name, class) in
+            [("CACHE_TTL_DEFUALT", "default"), ("CACHE_TTL_STAT", "stats"), ("CACHE_TTL_USERDATA", "user_data")]
+        {
+            let settings = parse([(name, "7")]);
+            assert_eq!(settings.warnings, [Warning::NearBuiltIn { name: name.to_owned(), built_in: class }]);
+            assert_eq!(seconds(&settings)[&name[10..].to_ascii_lowercase()], 7);
+        }
+        assert_eq!(parse([("CACHE_TTL_SEARCH", "7")]).warnings, []);
+    }
+
+    #[test]
+    fn the_url_wins_and_says_so_where_a_part_differs() {
+        let settings = parse([
+            ("CACHE_BACKEND", "redis"),
+            ("CACHE_REDIS_URL", "unix:///run/redis.sock"),
+            ("CACHE_REDIS_HOST", "elsewhere"),
+            ("CACHE_REDIS_PASSWORD", "hunter2"),
+            ("CACHE_REDIS_SSL", "false"),
+        ]);
+        let Backend::Redis(target) = &settings.backend else { panic!("{settings:?}") };
+        assert_eq!(target.to_string(), "unix:///run/redis.sock?db=0");
+        let warned = ["CACHE_REDIS_HOST", "CACHE_REDIS_PASSWORD"].map(|name| Warning::UrlWins { name });
+        assert_eq!(settings.warnings, warned);
+    }
+
+    #[test]
+    fn the_memory_backend_says_what_it_ignores_unless_it_was_chosen() {
+        let url = ("CACHE_REDIS_URL", "redis://h");
+        assert_eq!(parse([url]).warnings, [Warning::MemoryIgnores { name: "CACHE_REDIS_URL" }]);
+        assert_eq!(parse([url, ("CACHE_BACKEND", "memory")]).warnings, []);
+        assert_eq!(parse([("CACHE_NEAR", "true")]).warnings, [Warning::MemoryIgnores { name: "CACHE_NEAR" }]);
+    }
+
+    proptest! {
+        #[test]
+        fn sizes_are_what_they_say(number in 1_u64..1_000_000, unit in 0_usize..UNITS.len(), upper: bool) {
+            let (name, factor) = UNITS[unit];
+            let name = if upper { name.to_ascii_uppercase() } else { name.to_owned() };
+            prop_assert_eq!(parse_bytes(&format!("{number}{name}")), Some(number * factor));
+        }
+
+        #[test]
+        fn any_pairs_are_read_or_refused_without_showing_a_password(
+            name in prop_oneof![proptest::sample::select(NAMES.to_vec()).prop_map(str::to_owned), "CACHE_\\PC{0,20}"],
+            value in "\\PC{0,40}",
+        ) {
+            let pairs = [(name.as_str(), value.as_str()), ("CACHE_BACKEND", "redis"), ("CACHE_REDIS_PASSWORD", "hunter2")];
+            let shown = match Settings::parse(pairs) {
+                Ok(settings) => format!("{settings:?}"),
+                Err(error) => format!("{error} {error:?}"),
+            };
+            prop_assert!(!shown.contains("hunter2"));
+        }
+    }
+}
