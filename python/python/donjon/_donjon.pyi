@@ -67,10 +67,10 @@ class Core:
     # -- loads
     def ticket(self) -> int:
         """A number for `begin`'s `since`: larger than every load begun so far."""
-    def begin(self, key: str, since: int | None = None, /) -> Any:
+    def begin(self, key: str, since: int | None = None, again: bool = False, /) -> Any:
         """A value's copy (hit, or stale while another refreshes), a Lease, or a Join.
 
-        `since`: only a value whose load began after that ticket will do (force_refresh).
+        `since`: only a value whose load began after that ticket will do (force_refresh). `again`: after waiting; counted already.
         """
     def bypass(self, key: str, /) -> Lease:
         """A lease whose fill is never stored: for a caller that may not wait any longer."""
@@ -107,7 +107,10 @@ class Core:
 
 @final
 class Lease:
-    """The right to load a key. Given up when dropped, but callers give it up themselves."""
+    """The right to load a key. Given up when dropped, but callers give it up themselves.
+
+    The first of `fill`, `fail` and `abandon` counts. After it `fail` and `abandon` do nothing and `stale` is MISS.
+    """
 
     key: str
     ticket: int
