@@ -5,12 +5,12 @@ under a lock. What it raises is reported as unraisable and changes nothing.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, final
+from typing import Any, Final, TypeAlias, final
 
 # What stands for "nothing here" where None is a value.
 MISS: Final[Any]
 
-type Span = float | str | None  # seconds, "5m" or a TTL class; None: the default. `math.inf` is FOREVER
+Span: TypeAlias = float | str | None  # seconds, "5m" or a TTL class; None: the default. `math.inf` is FOREVER
 
 @final
 class ManualClock:
@@ -78,7 +78,9 @@ class Core:
         """What `ttl` means here: checks a TTL before a loader runs. None: the default; `math.inf` stays."""
     # -- writes
     def set(self, key: str, value: Any, ttl: Span = None, grace: Span = None, tags: Sequence[str] = (), /) -> None: ...
-    def set_many(self, items: Mapping[str, Any], ttl: Span = None, grace: Span = None, tags: Sequence[str] = (), /) -> None: ...
+    def set_many(
+        self, items: Mapping[str, Any], ttl: Span = None, grace: Span = None, tags: Sequence[str] = (), /
+    ) -> None: ...
     def add(self, key: str, value: Any, ttl: Span = None, /) -> bool: ...
     def incr(self, key: str, by: int = 1, ttl: Span = None, /) -> int: ...
     def touch(self, key: str, ttl: Span, /) -> bool: ...

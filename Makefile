@@ -1,0 +1,26 @@
+# Two commands matter: `make demo` and `make test`. Each says what is missing when it cannot go on.
+# What a command builds or installs goes to target/ and .tools/, both ignored by git; `make clean` removes them.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean
+
+help: ## list these commands
+	@sed -n 's/^\([a-z]*\): ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: ## build donjon and serve the guide's application on 127.0.0.1 (DOCS=folder PORT=8000)
+	@tools/demo.sh
+
+test: ## check formats, lints and types, then run every test of every runtime
+	@tools/test.sh
+
+lint: ## check formats, lints and types only
+	@tools/lint.sh
+
+bench: ## time Python in memory beside a dict, cashews and aiocache (ROUNDS=15)
+	@tools/bench.sh
+
+clean: ## remove what the other commands built and installed
+	@tools/clean.sh
+
+# What these scripts read from the command line.
+export DOCS PORT ROUNDS PYTHON

@@ -1,0 +1,73 @@
+# shellcheck shell=bash
+# Sourced by the scripts beside it: steps that say what they do and how long they took, and what a machine must have.
+# Puts the caller into the top of the checkout.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+python=${PYTHON:-python3}
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+done_steps=()
+
+# step TITLE COMMAND…: runs the command with its output visible; the first that fails ends the script.
+step() {
+    local title=$1 from=$SECONDS status=0
+    shift
+    printf '\n== %s\n' "$title"
+    "$@" || status=$?
+    if [ "$status" -ne 0 ]; then
+        printf '\nFAILED after %d s: %s\n  %s\n' $((SECONDS - from)) "$title" "$*" >&2
+        exit "$status"
+    fi
+    done_steps+=("$(printf '%6d s  %s' $((SECONDS - from)) "$title")")
+    printf '   done in %d s\n' $((SECONDS - from))
+}
+
+# What was done, and how long each part took.
+summary() {
+    printf '\n== %s, in %d s\n' "$1" "$SECONDS"
+    printf '%s\n' "${done_steps[@]}"
+}
+
+missing() {
+    printf 'donjon needs %s, which is not here.\n  %s\n' "$1" "$2" >&2
+    exit 1
+}
+
+need_rust() {
+    command -v cargo >/dev/null || missing "Rust (cargo)" "Install it from https://rustup.rs, or with your system's packages."
+    local have want
+    have=$(rustc --version | cut -d' ' -f2)
+    want=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    [ "$(printf '%s\n%s\n' "$want" "${have%%-*}" | sort -V | head -n 1)" = "$want" ] ||
+        missing "Rust $want or newer (this is $have)" "Run: rustup update stable"
+}
+
+need_rust_component() { # COMPONENT COMMAND
+    "${@:2}" --version >/dev/null 2>&1 || missing "$1" "Run: rustup component add $1"
+}
+
+need_python() {
+    command -v "$python" >/dev/null || missing "Python ($python)" "Install Python 3.10 or newer, or name one: make … PYTHON=python3.12"
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+        missing "Python 3.10 or newer ($python is $("$python" -V))" "Name another: make … PYTHON=python3.12"
+    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+        missing "Python's venv module" "On Debian and Ubuntu: apt-get install python3-venv"
+}
+
+need_node() {
+    command -v node >/dev/null || missing "Node 20 or newer" "Install it from https://nodejs.org, or with your system's packages."
+}
+
+# venv NAME REQUIREMENTS…: sees to it that .tools/NAME has what the files list; at once where it does already.
+venv() {
+    local folder=.tools/$1 have want
+    shift
+    want=$("$python" -c 'import sys; print(sys.version)'; cat "$@")
+    have=$(cat "$folder/holds.txt" 2>/dev/null || true)
+    [ "$have" = "$want" ] && return
+    rm -rf "$folder" && "$python" -m venv "$folder" || return
+    local file
+    for file in "$@"; do set -- "$@" -r "$file" && shift; done
+    "$folder/bin/python" -m pip install --quiet "$@" && printf '%s\n' "$want" >"$folder/holds.txt"
+}

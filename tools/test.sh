@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Everything that must hold, in the order in which a fault is cheapest to find.
+source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
+
+need_rust
+need_rust_component rustfmt cargo fmt
+need_rust_component clippy cargo clippy
+need_python
+need_node
+
+# The extension links against no libpython and so cannot be a test binary: Python tests it.
+rust_tests() {
+    if cargo nextest --version >/dev/null 2>&1; then
+        cargo nextest run --workspace --exclude donjon-python --no-fail-fast
+    else
+        echo "   (cargo-nextest is not here: cargo test does the same, less quickly)"
+        cargo test --workspace --exclude donjon-python --lib --bins --tests --no-fail-fast
+    fi
+}
+
+wasm_build() {
+    if [ ! -d "$(rustc --print target-libdir --target wasm32-unknown-unknown)" ]; then
+        command -v rustup >/dev/null ||
+            missing "Rust's wasm32-unknown-unknown target" "Install it with your system's packages, or use Rust from https://rustup.rs"
+        rustup target add wasm32-unknown-unknown || return
+    fi
+    cargo build --quiet --release --package donjon-wasm-probe --target wasm32-unknown-unknown
+}
+
+step "tools for the tests, in .tools/venv" venv venv tools/requirements-test.txt
+source tools/lint-steps.sh
+step "Rust tests" rust_tests
+step "Rust examples in the documentation" cargo test --quiet --doc --workspace --exclude donjon-python
+step "the core builds for WebAssembly" wasm_build
+step "the core runs in Node and imports nothing" node --test tests/wasm/probe.mjs
+summary "every test passed"
