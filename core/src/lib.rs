@@ -8,11 +8,11 @@
 //! | what a caller can ask of a cache | [`cache`] |
 //! | where entries and flights are kept | [`store`], [`flight`] |
 //! | what tags and load tickets mean | [`version`] |
+//! | what can be configured | [`settings`] |
 //! | what leaves, and when | [`policy`], [`entry`], [`expiry`] |
 //! | how a value looks in Redis | [`envelope`] |
 //! | which event invalidates what | [`rules`] |
 //! | what a key, a pattern or a tag may be | [`key`], [`pattern`], [`tag`] |
-//! | what can be configured | [`settings`] |
 //! | who holds a lock, who hears a message, who is to be woken | [`lock`], [`pubsub`], [`waiters`] |
 
 pub mod cache;
