@@ -32,7 +32,18 @@ TEXTS = [
     *["{a,b}", "user:1:profile", "user:x:profile", "user:*:profile", "user:12:profile", "user:1", "user:", "tser:1", "loser:1:proof"],
 ]  # fmt: skip
 
-REFUSED = ["", "[é-z]", "[a-é]", "x[^é-z]", "[é-é]", "*a" * 33, "a*" * 33 + "b", "x" * 1025, "[" + "a" * 1024, "*a" * 2000]
+REFUSED = [
+    "",
+    "[é-z]",
+    "[a-é]",
+    "x[^é-z]",
+    "[é-é]",
+    "*a" * 33,
+    "a*" * 33 + "b",
+    "x" * 1025,
+    "[" + "a" * 1024,
+    "*a" * 2000,
+]
 
 
 def made_up(count):
