@@ -40,6 +40,9 @@ impl Ttl {
     /// Fresh until evicted or invalidated.
     pub const FOREVER: Self = Self(NonZeroU64::MAX);
 
+    /// The longest there is, short of for ever.
+    pub(crate) const LONGEST: Duration = Duration::from_secs(3_650 * 86_400);
+
     /// A time to live of `seconds`.
     ///
     /// # Errors
