@@ -13,6 +13,7 @@
 //! | how a value looks in Redis | [`envelope`] |
 //! | which event invalidates what | [`rules`] |
 //! | what a key, a pattern or a tag may be | [`key`], [`pattern`], [`tag`] |
+//! | how a key is made from a text with names in it | [`template`] |
 //! | who holds a lock, who hears a message, who is to be woken | [`lock`], [`pubsub`], [`waiters`] |
 
 pub mod cache;
@@ -32,5 +33,6 @@ mod spelling;
 pub mod stats;
 pub mod store;
 pub mod tag;
+pub mod template;
 pub mod version;
 pub mod waiters;

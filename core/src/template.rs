@@ -1,0 +1,301 @@
+//! Template: a text with names to be filled in, such as `user:{user_id}:profile`.
+//!
+//! Owns the syntax, and the escape of what is put in. Must not know what the outcome is used for.
+//! Invariant: read once; what is filled in can neither end its part nor, in a pattern, stand for anything but itself.
+
+use std::borrow::Cow;
+
+use crate::key::{InvalidKey, Key, escape_part};
+use crate::pattern::{InvalidPattern, Pattern, glob_escape};
+
+/// A text with names to be filled in: `user:{user_id}:profile`. `{{` and `}}` stand for the braces themselves.
+///
+/// What is put in is escaped, the text around it is used as it is. Values cannot be taken for one another where a `:`
+/// stands between two names; `{a}-{b}` cannot tell `1-2` and `3` from `1` and `2-3`.
+///
+/// # Examples
+///
+/// ```
+/// use donjon_core::template::Template;
+///
+/// let template = Template::new("user:{user_id}:{view}")?;
+/// let key = template.render(|name| Some(if name == "user_id" { "5".into() } else { "a:b".into() }))?;
+/// assert_eq!(key, "user:5:a%3Ab");
+/// let pattern = template.pattern(|name| (name == "user_id").then(|| "5".into()))?;
+/// assert_eq!(pattern.as_str(), "user:5:*");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    pieces: Box<[Piece]>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(Box<str>),
+    Name(Box<str>),
+}
+
+/// Why a text is no template.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("template {template:?}, byte {at}: {fault}")]
+pub struct InvalidTemplate {
+    /// The template as it was given.
+    pub template: Box<str>,
+    /// Where the fault is, in bytes.
+    pub at: usize,
+    /// What is wrong there.
+    pub fault: TemplateFault,
+}
+
+/// What can be wrong with a template.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TemplateFault {
+    /// There is nothing.
+    #[error("a template may not be empty")]
+    Empty,
+    /// A `{` without its `}`.
+    #[error("this `{{` is never closed; write `{{{{` for the brace itself")]
+    Unclosed,
+    /// A `}` without its `{`.
+    #[error("this `}}` closes nothing; write `}}}}` for the brace itself")]
+    Stray,
+    /// What stands in braces is no name.
+    #[error("{0:?} is no name; a name is letters, digits and `_`, and begins with no digit")]
+    Name(Box<str>),
+    /// Two names with nothing between them.
+    #[error("nothing stands between two names, so `1`, `23` and `12`, `3` would be one key; put a `:` there")]
+    Adjacent,
+}
+
+/// Why a template could not be filled in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RenderError {
+    /// No value was given for a name.
+    #[error("no value for `{name}`")]
+    Missing {
+        /// The name.
+        name: Box<str>,
+    },
+    /// What came out is no key.
+    #[error(transparent)]
+    Key(#[from] InvalidKey),
+    /// What came out is no pattern.
+    #[error(transparent)]
+    Pattern(#[from] InvalidPattern),
+}
+
+impl Template {
+    /// Reads `text` as a template.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidTemplate`], which says what is wrong and where.
+    pub fn new(text: &str) -> Result<Self, InvalidTemplate> {
+        let pieces = pieces(text).map_err(|(at, fault)| InvalidTemplate { template: text.into(), at, fault })?;
+        Ok(Self { pieces: pieces.into() })
+    }
+
+    /// The names to be filled in, each once, in the order they first appear.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        for piece in &self.pieces {
+            if let Piece::Name(name) = piece
+                && !names.contains(&&**name)
+            {
+                names.push(&**name);
+            }
+        }
+        names
+    }
+
+    /// The key with what `value` gives for each name put in, escaped.
+    ///
+    /// # Errors
+    ///
+    /// [`RenderError::Missing`] where `value` gives nothing, [`RenderError::Key`] where the outcome is no key.
+    pub fn render<'v>(&self, mut value: impl FnMut(&str) -> Option<Cow<'v, str>>) -> Result<String, RenderError> {
+        let mut key = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => key.push_str(text),
+                Piece::Name(name) => {
+                    let value = value(name).ok_or_else(|| RenderError::Missing { name: name.clone() })?;
+                    key.push_str(&escape_part(&value));
+                }
+            }
+        }
+        Key::new(&key)?;
+        Ok(key)
+    }
+
+    /// The pattern that covers each key [`render`](Self::render) can make with these values: what `value` gives is put in
+    /// and matches itself alone, a name it gives nothing for becomes a star.
+    ///
+    /// # Errors
+    ///
+    /// [`RenderError::Pattern`] where the outcome is beyond the limits of a pattern.
+    pub fn pattern<'v>(&self, mut value: impl FnMut(&str) -> Option<Cow<'v, str>>) -> Result<Pattern, RenderError> {
+        let mut text = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(literal) => text.push_str(&glob_escape(literal)),
+                Piece::Name(name) => match value(name) {
+                    Some(value) => text.push_str(&glob_escape(&escape_part(&value))),
+                    None => text.push('*'),
+                },
+            }
+        }
+        Ok(Pattern::new(&text)?)
+    }
+}
+
+/// Cuts a template into text and names. Text is never empty and never follows text.
+fn pieces(template: &str) -> Result<Vec<Piece>, (usize, TemplateFault)> {
+    let mut pieces = Vec::new();
+    let mut text = String::new();
+    let mut at = 0;
+    while let Some(brace) = template[at..].find(['{', '}']).map(|found| at + found) {
+        text.push_str(&template[at..brace]);
+        let behind = &template[brace + 1..];
+        if behind.as_bytes().first() == Some(&template.as_bytes()[brace]) {
+            text.push_str(&template[brace..=brace]);
+            at = brace + 2;
+            continue;
+        }
+        if template.as_bytes()[brace] == b'}' {
+            return Err((brace, TemplateFault::Stray));
+        }
+        let name = behind.split_once('}').ok_or((brace, TemplateFault::Unclosed))?.0;
+        if !is_name(name) {
+            return Err((brace, TemplateFault::Name(name.into())));
+        }
+        if !text.is_empty() {
+            pieces.push(Piece::Text(std::mem::take(&mut text).into()));
+        } else if !pieces.is_empty() {
+            return Err((brace, TemplateFault::Adjacent));
+        }
+        pieces.push(Piece::Name(name.into()));
+        at = brace + name.len() + 2;
+    }
+    text.push_str(&template[at..]);
+    if !text.is_empty() {
+        pieces.push(Piece::Text(text.into()));
+    }
+    if pieces.is_empty() { Err((0, TemplateFault::Empty)) } else { Ok(pieces) }
+}
+
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c == '_' || c.is_alphabetic()) && text.chars().all(|c| c == '_' || c.is_alphanumeric())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashMap};
+
+    use proptest::prelude::*;
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::key::build;
+
+    #[derive(Deserialize)]
+    struct Cases {
+        templates: Vec<TemplateCase>,
+        invalid_templates: Vec<InvalidCase>,
+    }
+
+    #[derive(Deserialize)]
+    struct TemplateCase {
+        template: String,
+        names: Vec<String>,
+        values: BTreeMap<String, String>,
+        key: Option<String>,
+        missing: Option<String>,
+        pattern: String,
+    }
+
+    #[derive(Deserialize)]
+    struct InvalidCase {
+        template: String,
+        at: usize,
+        fault: String,
+    }
+
+    fn cases() -> Cases {
+        serde_json::from_str(include_str!("../../tests/cases/keys.json")).expect("the cases are JSON of this shape")
+    }
+
+    fn fault_word(fault: &TemplateFault) -> &'static str {
+        match fault {
+            TemplateFault::Empty => "empty",
+            TemplateFault::Unclosed => "unclosed",
+            TemplateFault::Stray => "stray",
+            TemplateFault::Name(_) => "name",
+            TemplateFault::Adjacent => "adjacent",
+        }
+    }
+
+    #[test]
+    fn templates_are_filled_in_as_in_every_language() {
+        for case in cases().templates {
+            let template = Template::new(&case.template).expect("it is a template");
+            assert_eq!(template.names(), case.names, "{}", case.template);
+            let value = |name: &str| case.values.get(name).map(|value| Cow::Borrowed(value.as_str()));
+            let expected = case.key.ok_or_else(|| RenderError::Missing {
+                name: case.missing.expect("a case has a key, or what is missing").into(),
+            });
+            assert_eq!(template.render(value), expected, "{}", case.template);
+            assert_eq!(template.pattern(value).expect("it is a pattern").as_str(), case.pattern, "{}", case.template);
+        }
+    }
+
+    #[test]
+    fn a_template_that_is_wrong_says_where() {
+        for InvalidCase { template, at, fault } in cases().invalid_templates {
+            let error = Template::new(&template).expect_err("it is no template");
+            assert_eq!((error.at, fault_word(&error.fault)), (at, &*fault), "{template:?}");
+        }
+        assert_eq!(
+            Template::new("user:{").expect_err("it is no template").to_string(),
+            r#"template "user:{", byte 5: this `{` is never closed; write `{{` for the brace itself"#
+        );
+    }
+
+    #[test]
+    fn a_key_that_comes_out_of_a_template_is_checked() {
+        let template = Template::new("{a}").expect("it is a template");
+        assert_eq!(template.render(|_| Some("".into())), Err(RenderError::Key(InvalidKey::Empty)));
+        let template = Template::new(&"{a}:".repeat(40)).expect("it is a template");
+        let rendered = template.render(|_| Some("x".repeat(100).into()));
+        assert_eq!(rendered, Err(RenderError::Key(InvalidKey::TooLong { bytes: 4040 })));
+        let starred = template.pattern(|_| None);
+        assert_eq!(starred, Err(RenderError::Pattern(InvalidPattern::TooManyStars { stars: 40 })));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_template_makes_the_key_that_its_parts_make(parts in prop::collection::vec("[a:%~é2*-]{0,4}|[ab]{127,130}", 1..5)) {
+            let text = (0..parts.len()).map(|index| format!("{{p{index}}}")).collect::<Vec<_>>().join(":");
+            let names: HashMap<_, _> = (0..).map(|index| format!("p{index}")).zip(&parts).collect();
+            let template = Template::new(&text).expect("it is a template");
+            let rendered = template.render(|name| names.get(name).map(|part| part.as_str().into()));
+            prop_assert_eq!(rendered, build(&parts).map_err(RenderError::Key));
+        }
+
+        #[test]
+        fn any_text_is_a_template_once_its_braces_are_doubled(text in "[a:{}é]{1,12}") {
+            let template = Template::new(&text.replace('{', "{{").replace('}', "}}")).expect("it is a template");
+            prop_assert_eq!(template.render(|_| None), Ok(text));
+        }
+
+        #[test]
+        fn reading_a_template_never_fails_but_by_an_error(text in "[a:{}é]{0,12}") {
+            let _ = Template::new(&text);
+        }
+    }
+}
