@@ -1,0 +1,114 @@
+//! Value: what the cache keeps of a Python object, and what a reader gets of it.
+//!
+//! Owns the way in ([`encode`]: checked, turned into plain JSON types, weighed), the master that is kept ([`Kept`]), and the way
+//! out ([`Kept::copy`]). Must not know keys, time, or where masters are stored.
+//! Invariants: a master consists of exact builtin types only and has no cycle; it is never handed out and never changes,
+//! strings and numbers apart, which cannot change.
+//!
+//! | to find out | look in |
+//! |---|---|
+//! | what is accepted, and what becomes of it | `encode` |
+//! | how a reader's copy is made | `copy` |
+//! | what a value is said to weigh | `weigh` |
+//! | what the garbage collector sees | `track` |
+
+mod copy;
+mod encode;
+mod track;
+mod weigh;
+
+use std::sync::Arc;
+
+use donjon_core::entry::Weight;
+use pyo3::prelude::*;
+use pyo3::types::PyInt;
+
+pub(crate) use encode::encode;
+
+/// A value as the cache keeps it. A clone costs one atomic count, so it may be taken under a lock.
+///
+/// The last clone frees the object, which runs no Python code: it is plain data. Where that happens in a thread that is not
+/// attached to the interpreter, the object waits in pyo3's pool until some thread attaches.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept(Arc<Master>);
+
+#[derive(Debug)]
+struct Master {
+    object: Py<PyAny>,
+    shape: Shape,
+    weight: Weight,
+}
+
+/// What a copy has to visit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// Cannot be changed by who gets it: handed out as it is.
+    Scalar,
+    /// A dict of scalars.
+    FlatDict,
+    /// A list of scalars.
+    FlatList,
+    /// A dict or list that holds others.
+    Deep,
+}
+
+impl Kept {
+    /// The value of a counter.
+    pub(crate) fn integer(py: Python<'_>, value: i64) -> Self {
+        let object = value.into_pyobject(py).unwrap_or_else(|never| match never {});
+        let weight = weigh::integer(value.unsigned_abs());
+        Self::new(object.into_any().unbind(), Shape::Scalar, weight)
+    }
+
+    fn new(object: Py<PyAny>, shape: Shape, weight: usize) -> Self {
+        Self(Arc::new(Master { object, shape, weight: Weight::new(weight as u64) }))
+    }
+
+    /// What a reader gets: a value of its own, or the object itself where nobody can change it.
+    ///
+    /// Allocates, so the collector and with it any Python code may run: never called under a lock.
+    ///
+    /// # Errors
+    ///
+    /// `MemoryError`.
+    #[inline]
+    pub(crate) fn copy(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        copy::of(py, &self.0.object, self.0.shape)
+    }
+
+    /// The integer, where it is one that a counter can hold; a bool is none.
+    pub(crate) fn as_integer(&self, py: Python<'_>) -> Option<i64> {
+        self.0.object.bind(py).cast_exact::<PyInt>().ok()?.extract().ok()
+    }
+
+    /// What the value takes of this process's memory, in bytes: within a few percent of what `sys.getsizeof` sums up to over
+    /// its parts. An object met several times counts once (names of fields are mostly shared); what the cache itself adds
+    /// to an entry is not in it.
+    pub(crate) fn weight(&self) -> Weight {
+        self.0.weight
+    }
+}
+
+/// A value as the cache keeps it. `copy()` is what a reader gets.
+#[pyclass(frozen, module = "donjon._donjon")]
+pub(crate) struct Value(Kept);
+
+#[pymethods]
+impl Value {
+    #[new]
+    #[pyo3(signature = (value, foreign = None))]
+    fn new(value: &Bound<'_, PyAny>, foreign: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        encode(value, foreign).map(Self)
+    }
+
+    /// What a reader gets.
+    fn copy(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.0.copy(py)
+    }
+
+    /// Bytes of memory.
+    #[getter]
+    fn weight(&self) -> u64 {
+        self.0.weight().get()
+    }
+}
