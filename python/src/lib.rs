@@ -5,6 +5,8 @@ mod clock;
 mod errors;
 #[allow(dead_code, reason = "the memory core takes what is not yet used here")]
 mod value;
+#[allow(dead_code, reason = "the memory core takes what is not yet used here")]
+mod wake;
 
 use pyo3::prelude::*;
 
