@@ -6,7 +6,7 @@
 //! | to find out | look in |
 //! |---|---|
 //! | what a caller can ask of a cache | [`cache`] |
-//! | where entries and flights are kept | [`store`], [`flight`] |
+//! | who loads, who waits, and where it is all kept | [`lease`], [`flight`], `store` |
 //! | what tags and load tickets mean | [`version`] |
 //! | what can be configured | [`settings`] |
 //! | what leaves, and when | [`policy`], [`entry`], [`expiry`] |
@@ -14,14 +14,17 @@
 //! | which event invalidates what | [`rules`] |
 //! | what a key, a pattern or a tag may be | [`key`], [`pattern`], [`tag`] |
 //! | how a key is made from a text with names in it | [`template`] |
+//! | where random numbers come from | [`chance`] |
 //! | who holds a lock, who hears a message, who is to be woken | [`lock`], [`pubsub`], [`waiters`] |
 
 pub mod cache;
+pub mod chance;
 pub mod entry;
 pub mod envelope;
 pub mod expiry;
 pub mod flight;
 pub mod key;
+pub mod lease;
 pub mod lock;
 pub mod moment;
 pub mod pattern;
@@ -31,7 +34,7 @@ pub mod rules;
 pub mod settings;
 mod spelling;
 pub mod stats;
-pub mod store;
+mod store;
 pub mod tag;
 pub mod template;
 pub mod version;

@@ -1,1 +1,348 @@
-//! To come.
+//! Store: where entries and flights are kept, in shards that lock apart.
+//!
+//! A row holds a key and, for it, a value, a flight, or both: one probe finds either, and one pass over the rows invalidates
+//! both. Rows keep their index while they live, so a pass by index misses nothing that was there when it began.
+//!
+//! Must not decide who loads or what is served; that is `cache`. No foreign code runs under a shard's lock: what leaves is
+//! collected in [`Leaving`], and dropped, ended and woken after the lock is released. Cloning a value does happen under the
+//! shared lock, which is why values have to be handles (an `Arc`) whose clone calls nobody.
+//!
+//! Invariants: a row is in the table exactly while it has a value or a flight; the policy holds a value or a ticket for
+//! exactly the slots whose rows have one.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashTable;
+use parking_lot::RwLock;
+
+use crate::entry::{Freshness, Life, Removal, Weight};
+use crate::flight::{Ending, Flight};
+use crate::moment::Moment;
+use crate::policy::{Bounds, Policy, Slot};
+use crate::stats::Counters;
+use crate::version::{TagSet, Ticket};
+
+#[derive(Debug)]
+pub(crate) struct Shard<V, E> {
+    pub(crate) rows: RwLock<Rows<V, E>>,
+    pub(crate) counters: Counters,
+}
+
+#[derive(Debug)]
+pub(crate) struct Rows<V, E> {
+    table: HashTable<Slot>,
+    list: Vec<Row<V, E>>,
+    policy: Policy,
+    recent: VecDeque<(u64, Removal, Moment)>,
+}
+
+#[derive(Debug)]
+struct Row<V, E> {
+    hash: u64,
+    key: Box<str>,
+    held: Option<Held<V>>,
+    flight: Option<Arc<Flight<V, E>>>,
+}
+
+/// A value, and when and under which ticket it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Held<V> {
+    pub(crate) value: V,
+    pub(crate) ticket: Ticket,
+    pub(crate) tags: TagSet,
+    pub(crate) stored: Moment,
+    /// How long its loader took, in microseconds; zero for what was set by hand.
+    pub(crate) load_micros: u32,
+}
+
+impl<V> Held<V> {
+    pub(crate) fn load_time(&self) -> Duration {
+        Duration::from_micros(self.load_micros.into())
+    }
+}
+
+/// What an operation removes under a lock, kept until the lock is released.
+pub(crate) struct Leaving<'a, V: Clone, E: Clone> {
+    counters: &'a Counters,
+    now: Moment,
+    pub(crate) values: Vec<V>,
+    flights: Vec<Arc<Flight<V, E>>>,
+}
+
+impl<'a, V: Clone, E: Clone> Leaving<'a, V, E> {
+    pub(crate) fn new(counters: &'a Counters, now: Moment) -> Self {
+        Self { counters, now, values: Vec::new(), flights: Vec::new() }
+    }
+
+    /// Sends those who wait for a removed flight to look up anew; hands over the values that left.
+    pub(crate) fn settle(self) -> Vec<V> {
+        for flight in self.flights {
+            flight.end(Ending::Again);
+        }
+        self.values
+    }
+}
+
+impl<V: Clone, E: Clone> Shard<V, E> {
+    pub(crate) fn new(bounds: Bounds) -> Self {
+        let rows =
+            Rows { table: HashTable::new(), list: Vec::new(), policy: Policy::new(bounds), recent: VecDeque::new() };
+        Self { rows: RwLock::new(rows), counters: Counters::default() }
+    }
+}
+
+impl<V: Clone, E: Clone> Rows<V, E> {
+    #[inline]
+    pub(crate) fn find(&self, hash: u64, key: &str) -> Option<Slot> {
+        self.table
+            .find(hash, |slot| {
+                let row = &self.list[slot.index()];
+                row.hash == hash && *row.key == *key
+            })
+            .copied()
+    }
+
+    /// The value of `slot` and how it stands, unless its time is over or one of its tags was invalidated.
+    #[inline]
+    pub(crate) fn usable(&self, slot: Slot, now: Moment) -> Option<(Freshness, &Held<V>)> {
+        let freshness = self.policy.freshness(slot, now)?;
+        let held = self.list[slot.index()].held.as_ref()?;
+        (freshness != Freshness::Over && !held.tags.moved_since(held.ticket)).then_some((freshness, held))
+    }
+
+    /// Notes that the value of `slot` was read.
+    #[inline]
+    pub(crate) fn touch(&self, slot: Slot) {
+        self.policy.touch(slot);
+    }
+
+    pub(crate) fn flight(&self, slot: Slot) -> Option<&Arc<Flight<V, E>>> {
+        self.list[slot.index()].flight.as_ref()
+    }
+
+    /// Whether `flight` is still the one that `slot` waits for: nothing was invalidated or set, and nobody took over.
+    pub(crate) fn flies(&self, slot: Slot, flight: &Flight<V, E>) -> bool {
+        self.policy.ticket(slot) == Some(flight.ticket.get())
+    }
+
+    /// Whether `slot` holds a value that only a tag makes dead.
+    pub(crate) fn tag_invalidated(&self, slot: Slot) -> bool {
+        self.list[slot.index()].held.as_ref().is_some_and(|held| held.tags.moved_since(held.ticket))
+    }
+
+    pub(crate) fn life(&self, slot: Slot) -> Option<Life> {
+        self.policy.life(slot)
+    }
+
+    pub(crate) fn weight(&self, slot: Slot) -> Option<Weight> {
+        self.policy.weight_of(slot)
+    }
+
+    pub(crate) fn admits(&self, weight: Weight) -> bool {
+        self.policy.admits(weight)
+    }
+
+    pub(crate) fn flights(&self) -> u64 {
+        self.policy.loads()
+    }
+
+    pub(crate) fn entries(&self) -> u64 {
+        self.policy.entries()
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.policy.weight()
+    }
+
+    /// How many rows a pass by index has to visit.
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// The key of the row at `index`, where it is in use.
+    pub(crate) fn at(&self, index: usize) -> Option<(Slot, &str)> {
+        let row = &self.list[index];
+        (row.held.is_some() || row.flight.is_some()).then(|| (Slot::from_index(index as u32), &*row.key))
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Moment> {
+        self.policy.next_deadline()
+    }
+
+    /// Why and when the last value with this hash left, where that is not too many removals ago.
+    pub(crate) fn last_removal(&self, hash: u64) -> Option<(Removal, Moment)> {
+        self.recent.iter().rev().find(|(gone, _, _)| *gone == hash).map(|(_, why, when)| (*why, *when))
+    }
+
+    /// Finds the row of `key` or makes one. A new row must be given a value or a flight before the lock is released.
+    pub(crate) fn open(&mut self, hash: u64, key: &str) -> Slot {
+        if let Some(slot) = self.find(hash, key) {
+            return slot;
+        }
+        let slot = self.policy.open();
+        let row = Row { hash, key: key.into(), held: None, flight: None };
+        if slot.index() == self.list.len() {
+            self.list.push(row);
+        } else {
+            self.list[slot.index()] = row;
+        }
+        let list = &self.list;
+        self.table.insert_unique(hash, slot, |slot| list[slot.index()].hash);
+        slot
+    }
+
+    /// Begins a load. A flight that is there already is detached, a value that is of no use leaves; a usable one stays.
+    pub(crate) fn take_off(
+        &mut self,
+        slot: Slot,
+        ticket: Ticket,
+        leaving: &mut Leaving<'_, V, E>,
+    ) -> Arc<Flight<V, E>> {
+        self.detach(slot, leaving);
+        if self.usable(slot, leaving.now).is_none() {
+            self.lose(slot, leaving);
+        }
+        let flight = Arc::new(Flight::new(ticket, leaving.now));
+        self.policy.begin(slot, ticket.get());
+        self.list[slot.index()].flight = Some(Arc::clone(&flight));
+        flight
+    }
+
+    /// Ends the load of `slot`, whose flight the caller ends itself. The row goes unless it has a value.
+    pub(crate) fn land(&mut self, slot: Slot) {
+        self.policy.end(slot);
+        self.list[slot.index()].flight = None;
+        self.release(slot);
+    }
+
+    /// Sends the load of `slot` away: its fill will be refused, and those who wait look up anew.
+    pub(crate) fn detach(&mut self, slot: Slot, leaving: &mut Leaving<'_, V, E>) {
+        if let Some(flight) = self.list[slot.index()].flight.take() {
+            self.policy.end(slot);
+            leaving.flights.push(flight);
+        }
+    }
+
+    /// Puts a value into `slot`, then lets leave what there is no room for, and a few of those whose time is over.
+    pub(crate) fn store(
+        &mut self,
+        slot: Slot,
+        held: Held<V>,
+        weight: Weight,
+        life: Life,
+        leaving: &mut Leaving<'_, V, E>,
+    ) {
+        let row = &mut self.list[slot.index()];
+        let hash = row.hash;
+        if let Some(old) = row.held.replace(held) {
+            leaving.counters.left(Removal::Replaced);
+            leaving.values.push(old.value);
+        }
+        self.policy.put(slot, hash, weight, life);
+        leaving.counters.stores.one();
+        self.expire(EXPIRE_PER_STORE, leaving);
+        while let Some(victim) = self.policy.evict(leaving.now) {
+            self.left(victim, Removal::Evicted, leaving);
+        }
+    }
+
+    /// Lets up to `limit` entries whose time is over leave; true where that many did, so that more may be due.
+    pub(crate) fn expire(&mut self, limit: usize, leaving: &mut Leaving<'_, V, E>) -> bool {
+        for _ in 0..limit {
+            let Some(slot) = self.policy.expire(leaving.now) else { return false };
+            self.left(slot, Removal::Expired, leaving);
+        }
+        true
+    }
+
+    /// Removes value and flight of `slot`, and the row. True where the value could still be served.
+    pub(crate) fn invalidate(&mut self, slot: Slot, leaving: &mut Leaving<'_, V, E>) -> bool {
+        let served = self.usable(slot, leaving.now).is_some();
+        self.detach(slot, leaving);
+        self.lose(slot, leaving);
+        self.release(slot);
+        served
+    }
+
+    pub(crate) fn retime(&mut self, slot: Slot, life: Life) {
+        self.policy.retime(slot, life);
+    }
+
+    /// Forgets the row of `slot` where it has neither value nor flight.
+    pub(crate) fn release(&mut self, slot: Slot) {
+        let row = &mut self.list[slot.index()];
+        if row.held.is_some() || row.flight.is_some() {
+            return;
+        }
+        row.key = Box::default();
+        if let Ok(found) = self.table.find_entry(row.hash, |other| *other == slot) {
+            found.remove();
+        }
+        self.policy.close(slot);
+    }
+
+    /// The value of `slot` leaves, for the reason that shows on it.
+    fn lose(&mut self, slot: Slot, leaving: &mut Leaving<'_, V, E>) {
+        if let Some(freshness) = self.policy.freshness(slot, leaving.now) {
+            self.policy.remove(slot);
+            let why = if freshness == Freshness::Over { Removal::Expired } else { Removal::Invalidated };
+            self.take_value(slot, why, leaving);
+        }
+    }
+
+    /// The policy let the value of `slot` go.
+    fn left(&mut self, slot: Slot, why: Removal, leaving: &mut Leaving<'_, V, E>) {
+        self.take_value(slot, why, leaving);
+        self.release(slot);
+    }
+
+    fn take_value(&mut self, slot: Slot, why: Removal, leaving: &mut Leaving<'_, V, E>) {
+        let row = &mut self.list[slot.index()];
+        if let Some(held) = row.held.take() {
+            leaving.counters.left(why);
+            if self.recent.len() == RECENT {
+                self.recent.pop_front();
+            }
+            self.recent.push_back((row.hash, why, leaving.now));
+            leaving.values.push(held.value);
+        }
+    }
+
+    /// Recounts everything.
+    ///
+    /// # Panics
+    ///
+    /// Where a row is in the table without being in use, or the policy and the rows differ.
+    pub(crate) fn validate(&self) {
+        self.policy.validate();
+        assert_eq!(self.list.len(), self.policy.slots(), "a row for each slot");
+        let mut in_use = 0;
+        for (index, row) in self.list.iter().enumerate() {
+            let slot = Slot::from_index(index as u32);
+            assert_eq!(row.held.is_some(), self.policy.holds(slot), "value of row {index}");
+            assert_eq!(
+                row.flight.as_ref().map(|flight| flight.ticket.get()),
+                self.policy.ticket(slot),
+                "flight of {index}"
+            );
+            if let Some((slot, key)) = self.at(index) {
+                in_use += 1;
+                assert_eq!(self.find(row.hash, key), Some(slot), "row {index} is found by its key");
+            }
+        }
+        assert_eq!(self.table.len(), in_use, "rows in the table");
+    }
+}
+
+/// What a row costs besides its key and value: itself, its slot in the policy, its place in the table, the key's allocation.
+pub(crate) const fn row_overhead<V, E>() -> u64 {
+    (size_of::<Row<V, E>>() + 96) as u64
+}
+
+/// Bounds what one store pays for others: more than one leaves for each that comes, so none pile up.
+const EXPIRE_PER_STORE: usize = 4;
+
+/// How many removals `explain` can look back on, a shard.
+const RECENT: usize = 256;

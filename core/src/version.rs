@@ -1,1 +1,208 @@
-//! To come.
+//! Version: one count that orders loads against invalidations by tag.
+//!
+//! A load takes a ticket when it begins; an invalidation takes one when it happens and writes it on its tags. What was loaded
+//! under ticket `n` is dead as soon as one of its tags carries more than `n`: nothing has to be found or visited, so
+//! invalidating a tag costs the same for one entry as for a million.
+//!
+//! Growth is by distinct tags. A tag that no entry carries is forgotten, and its version raises the floor from which tags
+//! start when they are met again: a load that began before the forgotten invalidation is still refused.
+//!
+//! Must not know what carries a tag. Its lock is a leaf: nothing else is locked while it is held.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ahash::RandomState;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+
+use crate::tag::{InvalidTag, check_tags};
+
+/// A place in the order of loads and tag invalidations. Larger is later; unique within one cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(u64);
+
+impl Ticket {
+    /// The ticket as a number, for hosts that have only numbers. Never zero.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The ticket that a host was given as a number.
+    pub const fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+/// The tags that an entry carries. Empty costs nothing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TagSet(Option<Box<[Arc<Tag>]>>);
+
+#[derive(Debug)]
+struct Tag {
+    name: Box<str>,
+    version: AtomicU64,
+}
+
+impl TagSet {
+    /// Whether one of the tags was invalidated after `ticket` was taken.
+    #[inline]
+    pub(crate) fn moved_since(&self, ticket: Ticket) -> bool {
+        match &self.0 {
+            None => false,
+            Some(tags) => tags.iter().any(|tag| tag.version.load(Ordering::Acquire) > ticket.0),
+        }
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().flat_map(|tags| tags.iter().map(|tag| &*tag.name))
+    }
+}
+
+/// All tags of a cache with their versions, and the count that versions and tickets are drawn from.
+#[derive(Debug)]
+pub(crate) struct Versions {
+    count: AtomicU64,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug)]
+struct Table {
+    tags: HashMap<Box<str>, Arc<Tag>, RandomState>,
+    /// The highest version that was forgotten: where tags start.
+    floor: u64,
+    /// Forget what nobody carries once there are this many.
+    prune_at: usize,
+}
+
+impl Versions {
+    pub(crate) fn new(hasher: RandomState) -> Self {
+        let tags = HashMap::with_hasher(hasher);
+        Self { count: AtomicU64::new(0), table: Mutex::new(Table { tags, floor: 0, prune_at: PRUNE_FROM }) }
+    }
+
+    /// The next ticket.
+    pub(crate) fn ticket(&self) -> Ticket {
+        Ticket(self.count.fetch_add(1, Ordering::AcqRel) + 1)
+    }
+
+    /// The tags of these names, made where they are new.
+    pub(crate) fn tags<N: AsRef<str>>(&self, names: &[N]) -> Result<TagSet, InvalidTag> {
+        if names.is_empty() {
+            return Ok(TagSet(None));
+        }
+        check_tags(names)?;
+        let mut table = self.table.lock();
+        let mut tags: Vec<Arc<Tag>> = names.iter().map(|name| table.tag(name.as_ref())).collect();
+        drop(table);
+        tags.sort_by(|one, other| one.name.cmp(&other.name));
+        tags.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        Ok(TagSet(Some(tags.into())))
+    }
+
+    /// Makes dead whatever carries one of these tags and began to load before this call. Gives how many tags were named.
+    pub(crate) fn invalidate<N: AsRef<str>>(&self, names: &[N]) -> Result<u64, InvalidTag> {
+        let tags = self.tags(names)?;
+        let version = self.ticket();
+        let tags = tags.0.unwrap_or_default();
+        for tag in &tags {
+            tag.version.fetch_max(version.0, Ordering::AcqRel);
+        }
+        Ok(tags.len() as u64)
+    }
+
+    /// How many distinct tags are remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.table.lock().tags.len()
+    }
+}
+
+impl Table {
+    fn tag(&mut self, name: &str) -> Arc<Tag> {
+        if let Some(tag) = self.tags.get(name) {
+            return Arc::clone(tag);
+        }
+        if self.tags.len() >= self.prune_at {
+            self.prune();
+        }
+        let tag = Arc::new(Tag { name: name.into(), version: AtomicU64::new(self.floor) });
+        self.tags.insert(name.into(), Arc::clone(&tag));
+        tag
+    }
+
+    /// Forgets the tags that nobody carries. Only this table hands them out, so a count of one stays one while it is locked.
+    fn prune(&mut self) {
+        let mut floor = self.floor;
+        self.tags.retain(|_, tag| {
+            let carried = Arc::strong_count(tag) > 1;
+            if !carried {
+                floor = floor.max(tag.version.load(Ordering::Acquire));
+            }
+            carried
+        });
+        self.floor = floor;
+        self.prune_at = (self.tags.len() * 2).max(PRUNE_FROM);
+    }
+}
+
+const PRUNE_FROM: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn versions() -> Versions {
+        Versions::new(RandomState::with_seeds(1, 2, 3, 4))
+    }
+
+    #[test]
+    fn an_invalidated_tag_is_newer_than_the_loads_before_it_and_older_than_those_after() {
+        let versions = versions();
+        let before = versions.ticket();
+        let tags = versions.tags(&["jobs", "users"]).unwrap();
+        assert!(!tags.moved_since(before));
+        versions.invalidate(&["users"]).unwrap();
+        assert!(tags.moved_since(before));
+        assert!(!tags.moved_since(versions.ticket()));
+    }
+
+    #[test]
+    fn a_load_that_names_its_tags_late_still_sees_what_was_invalidated_meanwhile() {
+        let versions = versions();
+        let begun = versions.ticket();
+        versions.invalidate(&["jobs"]).unwrap();
+        assert!(versions.tags(&["jobs"]).unwrap().moved_since(begun));
+    }
+
+    #[test]
+    fn forgotten_tags_keep_refusing_the_loads_that_began_before_their_invalidation() {
+        let versions = versions();
+        let begun = versions.ticket();
+        versions.invalidate(&["once"]).unwrap();
+        for number in 0..PRUNE_FROM * 4 {
+            versions.tags(&[format!("tag{number}")]).unwrap();
+        }
+        assert!(versions.len() <= PRUNE_FROM, "tags that nobody carries are forgotten");
+        assert!(versions.tags(&["once"]).unwrap().moved_since(begun));
+        assert!(!versions.tags(&["once"]).unwrap().moved_since(versions.ticket()));
+    }
+
+    #[test]
+    fn a_tag_in_use_is_never_forgotten() {
+        let versions = versions();
+        let begun = versions.ticket();
+        let held = versions.tags(&["held"]).unwrap();
+        for number in 0..PRUNE_FROM * 4 {
+            versions.tags(&[format!("tag{number}")]).unwrap();
+        }
+        versions.invalidate(&["held"]).unwrap();
+        assert!(held.moved_since(begun));
+    }
+
+    #[test]
+    fn a_tag_named_twice_counts_once() {
+        let versions = versions();
+        assert_eq!(versions.tags(&["a", "b", "a"]).unwrap().names().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(versions.invalidate(&["a", "b", "a"]), Ok(2));
+    }
+}
