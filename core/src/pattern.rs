@@ -184,6 +184,14 @@ pub fn glob_escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
+/// Whether `glob` ends where a new token would begin: outside a class, and not upon a backslash that would escape what is
+/// put after it.
+pub(crate) fn ends_between_tokens(glob: &str) -> bool {
+    let mut tokens = Tokens::of(glob);
+    while tokens.next().is_some() {}
+    !tokens.cut_short
+}
+
 /// What stands between two stars. It always takes the same number of bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Segment {
@@ -265,11 +273,13 @@ enum Token {
 struct Tokens<'a> {
     rest: &'a [u8],
     whole: usize,
+    /// The glob ended within a class, or upon a backslash.
+    cut_short: bool,
 }
 
 impl<'a> Tokens<'a> {
     fn of(glob: &'a str) -> Self {
-        Self { rest: glob.as_bytes(), whole: glob.len() }
+        Self { rest: glob.as_bytes(), whole: glob.len(), cut_short: false }
     }
 
     /// Reads on behind the `[` of a class.
@@ -290,7 +300,10 @@ impl<'a> Tokens<'a> {
                     self.rest = rest;
                     break;
                 }
-                [] => break,
+                [] => {
+                    self.cut_short = true;
+                    break;
+                }
                 [from, b'-', to, ref rest @ ..] => {
                     if !from.is_ascii() || !to.is_ascii() {
                         refused.get_or_insert(InvalidPattern::HighRange { at: self.whole - self.rest.len() });
@@ -324,6 +337,10 @@ impl Iterator for Tokens<'_> {
             (b'\\', [escaped, rest @ ..]) => {
                 self.rest = rest;
                 One::Byte(*escaped)
+            }
+            (b'\\', []) => {
+                self.cut_short = true;
+                One::Byte(b'\\')
             }
             (b'[', _) => match self.class() {
                 Ok(set) => One::Class(Box::new(set)),
@@ -463,6 +480,16 @@ mod tests {
         let key = "a".repeat(1024);
         for text in [format!("{}b", "*a".repeat(31)), "*a*?[a]*\\a".repeat(8) + "b", format!("*{}b", "a".repeat(500))] {
             assert!(!Pattern::new(&text).expect("it is within the limits").matches(key.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_glob_cut_within_a_token_is_seen_to_be() {
+        for whole in ["", "a*", "[a]", "\\\\", "[\\]]", "[a-]]", "[^]"] {
+            assert!(ends_between_tokens(whole), "{whole}");
+        }
+        for cut in ["\\", "a\\", "[", "[a", "[a-", "[a-]", "[\\]", "\\\\\\", "[é-z"] {
+            assert!(!ends_between_tokens(cut), "{cut}");
         }
     }
 

@@ -6,7 +6,8 @@
 use std::borrow::Cow;
 
 use crate::key::{InvalidKey, Key, escape_part};
-use crate::pattern::{InvalidPattern, Pattern, glob_escape};
+use crate::pattern::{InvalidPattern, Pattern, ends_between_tokens, glob_escape};
+use crate::tag::{InvalidTag, check_tag};
 
 /// A text with names to be filled in: `user:{user_id}:profile`. `{{` and `}}` stand for the braces themselves.
 ///
@@ -27,13 +28,18 @@ use crate::pattern::{InvalidPattern, Pattern, glob_escape};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
+    text: Box<str>,
     pieces: Box<[Piece]>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
     Text(Box<str>),
-    Name(Box<str>),
+    /// `at` is where its brace stands, in bytes.
+    Name {
+        name: Box<str>,
+        at: usize,
+    },
 }
 
 /// Why a text is no template.
@@ -67,6 +73,12 @@ pub enum TemplateFault {
     /// Two names with nothing between them.
     #[error("nothing stands between two names, so `1`, `23` and `12`, `3` would be one key; put a `:` there")]
     Adjacent,
+    /// In a pattern: a name within a class, or behind a backslash.
+    #[error("a name may stand neither within `[…]` nor behind a backslash, where its value could not be escaped")]
+    InToken,
+    /// In a pattern: whatever is put in, it is none.
+    #[error(transparent)]
+    Pattern(InvalidPattern),
 }
 
 /// Why a template could not be filled in.
@@ -82,6 +94,9 @@ pub enum RenderError {
     /// What came out is no key.
     #[error(transparent)]
     Key(#[from] InvalidKey),
+    /// What came out is no tag.
+    #[error(transparent)]
+    Tag(#[from] InvalidTag),
     /// What came out is no pattern.
     #[error(transparent)]
     Pattern(#[from] InvalidPattern),
@@ -95,14 +110,14 @@ impl Template {
     /// [`InvalidTemplate`], which says what is wrong and where.
     pub fn new(text: &str) -> Result<Self, InvalidTemplate> {
         let pieces = pieces(text).map_err(|(at, fault)| InvalidTemplate { template: text.into(), at, fault })?;
-        Ok(Self { pieces: pieces.into() })
+        Ok(Self { text: text.into(), pieces: pieces.into() })
     }
 
     /// The names to be filled in, each once, in the order they first appear.
     pub fn names(&self) -> Vec<&str> {
         let mut names = Vec::new();
         for piece in &self.pieces {
-            if let Piece::Name(name) = piece
+            if let Piece::Name { name, .. } = piece
                 && !names.contains(&&**name)
             {
                 names.push(&**name);
@@ -111,24 +126,31 @@ impl Template {
         names
     }
 
+    /// The template as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
     /// The key with what `value` gives for each name put in, escaped.
     ///
     /// # Errors
     ///
     /// [`RenderError::Missing`] where `value` gives nothing, [`RenderError::Key`] where the outcome is no key.
-    pub fn render<'v>(&self, mut value: impl FnMut(&str) -> Option<Cow<'v, str>>) -> Result<String, RenderError> {
-        let mut key = String::new();
-        for piece in &self.pieces {
-            match piece {
-                Piece::Text(text) => key.push_str(text),
-                Piece::Name(name) => {
-                    let value = value(name).ok_or_else(|| RenderError::Missing { name: name.clone() })?;
-                    key.push_str(&escape_part(&value));
-                }
-            }
-        }
+    pub fn render<'v>(&self, value: impl FnMut(&str) -> Option<Cow<'v, str>>) -> Result<String, RenderError> {
+        let key = self.fill(value, escape_part)?;
         Key::new(&key)?;
         Ok(key)
+    }
+
+    /// The tag with what `value` gives for each name put in, escaped as in a key.
+    ///
+    /// # Errors
+    ///
+    /// [`RenderError::Missing`] where `value` gives nothing, [`RenderError::Tag`] where the outcome is no tag.
+    pub fn tag<'v>(&self, value: impl FnMut(&str) -> Option<Cow<'v, str>>) -> Result<String, RenderError> {
+        let tag = self.fill(value, escape_part)?;
+        check_tag(&tag)?;
+        Ok(tag)
     }
 
     /// The pattern that covers each key [`render`](Self::render) can make with these values: what `value` gives is put in
@@ -142,12 +164,88 @@ impl Template {
         for piece in &self.pieces {
             match piece {
                 Piece::Text(literal) => text.push_str(&glob_escape(literal)),
-                Piece::Name(name) => match value(name) {
+                Piece::Name { name, .. } => match value(name) {
                     Some(value) => text.push_str(&glob_escape(&escape_part(&value))),
                     None => text.push('*'),
                 },
             }
         }
+        Ok(Pattern::new(&text)?)
+    }
+
+    /// The text with what `value` gives for each name put in, as `escape` writes it.
+    fn fill<'v>(
+        &self,
+        mut value: impl FnMut(&str) -> Option<Cow<'v, str>>,
+        escape: impl Fn(&str) -> Cow<'_, str>,
+    ) -> Result<String, RenderError> {
+        let mut filled = String::with_capacity(self.text.len() + 16);
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => filled.push_str(text),
+                Piece::Name { name, .. } => {
+                    let value = value(name).ok_or_else(|| RenderError::Missing { name: name.clone() })?;
+                    filled.push_str(&escape(&value));
+                }
+            }
+        }
+        Ok(filled)
+    }
+}
+
+/// A glob with names to be filled in: `user:{id}:*`. What is put in matches itself alone; the text around it is the
+/// pattern's own. `{{` and `}}` stand for the braces themselves.
+///
+/// # Examples
+///
+/// ```
+/// use donjon_core::template::PatternTemplate;
+///
+/// let template = PatternTemplate::new("user:{id}:*")?;
+/// assert_eq!(template.render(|_| Some("a*b".into()))?.as_str(), r"user:a\*b:*");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PatternTemplate(Template);
+
+impl PatternTemplate {
+    /// Reads `text` as a pattern template.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidTemplate`], which says what is wrong and where.
+    pub fn new(text: &str) -> Result<Self, InvalidTemplate> {
+        let template = Template::new(text)?;
+        // Within a class, or upon a backslash, the escape of a value would be read as a member or as escaped itself, and
+        // what the value holds would come alive.
+        for two in template.pieces.windows(2) {
+            if let [Piece::Text(before), Piece::Name { at, .. }] = two
+                && !ends_between_tokens(before)
+            {
+                return Err(InvalidTemplate { template: text.into(), at: *at, fault: TemplateFault::InToken });
+            }
+        }
+        let template = Self(template);
+        match template.render(|_| Some("x".into())) {
+            Err(RenderError::Pattern(invalid)) => {
+                Err(InvalidTemplate { template: text.into(), at: 0, fault: TemplateFault::Pattern(invalid) })
+            }
+            _ => Ok(template),
+        }
+    }
+
+    /// The template as it was written.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The pattern with what `value` gives for each name put in, escaped as in a key and then as literal text.
+    ///
+    /// # Errors
+    ///
+    /// [`RenderError::Missing`] where `value` gives nothing, [`RenderError::Pattern`] where the outcome is too long.
+    pub fn render<'v>(&self, value: impl FnMut(&str) -> Option<Cow<'v, str>>) -> Result<Pattern, RenderError> {
+        let text = self.0.fill(value, |value| glob_escape(&escape_part(value)).into_owned().into())?;
         Ok(Pattern::new(&text)?)
     }
 }
@@ -177,7 +275,7 @@ fn pieces(template: &str) -> Result<Vec<Piece>, (usize, TemplateFault)> {
         } else if !pieces.is_empty() {
             return Err((brace, TemplateFault::Adjacent));
         }
-        pieces.push(Piece::Name(name.into()));
+        pieces.push(Piece::Name { name: name.into(), at: brace });
         at = brace + name.len() + 2;
     }
     text.push_str(&template[at..]);
@@ -235,6 +333,8 @@ mod tests {
             TemplateFault::Stray => "stray",
             TemplateFault::Name(_) => "name",
             TemplateFault::Adjacent => "adjacent",
+            TemplateFault::InToken => "in token",
+            TemplateFault::Pattern(_) => "pattern",
         }
     }
 
@@ -275,6 +375,56 @@ mod tests {
         assert_eq!(starred, Err(RenderError::Pattern(InvalidPattern::TooManyStars { stars: 40 })));
     }
 
+    #[test]
+    fn a_tag_that_comes_out_of_a_template_is_checked() {
+        let template = Template::new("{a}").expect("it is a template");
+        assert_eq!(template.tag(|_| Some("jobs:1".into())), Ok("jobs%3A1".into()));
+        assert_eq!(template.tag(|_| Some("*".into())), Err(RenderError::Tag(InvalidTag::Star)));
+    }
+
+    #[test]
+    fn the_stars_of_a_pattern_template_are_its_own_and_those_of_a_value_are_not() {
+        let template = PatternTemplate::new("user:{id}:*").expect("it is a template");
+        let pattern = template.render(|_| Some("a*:[b]".into())).expect("it is a pattern");
+        assert_eq!(pattern.as_str(), r"user:a\*%3A\[b\]:*");
+        assert_eq!(template.render(|_| None), Err(RenderError::Missing { name: "id".into() }));
+        let long = template.render(|_| Some("x".repeat(129).into())).expect("it is a pattern");
+        assert_eq!(long.as_str().len(), "user:".len() + 33 + ":*".len());
+    }
+
+    #[test]
+    fn a_pattern_template_keeps_its_names_out_of_classes_and_escapes() {
+        for (text, at, fault) in [
+            ("[{a}]", 1, "in token"),
+            ("x[^{a}", 3, "in token"),
+            ("[a-{a}]", 3, "in token"),
+            ("{a}:\\{b}", 5, "in token"),
+            ("", 0, "empty"),
+            ("{a", 0, "unclosed"),
+            ("[é-z]{a}", 0, "pattern"),
+        ] {
+            let error = PatternTemplate::new(text).expect_err("it is no template");
+            assert_eq!((error.at, fault_word(&error.fault)), (at, fault), "{text:?}");
+        }
+        for text in ["[ab]{a}[", "\\\\{a}\\", "*{a}?", "[\\]]{a}"] {
+            assert!(PatternTemplate::new(text).is_ok(), "{text:?}");
+        }
+    }
+
+    /// Globs of nothing but what is special.
+    fn glob() -> impl Strategy<Value = String> {
+        "[*?a\\[\\]\\\\^-]{0,4}"
+    }
+
+    /// Whether `glob`, as part of a longer one, covers `text`.
+    fn covers(glob: &str, text: &str) -> bool {
+        if glob.is_empty() || text.is_empty() {
+            text.is_empty() && glob.chars().all(|c| c == '*')
+        } else {
+            Pattern::new(glob).expect("it has no range beyond ascii").matches(text.as_bytes())
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -285,6 +435,21 @@ mod tests {
             let template = Template::new(&text).expect("it is a template");
             let rendered = template.render(|name| names.get(name).map(|part| part.as_str().into()));
             prop_assert_eq!(rendered, build(&parts).map_err(RenderError::Key));
+        }
+
+        #[test]
+        fn a_value_in_a_pattern_template_matches_itself_alone(
+            before in glob(), value in glob(), after in glob(), key in "[*?a\\[\\]\\\\-]{1,6}"
+        ) {
+            if let Ok(template) = PatternTemplate::new(&format!("{before}{{v}}{after}")) {
+                let pattern = template.render(|_| Some(value.as_str().into()));
+                let expected = (0..=key.len()).any(|at| {
+                    let (start, rest) = key.split_at(at);
+                    covers(&before, start) && rest.strip_prefix(&*value).is_some_and(|end| covers(&after, end))
+                });
+                let matched = pattern.is_ok_and(|pattern| pattern.matches(key.as_bytes()));
+                prop_assert_eq!(matched, expected);
+            }
         }
 
         #[test]
