@@ -1,0 +1,512 @@
+"""The cache, as asyncio code uses it.
+
+A value that is there is returned by a plain `async def` over a call into the core: no task, no future, no other thread. Only
+a caller that has to wait for another's load waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
+
+from . import _donjon
+from ._donjon import MISS
+from ._errors import ConfigError
+from ._face import Face, Mode, key_list
+from ._load import load_many, look_up
+from ._lock import Lock
+from ._lookup import Hit, Miss
+from ._memory import Memory, logger
+from ._process import worker_count
+from ._pubsub import Subscription
+from ._removed import Removed
+from ._runtime import ASYNCIO
+from ._sync import SyncCache
+from ._ttl import Ttl, span
+from ._warm import Warming, WarmReport
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Cache"]
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+_TEND_SECONDS = 1.0
+
+
+class Cache(Face):
+    """A cache. Made by `Cache.from_env` or `Cache.memory`; the one of this process is `donjon.get_cache()`.
+
+    Values are JSON: what goes in is copied, each reader gets a copy of its own, and it comes back the same from every
+    backend. A `datetime`, a dataclass or a pydantic model goes in as its JSON form and comes back as that, or as the type
+    given as `as_`. None is a value like any other.
+
+    Examples:
+        >>> import asyncio
+        >>> async def main():
+        ...     async with Cache.memory(namespace="app") as cache:
+        ...         await cache.set("user:1", {"name": "Ada"}, ttl="5m")
+        ...         print(await cache.get("user:1"))
+        ...         await cache.delete("user:1")
+        ...         print(await cache.get_or_set("user:1", lambda: {"name": "Grace"}, ttl=60))
+        >>> asyncio.run(main())
+        {'name': 'Ada'}
+        {'name': 'Grace'}
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        super().__init__(memory)
+        self._announced = False
+        self._tending: asyncio.TimerHandle | None = None
+        self.sync = SyncCache(memory)
+        """The same cache for threads and scripts: the same calls, blocking."""
+
+    @classmethod
+    def from_env(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """A cache as the `CACHE_` variables say; those of the process, where no others are given.
+
+        Raises:
+            ConfigError: A variable has a value that it cannot have.
+
+        Examples:
+            >>> Cache.from_env({"CACHE_NAMESPACE": "shop"}).namespace
+            'shop'
+        """
+        variables = os.environ if environment is None else environment
+        settings = _donjon.parse_settings((name, text) for name, text in variables.items() if name.startswith("CACHE_"))
+        for warning in settings.warnings:
+            logger.warning("%s", warning)
+        if settings.backend != "memory":
+            raise ConfigError(f"CACHE_BACKEND={settings.backend}: this build of donjon has the memory backend only")
+        return cls(
+            Memory(
+                namespace=settings.namespace,
+                max_bytes=settings.max_bytes,
+                max_entries=settings.max_entries,
+                ttl_classes=settings.ttl_classes,
+                enabled=settings.enabled,
+                clock=None,
+            )
+        )
+
+    @classmethod
+    def memory(
+        cls,
+        *,
+        namespace: str = "app",
+        max_bytes: int = 256 * 2**20,
+        max_entries: int | None = None,
+        default_ttl: Ttl | None = None,
+        ttl_classes: Mapping[str, Ttl] | None = None,
+        jitter: float = 0.0,
+        early: float = 1.0,
+        load_timeout: float = 30.0,
+        enabled: bool = True,
+        clock: _donjon.ManualClock | None = None,
+    ) -> Self:
+        """A cache in the memory of this process.
+
+        Args:
+            namespace: Letters, digits, `.`, `_` and `-`, up to 64 of them.
+            max_bytes: Bound of keys, values and bookkeeping together. What is used least leaves first.
+            max_entries: Bound of the number of values; None leaves it to `max_bytes`.
+            default_ttl: Where a call names none. None: five minutes, or what `ttl_classes` says of "default".
+            ttl_classes: Names for times to live, used as `ttl="stats"`.
+            jitter: Largest part cut at random from each time to live: 0.1 on 60 s gives 54 to 60 s.
+            early: How eagerly a value is refreshed before it expires, the earlier the longer its load takes; 0.0 never.
+            load_timeout: Seconds that others wait for a load, before each loads for itself and stores nothing.
+            enabled: The kill switch, as `enabled` later.
+            clock: Moves time by hand, in tests. Waiting for a load or a lock takes real time all the same.
+
+        Raises:
+            InvalidNamespace: Other characters, or too many.
+            InvalidTtl: As for `set`.
+            ConfigError: A bound is not positive, or another number is out of its range.
+        """
+        classes = None
+        if ttl_classes is not None:
+            classes = {name: _seconds(ttl) for name, ttl in ttl_classes.items()}
+        return cls(
+            Memory(
+                namespace=namespace,
+                max_bytes=max_bytes,
+                max_entries=max_entries,
+                default_ttl=span(default_ttl),
+                ttl_classes=classes,
+                jitter=jitter,
+                early=early,
+                load_timeout=load_timeout,
+                enabled=enabled,
+                clock=clock,
+            )
+        )
+
+    @classmethod
+    def redis(cls, url: str, **options: Any) -> NoReturn:
+        """Not yet: this build has the memory backend only.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError("this build of donjon has the memory backend only: use Cache.memory()")
+
+    # -- life
+    async def connect(self) -> None:
+        """Starts the cache: says so in the log, and lets what expired leave without being read.
+
+        The memory backend works without it, too; after `close` it opens the cache again, empty.
+        """
+        self._memory.open()
+        self.announce()
+        if self._tending is not None:
+            self._tending.cancel()  # of a loop that may be gone
+        loop = asyncio.get_running_loop()
+        self._tending = loop.call_later(_TEND_SECONDS, _tend, weakref.ref(self), loop)
+
+    async def close(self) -> None:
+        """Ends the cache and frees what it holds; what is asked of it afterwards raises CacheClosed."""
+        if self._tending is not None:
+            self._tending.cancel()
+            self._tending = None
+        self._memory.close()
+        self._announced = False
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def announce(self) -> None:
+        """Writes the line of the start into the log, once; `connect` does."""
+        if self._announced:
+            return
+        self._announced = True
+        logger.info("✓ Cache initialized (memory backend) namespace=%s tiers=memory", self.namespace)
+        workers = worker_count()
+        if workers > 1:
+            logger.warning(
+                "%d worker processes with the memory backend: each has a cache of its own, and an invalidation in one "
+                "does not reach the others",
+                workers,
+            )
+
+    async def ping(self) -> bool:
+        """Whether the backend answers."""
+        return not self._memory.closed
+
+    # -- reads
+    @overload
+    async def get(self, key: str, default: Any = None) -> Any: ...
+    @overload
+    async def get(self, key: str, default: D, *, as_: type[T]) -> T | D: ...
+    @overload
+    async def get(self, key: str, *, as_: type[T]) -> T | None: ...
+    @overload
+    async def get(self, key: str, default: Any = None, *, as_: Any) -> Any: ...
+
+    async def get(self, key: str, default: Any = None, *, as_: Any = None) -> Any:
+        """The value of a key, a stale one included; `default` where there is none. Never waits.
+
+        Code that reads, queries and then calls `set` can store what was read before an invalidation, after it. Use
+        `get_or_set`, a cached function, or `lookup` and `fill`, which cannot.
+
+        Args:
+            as_: The type to return: pydantic model, dataclass, TypedDict, or whatever else pydantic validates. A value that
+                is no valid one counts as none.
+
+        Raises:
+            InvalidKey: The key is empty or over 1 KiB.
+        """
+        if as_ is None:
+            return self._memory.get(key, default)
+        return self._get_as(key, default, as_)
+
+    async def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
+        """The values of those keys that have one."""
+        return self._get_many(keys)
+
+    async def exists(self, key: str) -> bool:
+        """Whether the key has a value that may be served."""
+        return self._memory.core.exists(key)
+
+    async def ttl(self, key: str) -> float | None:
+        """Seconds for which the value is still fresh; `math.inf` for ever, None where there is none."""
+        return self._memory.core.ttl(key)
+
+    async def explain(self, key: str) -> dict[str, Any]:
+        """What the cache knows of a key: tier, age, until when it is fresh, tags, and why its last value left."""
+        return self._memory.core.explain(key)
+
+    # -- loads
+    @overload
+    async def get_or_set(
+        self,
+        key: str,
+        loader: Callable[[], Any],
+        *,
+        ttl: Ttl | None = None,
+        grace: Ttl | None = None,
+        tags: Sequence[str] = (),
+        force_refresh: bool = False,
+        as_: type[T],
+        mode: Mode | None = None,
+    ) -> T: ...
+    @overload
+    async def get_or_set(
+        self,
+        key: str,
+        loader: Callable[[], Any],
+        *,
+        ttl: Ttl | None = None,
+        grace: Ttl | None = None,
+        tags: Sequence[str] = (),
+        force_refresh: bool = False,
+        as_: Any = None,
+        mode: Mode | None = None,
+    ) -> Any: ...
+
+    async def get_or_set(
+        self,
+        key: str,
+        loader: Callable[[], Any],
+        *,
+        ttl: Ttl | None = None,
+        grace: Ttl | None = None,
+        tags: Sequence[str] = (),
+        force_refresh: bool = False,
+        as_: Any = None,
+        mode: Mode | None = None,
+    ) -> Any:
+        """The value of a key, loaded by one caller for everyone who asks meanwhile.
+
+        What was loaded is stored unless the key, a pattern, a tag or the namespace was invalidated since the load began;
+        those who asked after that load anew. Miss and hit return the same: the stored copy.
+
+        Args:
+            loader: Called without arguments, in the caller's own task; plain or async. What it raises reaches everyone who
+                waits, and is not cached.
+            ttl: As for `set`; checked before the loader runs.
+            grace: As for `set`. A load that fails meanwhile gives the stale value instead of its error.
+            tags: As for `set`.
+            force_refresh: Loads anew, or joins a load that began after this call.
+            as_: As for `get`. A stored value that is no valid one is loaded anew.
+            mode: How fresh the answer has to be; one and the same for the memory backend.
+
+        Raises:
+            InvalidKey: The key is empty or over 1 KiB.
+            InvalidTtl: As for `set`.
+            UnsupportedValue: The loader gave what has no JSON form.
+            DecodeError: The loader gave what is no valid `as_`.
+        """
+        if as_ is None and not force_refresh:
+            value = self._memory.hit(key)
+            if value is not MISS:
+                return value
+        return await self._load(ASYNCIO, key, loader, ttl, grace, tags, force_refresh, as_, mode)
+
+    async def get_or_set_many(
+        self,
+        keys: Iterable[str],
+        loader: Callable[[list[str]], Any],
+        *,
+        ttl: Ttl | None = None,
+        grace: Ttl | None = None,
+        tags: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """The values of `keys`, in their order.
+
+        Args:
+            loader: Called with the list of keys that are missing and that nobody else loads; gives a mapping. A key that it
+                leaves out has no value, and is left out here.
+        """
+        return await load_many(ASYNCIO, self._memory, key_list(keys), loader, self._memory.storing(ttl, grace, tags))
+
+    async def lookup(self, key: str) -> Hit | Miss:
+        """A hit, which is true, or a miss, which is false and holds the right to load.
+
+        For loads that do not fit into a function. Others who want the key wait for the holder of the miss, so hand it to
+        `fill`, or let it go by the end of an `async with`:
+
+            async with await cache.lookup("report") as found:
+                if found:
+                    return found.value
+                report = await query()
+                await cache.fill(found, report, ttl=60)
+                return report
+        """
+        return await look_up(ASYNCIO, self._memory, key)
+
+    async def fill(
+        self,
+        miss: Hit | Miss,
+        value: Any,
+        *,
+        ttl: Ttl | None = None,
+        grace: Ttl | None = None,
+        tags: Sequence[str] = (),
+    ) -> bool:
+        """Stores what was loaded for `miss`, unless something was invalidated since `lookup`; says whether it did.
+
+        Raises:
+            ValueError: The miss was filled or given up already.
+        """
+        return self._fill(miss, value, ttl, grace, tags)
+
+    async def warm(
+        self,
+        keys_or_items: Iterable[Any],
+        loader: Callable[[str], Any] | None = None,
+        *,
+        concurrency: int = 8,
+        progress: bool = True,
+        ttl: Ttl | None = None,
+        grace: Ttl | None = None,
+        tags: Sequence[str] = (),
+    ) -> WarmReport:
+        """Loads keys that have no value, or stores items, before anybody asks.
+
+        Args:
+            keys_or_items: Keys to load, or, without a loader, a mapping or pairs of key and value to store.
+            loader: Called with one key; plain or async. An error is noted in the report and stops nothing.
+            concurrency: Loads at a time.
+            progress: Shows a bar where a terminal watches and tqdm is installed.
+        """
+        storing = self._memory.storing(ttl, grace, tags)
+        return await Warming(self._memory, keys_or_items, loader, storing, concurrency, progress).run()
+
+    # -- writes
+    async def set(
+        self, key: str, value: Any, *, ttl: Ttl | None = None, grace: Ttl | None = None, tags: Sequence[str] = ()
+    ) -> None:
+        """Stores a value, whatever is there or is being loaded.
+
+        Args:
+            ttl: How long it is fresh: seconds, a `timedelta`, "5m", the name of a TTL class, or `FOREVER`. At most ten years.
+            grace: How long after that it may be served stale, while one caller refreshes it or when that fails.
+            tags: Names by which it can be invalidated along with others; up to 64.
+
+        Raises:
+            InvalidKey: The key is empty or over 1 KiB.
+            InvalidTtl: Zero, negative, not finite, a bool, over ten years, or an unknown name.
+            InvalidTag: A tag is empty or reserved, or there are too many.
+            UnsupportedValue: The value has no JSON form.
+        """
+        self._memory.set(key, value, ttl, grace, tags)
+
+    async def set_many(
+        self,
+        items: Mapping[str, Any],
+        *,
+        ttl: Ttl | None = None,
+        grace: Ttl | None = None,
+        tags: Sequence[str] = (),
+    ) -> None:
+        """As `set` for each item; where one is refused, none is stored."""
+        self._memory.set_many(items, ttl, grace, tags)
+
+    async def add(self, key: str, value: Any, *, ttl: Ttl | None = None) -> bool:
+        """Stores a value where there is none; says whether it did."""
+        return self._add(key, value, ttl)
+
+    async def incr(self, key: str, by: int = 1, *, ttl: Ttl | None = None) -> int:
+        """Adds to an integer, which counts as 0 where there is none, and returns the sum.
+
+        Args:
+            ttl: Of a counter that begins here; one that exists keeps its own.
+
+        Raises:
+            NotACounter: The value is no integer, or the sum would not fit into 64 bits.
+        """
+        return self._incr(key, by, ttl)
+
+    async def touch(self, key: str, ttl: Ttl) -> bool:
+        """Starts the time to live of a value anew; False where there is none."""
+        return self._touch(key, ttl)
+
+    # -- invalidation
+    async def delete(self, key: str) -> Removed:
+        """Invalidates a key, used literally; 1 where a value was there."""
+        return self._memory.delete(key)
+
+    async def delete_many(self, keys: Iterable[str]) -> Removed:
+        """Invalidates keys; counts the values that were there."""
+        return self._memory.delete_many(keys)
+
+    async def invalidate_pattern(self, pattern: str) -> Removed:
+        r"""Invalidates every key that matches, and every load of one that is under way; counts the values.
+
+        Args:
+            pattern: As Redis has it: `*` any text, `?` one byte, `[a-c]` a class, `\` before what is meant literally.
+                Put text into one by `donjon.pattern`.
+
+        Raises:
+            InvalidPattern: It is empty, over 1 KiB, or has too many stars.
+        """
+        return self._memory.invalidate_pattern(pattern)
+
+    async def invalidate_tags(self, *tags: str) -> Removed:
+        """Invalidates everything stored with one of the tags, at once; gives the number of tags.
+
+        What they covered is found out of date when it is met, so it is not counted.
+        """
+        return self._memory.invalidate_tags(tags)
+
+    async def clear(self) -> Removed:
+        """Invalidates everything in this namespace, and nothing else."""
+        return self._memory.clear()
+
+    async def emit(self, event: str, /, **params: object) -> Removed:
+        """Runs the invalidation rules for an event; counts the values that left.
+
+        Args:
+            params: What the event says, for the names in the rules: `emit("document.updated", id=123)`.
+        """
+        return self._memory.emit(event, params)
+
+    # -- locks and messages
+    def lock(self, name: str, ttl: Ttl, wait: float | None = 10.0) -> Lock:
+        """A lock: `async with cache.lock("ingestion:file:123", ttl=300) as held: …`.
+
+        Args:
+            ttl: How long it is held should its holder vanish. While the event loop runs it is renewed by itself.
+            wait: Seconds to wait for it; 0 tries once, None waits for ever.
+
+        Raises:
+            LockTimeout: On entering, it was not free within `wait`.
+            InvalidTtl: As for `set`, and for `FOREVER`.
+        """
+        return Lock(self._memory, name, ttl, wait)
+
+    async def publish(self, channel: str, message: Any) -> int:
+        """Sends a message, any value that a cache can keep, to those who subscribe now; says to how many."""
+        return self._publish(channel, message)
+
+    def subscribe(self, *channels: str, limit: int = 1000) -> Subscription:
+        """The messages of some channels from now on: `async for message in cache.subscribe("jobs"): …`.
+
+        Args:
+            limit: Messages that wait for a slow subscriber; beyond it the oldest are dropped and counted.
+        """
+        return Subscription(self._memory, channels, limit)
+
+
+def _seconds(ttl: Ttl) -> float:
+    return _donjon.parse_ttl(ttl) if isinstance(ttl, str) else span(ttl)  # type: ignore[return-value]
+
+
+def _tend(cache: weakref.ref[Cache], loop: asyncio.AbstractEventLoop) -> None:
+    """Lets a slice of what expired leave; the next one soon where there is more."""
+    found = cache()
+    if found is not None and found._tending is not None:
+        more = found._memory.core.expire()
+        found._tending = loop.call_later(0 if more else _TEND_SECONDS, _tend, cache, loop)

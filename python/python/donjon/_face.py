@@ -1,0 +1,214 @@
+"""What both faces of a cache, awaiting and blocking, offer in the same words, and what they share underneath."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Literal, ParamSpec, TypeVar, overload
+
+from ._cached import CachedCoroutine, CachedFunction, Decorator, make_cached
+from ._donjon import MISS
+from ._errors import DecodeError
+from ._load import load
+from ._lookup import Hit, Miss
+from ._memory import Memory
+from ._rules import Rules
+from ._runtime import Runtime
+from ._stats import CacheStats
+from ._ttl import Ttl, span
+from ._types import decoder
+
+__all__ = ["Face", "Mode", "key_list"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Mode = Literal["local", "strong"]
+"""How fresh an answer has to be. The memory backend has one place to look, so both mean the same there."""
+
+
+class Face:
+    """The part of a cache that never waits."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+
+    def __repr__(self) -> str:
+        closed = " closed" if self._memory.closed else ""
+        return f"<{type(self).__name__} memory namespace={self.namespace}{closed}>"
+
+    @property
+    def namespace(self) -> str:
+        """The prefix that keeps these keys apart from those of other applications."""
+        return self._memory.namespace
+
+    @property
+    def enabled(self) -> bool:
+        """The kill switch; True unless it was turned.
+
+        While it is False, reads miss, stores are dropped and every caller loads for itself. Invalidations still take effect.
+        """
+        return self._memory.enabled
+
+    @enabled.setter
+    def enabled(self, enabled: bool) -> None:
+        self._memory.enabled = enabled
+
+    @property
+    def rules(self) -> Rules:
+        """The invalidation rules, which `emit` runs."""
+        return Rules(self._memory)
+
+    @overload
+    def cached(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Coroutine[Any, Any, T]], /
+    ) -> CachedCoroutine[P, T]: ...
+    @overload
+    def cached(self, function: Callable[P, T], /) -> CachedFunction[P, T]: ...
+    @overload
+    def cached(
+        self,
+        template: str | None = None,
+        /,
+        *,
+        ttl: Ttl | None = None,
+        grace: Ttl | None = None,
+        tags: Sequence[str] = (),
+        as_: Any = None,
+    ) -> Decorator: ...
+
+    def cached(
+        self,
+        template: Any = None,
+        /,
+        *,
+        ttl: Ttl | None = None,
+        grace: Ttl | None = None,
+        tags: Sequence[str] = (),
+        as_: Any = None,
+    ) -> Any:
+        """Caches what a function or method returns, `async def` or `def`.
+
+        The arguments that count are those that the template names; a session or a request is simply not named. Without a
+        template, module, name and all arguments make the key, each of which then has to be text, a number, a date, a UUID,
+        an Enum or None; a method needs a template.
+
+        Args:
+            template: The key, such as `user:profile:{user_id}`. What is put in is escaped.
+            ttl: As for `set`.
+            grace: As for `set`.
+            tags: As for `set`; each may be a template.
+            as_: The type that is returned. The default is what the annotation says. A function without either returns plain
+                JSON: a `datetime` comes back as text, and from the first call on, so that no hit differs from a miss.
+
+        Raises:
+            InvalidTemplate: The template names no parameter, or one is needed.
+            InvalidTtl: As for `set`.
+
+        Examples:
+            >>> from donjon import Cache
+            >>> cache = Cache.memory()
+            >>> @cache.cached("square:{number}", ttl="5m")
+            ... def square(number: int) -> int:
+            ...     print("computing")
+            ...     return number * number
+            >>> square(4), square(4)
+            computing
+            (16, 16)
+            >>> square.key(4), square.cache_info()
+            ('square:4', CacheInfo(hits=1, misses=1))
+            >>> square.invalidate(4)
+            1
+        """
+        if callable(template):
+            return make_cached(self._memory, template, None, ttl, grace, tags, as_)
+        if template is not None and not isinstance(template, str):
+            raise TypeError(f"cached takes a key template or stands above a function, not {type(template).__name__}")
+        return lambda function: make_cached(self._memory, function, template, ttl, grace, tags, as_)
+
+    def stats(self) -> CacheStats:
+        """A reading of the counters of this process."""
+        return self._memory.stats()
+
+    def reset_stats(self) -> None:
+        """Sets the counters to zero; what counts the present, as `entries` does, stays."""
+        self._memory.reset_stats()
+
+    def get_hit_rate(self) -> float:
+        """The share of look-ups that were answered, from 0.0 to 1.0."""
+        return self.stats().hit_rate
+
+    def get_miss_rate(self) -> float:
+        """The share of look-ups that found nothing, from 0.0 to 1.0."""
+        return self.stats().miss_rate
+
+    def get_size(self) -> int:
+        """How many values are kept."""
+        return self.stats().entries
+
+    # -- underneath
+    def _get_as(self, key: str, default: Any, as_: Any) -> Any:
+        decode = decoder(as_)
+        value = self._memory.get(key, MISS)
+        if value is MISS:
+            return default
+        try:
+            return value if decode is None else decode(value)
+        except DecodeError as error:
+            self._memory.undecodable(key, error)
+            return default
+
+    async def _load(
+        self,
+        runtime: Runtime,
+        key: str,
+        loader: Callable[[], Any],
+        ttl: Ttl | None,
+        grace: Ttl | None,
+        tags: Sequence[str],
+        force_refresh: bool,
+        as_: Any,
+        mode: Mode | None,
+    ) -> Any:
+        if not callable(loader):
+            raise TypeError(f"the loader is called for the value: give a function, not {type(loader).__name__}")
+        if mode not in (None, "local", "strong"):
+            raise ValueError(f"mode is 'local' or 'strong', not {mode!r}")
+        decode = None if as_ is None else decoder(as_)
+        storing = self._memory.storing(ttl, grace, tags)
+        since = self._memory.core.ticket() if force_refresh else None
+        return await load(runtime, self._memory, key, loader, (), storing, decode, since)
+
+    def _fill(self, miss: Hit | Miss, value: Any, ttl: Ttl | None, grace: Ttl | None, tags: Sequence[str]) -> bool:
+        if not isinstance(miss, Miss):
+            raise TypeError("fill takes the miss that `lookup` gave; a hit needs no filling")
+        storing = self._memory.storing(ttl, grace, tags)
+        lease = miss.take()
+        try:
+            storing.fill(lease, value)
+        except BaseException as error:
+            lease.fail(error)
+            raise
+        return lease.stored
+
+    def _add(self, key: str, value: Any, ttl: Ttl | None) -> bool:
+        return self._memory.core.add(key, value, span(ttl))
+
+    def _incr(self, key: str, by: int, ttl: Ttl | None) -> int:
+        return self._memory.core.incr(key, by, span(ttl))
+
+    def _touch(self, key: str, ttl: Ttl) -> bool:
+        return self._memory.core.touch(key, span(ttl))
+
+    def _get_many(self, keys: Iterable[str]) -> dict[str, Any]:
+        return self._memory.core.get_many(key_list(keys))
+
+    def _publish(self, channel: str, message: Any) -> int:
+        return self._memory.hub.publish(channel, message, time.time())
+
+
+def key_list(keys: Iterable[str]) -> Sequence[str]:
+    """A list of what was given, where a lone key is a mistake: it would be taken letter by letter."""
+    if isinstance(keys, str):
+        raise TypeError(f"a list of keys is wanted, not one key: write [{keys!r}]")
+    return keys if isinstance(keys, (list, tuple)) else list(keys)

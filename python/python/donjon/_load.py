@@ -1,0 +1,236 @@
+"""The load loop: from a key to its value, loading it at most once for everyone who asks.
+
+Owns the manners of a load: it runs in the caller's own task; on every way out the right to load is given up, so that nobody
+waits for a load that is no more; a wait is bounded, and past the bound a caller loads for itself and stores nothing. Who
+loads, who waits and what is stored are the core's decisions.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from . import _donjon
+from ._donjon import MISS
+from ._errors import DecodeError
+from ._loading import enter, is_own, leave
+from ._lookup import Hit, Miss
+from ._memory import AS_USUAL, Memory, Storing
+from ._runtime import Runtime, deadline_in, seconds_left
+from ._types import Decoder
+
+__all__ = ["load", "load_many", "look_up", "own_copy"]
+
+_VALUE, _FAILED = 0, 1
+_UNKNOWN: tuple[int, Any] = (2, None)
+
+
+async def load(
+    runtime: Runtime,
+    memory: Memory,
+    key: str,
+    loader: Callable[..., Any],
+    args: Iterable[Any] = (),
+    storing: Storing = AS_USUAL,
+    decode: Decoder | None = None,
+    since: int | None = None,
+) -> Any:
+    """The value of `key`, as `decode` reads it, loaded by `loader(*args)` where there is none.
+
+    A value of another's that is no valid one for this caller is loaded anew: once, and then past the cache.
+    `since`: only a value whose load began after that ticket will do.
+
+    Raises:
+        DecodeError: What the loader itself gave is no valid one; it is not kept.
+    """
+    step = await _begin(runtime, memory, key, since)
+    for retry in (True, False):
+        led = type(step) is _donjon.Lease
+        value = await _lead(runtime, memory, step, loader, args, storing) if led else step
+        if decode is None:
+            return value
+        try:
+            return decode(value)
+        except DecodeError as error:
+            if led:
+                memory.core.delete(key)
+                raise
+            memory.undecodable(key, error)
+        core = memory.core
+        step = await _begin(runtime, memory, key, core.ticket()) if retry else core.bypass(key)
+    assert decode is not None
+    return decode(await _lead(runtime, memory, step, loader, args, storing))
+
+
+async def look_up(runtime: Runtime, memory: Memory, key: str) -> Hit | Miss:
+    """A hit, or a miss with the right to load."""
+    step = await _begin(runtime, memory, key, None)
+    if type(step) is not _donjon.Lease:
+        return Hit(step)
+    enter(memory.core, step)
+    return Miss(memory.core, step)
+
+
+async def load_many(
+    runtime: Runtime,
+    memory: Memory,
+    keys: Iterable[str],
+    loader: Callable[[list[str]], Any],
+    storing: Storing = AS_USUAL,
+) -> dict[str, Any]:
+    """The values of `keys`; the missing ones come from one call of `loader`, which gives a mapping.
+
+    Loads its own keys before it waits for those of others, so two callers whose keys overlap cannot wait for each other.
+    Only where such a load ends without a value is `loader` called again, for those keys.
+    """
+    found: dict[str, Any] = {}
+    wanted = list(dict.fromkeys(keys))
+    order = wanted
+    waited: set[str] = set()
+    alone: set[str] = set()
+    while wanted:
+        leases: dict[str, _donjon.Lease] = {}
+        joins: dict[str, _donjon.Join] = {}
+        try:
+            for key in wanted:
+                step = memory.core.bypass(key) if key in alone else memory.core.begin(key, None, key in waited)
+                if type(step) is _donjon.Lease:
+                    leases[key] = step
+                elif type(step) is _donjon.Join:
+                    joins[key] = step
+                else:
+                    found[key] = step
+            if leases:
+                found.update(await _lead_many(runtime, memory, leases, loader, storing))
+            wanted = []
+            for key, join in joins.items():
+                ended = await _ended(runtime, memory, join, deadline_in(join.at_most))
+                kind, value = join.outcome() if ended else _UNKNOWN
+                if kind == _VALUE:
+                    found[key] = value
+                elif kind == _FAILED:
+                    raise own_copy(value)
+                else:
+                    wanted.append(key)
+                    waited.add(key)
+                    if not ended:
+                        alone.add(key)
+        finally:
+            for lease in leases.values():
+                lease.abandon()
+            for join in joins.values():
+                join.leave()
+    return {key: found[key] for key in order if key in found}
+
+
+async def _begin(runtime: Runtime, memory: Memory, key: str, since: int | None) -> Any:
+    """A value, or a lease to load under; waits for another's load where there is one."""
+    deadline = None
+    while True:
+        step = memory.core.begin(key, since, deadline is not None)
+        if type(step) is not _donjon.Join:
+            return step
+        if deadline is None:
+            deadline = deadline_in(step.at_most)
+        if not await _ended(runtime, memory, step, deadline):
+            return memory.core.bypass(key)
+        kind, value = step.outcome()
+        if kind == _VALUE:
+            return value
+        if kind == _FAILED:
+            raise own_copy(value)
+        # Nobody's successor is chosen, as it may be cancelled itself: whoever comes first loads.
+
+
+async def _ended(runtime: Runtime, memory: Memory, join: _donjon.Join, deadline: float | None) -> bool:
+    """Waits for another's load; false where waiting is over, or would be for oneself."""
+    if is_own(memory.core, join) or not runtime.may_wait():
+        join.leave()
+        return False
+    bell = runtime.bell()
+    if not join.notify(bell.ring):
+        return True
+    try:
+        ended = await bell.wait(seconds_left(deadline))
+    except BaseException:
+        join.leave()
+        raise
+    if not ended:
+        join.leave()
+    return ended
+
+
+async def _lead(
+    runtime: Runtime,
+    memory: Memory,
+    lease: _donjon.Lease,
+    loader: Callable[..., Any],
+    args: Iterable[Any],
+    storing: Storing,
+) -> Any:
+    token = enter(memory.core, lease)
+    try:
+        value = await runtime.call(loader, *args)
+    except Exception as error:
+        stale = lease.stale
+        lease.fail(error)
+        if stale is MISS:
+            raise
+        memory.served_stale(lease.key, error)
+        return stale
+    except BaseException:
+        lease.abandon()
+        raise
+    finally:
+        leave(token)
+    try:
+        return storing.fill(lease, value)
+    except BaseException as error:
+        lease.fail(error)
+        raise
+
+
+async def _lead_many(
+    runtime: Runtime,
+    memory: Memory,
+    leases: Mapping[str, _donjon.Lease],
+    loader: Callable[[list[str]], Any],
+    storing: Storing,
+) -> dict[str, Any]:
+    """What one call of `loader` gave for the keys of `leases`; a key it left out has no value."""
+    tokens = [enter(memory.core, lease) for lease in leases.values()]
+    try:
+        values = await runtime.call(loader, list(leases))
+        if not isinstance(values, Mapping):
+            raise TypeError(
+                f"the loader of get_or_set_many gives a mapping from key to value, not {type(values).__name__}"
+            )
+        return {key: storing.fill(lease, values[key]) for key, lease in leases.items() if key in values}
+    except Exception as error:
+        stale = {key: lease.stale for key, lease in leases.items()}
+        for lease in leases.values():
+            lease.fail(error)
+        if any(value is MISS for value in stale.values()):
+            raise
+        memory.served_stale(next(iter(stale)), error)
+        return stale
+    finally:
+        for token in reversed(tokens):
+            leave(token)
+
+
+def own_copy(error: BaseException) -> BaseException:
+    """The error of another's load, to raise as one's own: a shallow copy caused by it.
+
+    Two tasks that raise one object overwrite each other's traceback. What cannot be copied is raised as it is: its type
+    matters more, as callers catch by it.
+    """
+    try:
+        copied = copy.copy(error)
+    except Exception:
+        return error
+    if type(copied) is not type(error) or copied is error:
+        return error
+    copied.__cause__ = error
+    return copied

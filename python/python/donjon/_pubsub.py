@@ -1,0 +1,118 @@
+"""Messages: what is published on a channel reaches those who subscribe to it at that moment, and nobody later."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ._memory import Memory
+from ._runtime import ASYNCIO, BLOCKING, Bell, Runtime, complete, deadline_in, seconds_left
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Message", "Subscription", "SyncSubscription"]
+
+
+class Message(NamedTuple):
+    """What a subscriber gets."""
+
+    channel: str
+    """The channel it was published on."""
+    data: Any
+    """A copy of its own of what was published."""
+    received_at: float
+    """Seconds since 1970 at which it reached this process."""
+
+
+class _Subscription:
+    def __init__(self, memory: Memory, channels: Sequence[str], limit: int) -> None:
+        if not channels:
+            raise ValueError("subscribe names at least one channel")
+        self._memory = memory
+        self._hub = memory.hub
+        self._inner = memory.hub.subscribe(channels, limit)
+        self._bell: Bell | None = None
+        self._closed = False
+
+    @property
+    def dropped(self) -> int:
+        """Messages lost because `limit` were waiting already: the oldest go first."""
+        return self._inner.dropped
+
+    async def _next(self, runtime: Runtime, deadline: float | None = None) -> Message | None:
+        """The next message; None where the subscription is over or time is up."""
+        while True:
+            # After `fork` or `close` of the cache, what this listens to is no more.
+            if self._closed or self._hub is not self._memory.hub:
+                return None
+            taken = self._inner.take()
+            if taken is not None:
+                return Message(*taken)
+            bell = self._bell = runtime.bell()
+            if self._inner.notify(bell.ring) and not await bell.wait(seconds_left(deadline)):
+                return None
+
+    def _close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            if self._hub is self._memory.hub:
+                self._inner.close()
+            if self._bell is not None:
+                self._bell.ring()
+
+
+class Subscription(_Subscription):
+    """An async iterator over the messages of some channels; also `async with`, which ends it.
+
+    It listens from the moment it was made, so nothing published between `subscribe` and the first step is lost.
+    """
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Message:
+        message = await self._next(ASYNCIO)
+        if message is None:
+            raise StopAsyncIteration
+        return message
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._close()
+
+    async def close(self) -> None:
+        """Stops listening: the iteration ends, also one that is waiting."""
+        self._close()
+
+
+class SyncSubscription(_Subscription):
+    """An iterator over the messages of some channels; also `with`, which ends it."""
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Message:
+        message = self.next()
+        if message is None:
+            raise StopIteration
+        return message
+
+    def next(self, timeout: float | None = None) -> Message | None:
+        """The next message; None when `timeout` seconds have passed, or it was closed."""
+        return complete(self._next(BLOCKING, deadline_in(timeout)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._close()
+
+    def close(self) -> None:
+        """Stops listening: the iteration ends, also one that is waiting in another thread."""
+        self._close()

@@ -1,0 +1,131 @@
+"""Warming: fills the cache before anybody asks, with bounded concurrency."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+from ._load import load
+from ._memory import Memory, Storing
+from ._runtime import ASYNCIO, BLOCKING, Runtime, complete
+
+__all__ = ["WarmReport", "Warming"]
+
+
+@dataclass(frozen=True)
+class WarmReport:
+    """What became of each key."""
+
+    loaded: int
+    """Keys that have a new value."""
+    skipped: int
+    """Keys that had one already."""
+    failed: int
+    """Keys without one, since loading them failed."""
+    errors: Mapping[str, Exception] = field(repr=False)
+    """The errors of those, by key."""
+
+
+class Warming:
+    """One run over some keys. Any number of workers take from it, each the next key when it is done with its last.
+
+    One thread or task at a time takes the next key: `keys` may be a generator.
+    """
+
+    def __init__(
+        self,
+        memory: Memory,
+        keys_or_items: Iterable[Any],
+        loader: Callable[[str], Any] | None,
+        storing: Storing,
+        concurrency: int,
+        progress: bool,
+    ) -> None:
+        if concurrency < 1:
+            raise ValueError(f"concurrency is at least 1, not {concurrency}")
+        self._memory = memory
+        self._loader = loader
+        self._storing = storing
+        self._concurrency = concurrency
+        if loader is None and isinstance(keys_or_items, Mapping):
+            keys_or_items = keys_or_items.items()
+        self._total = len(keys_or_items) if isinstance(keys_or_items, Sized) else None
+        self._work: Iterator[Any] = iter(keys_or_items)
+        self._progress = progress
+        self._ran: list[bool] = []  # appended to by many threads at once, which counts right without a lock
+        self._errors: dict[str, Exception] = {}
+
+    async def run(self) -> WarmReport:
+        with _bar(self._total, self._progress) as bar:
+            workers = [asyncio.ensure_future(self._worker(ASYNCIO, bar)) for _ in range(self._concurrency)]
+            try:
+                await asyncio.gather(*workers)
+            finally:
+                for worker in workers:
+                    worker.cancel()
+                await asyncio.gather(*workers, return_exceptions=True)
+        return self._report()
+
+    def run_in_threads(self) -> WarmReport:
+        self._work = iter(list(self._work))  # a generator cannot be entered by two threads; a list's iterator can
+        with _bar(self._total, self._progress) as bar, ThreadPoolExecutor(self._concurrency) as pool:
+            workers = [pool.submit(complete, self._worker(BLOCKING, bar)) for _ in range(self._concurrency)]
+            for worker in workers:
+                worker.result()
+        return self._report()
+
+    async def _worker(self, runtime: Runtime, bar: Any) -> None:
+        for item in self._work:
+            await self._one(runtime, item)
+            if bar is not None:
+                bar.update()
+
+    async def _one(self, runtime: Runtime, item: Any) -> None:
+        if self._loader is None:
+            key, value = item
+            try:
+                self._storing.set(self._memory.core, key, value)
+            except Exception as error:
+                self._errors[key] = error
+            else:
+                self._ran.append(True)
+            return
+        if self._memory.core.exists(item):
+            self._ran.append(False)
+            return
+        ran = False
+
+        def loader(key: str) -> Any:
+            nonlocal ran
+            ran = True
+            assert self._loader is not None
+            return self._loader(key)
+
+        try:
+            await load(runtime, self._memory, item, loader, (item,), self._storing)
+        except Exception as error:
+            self._errors[item] = error
+        else:
+            # Where another loaded it meanwhile, there was nothing left to do.
+            self._ran.append(ran)
+
+    def _report(self) -> WarmReport:
+        loaded = sum(self._ran)
+        return WarmReport(loaded, len(self._ran) - loaded, len(self._errors), self._errors)
+
+
+def _bar(total: int | None, wanted: bool) -> AbstractContextManager[Any]:
+    """A progress bar where somebody watches and tqdm is installed."""
+    if not wanted or not sys.stderr.isatty():
+        return nullcontext()
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return nullcontext()
+    bar: AbstractContextManager[Any] = tqdm(total=total, desc="warming", unit="key")
+    return bar
