@@ -3,6 +3,12 @@
 #[allow(dead_code, reason = "the memory core takes what is not yet used here")]
 mod clock;
 mod errors;
+mod names;
+#[allow(dead_code, reason = "the memory core takes what is not yet used here")]
+mod sentinel;
+mod settings;
+#[allow(dead_code, reason = "the memory core takes what is not yet used here")]
+mod text;
 #[allow(dead_code, reason = "the memory core takes what is not yet used here")]
 mod value;
 #[allow(dead_code, reason = "the memory core takes what is not yet used here")]
@@ -12,8 +18,20 @@ use pyo3::prelude::*;
 
 #[pymodule(gil_used = false)]
 mod _donjon {
+    use pyo3::prelude::*;
+
     #[pymodule_export]
     use super::clock::ManualClock;
     #[pymodule_export]
+    use super::names::{Template, check_key, glob_escape, glob_matches, key, parse_ttl, pattern};
+    #[pymodule_export]
+    use super::settings::{Settings, parse_settings};
+    #[pymodule_export]
     use super::value::Value;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("MISS", super::sentinel::miss(module.py()))?;
+        module.add("ANY", super::sentinel::any(module.py()))
+    }
 }
