@@ -27,10 +27,21 @@ wasm_build() {
     cargo build --quiet --release --package donjon-wasm-probe --target wasm32-unknown-unknown
 }
 
+python_build() {
+    PATH="$PWD/.tools/venv/bin:$PATH" .tools/venv/bin/python -m pip install \
+        --quiet --no-build-isolation --no-deps --force-reinstall ./python
+}
+
+python_tests() { # FOLDER
+    (cd "$1" && "$OLDPWD/.tools/venv/bin/python" -m pytest --quiet)
+}
+
 step "tools for the tests, in .tools/venv" venv venv tools/requirements-test.txt
 source tools/lint-steps.sh
 step "Rust tests" rust_tests
 step "Rust examples in the documentation" cargo test --quiet --doc --workspace --exclude donjon-python
 step "the core builds for WebAssembly" wasm_build
 step "the core runs in Node and imports nothing" node --test tests/wasm/probe.mjs
+step "the Python package is built and installed" python_build
+step "Python tests" python_tests python
 summary "every test passed"
