@@ -19,7 +19,7 @@ RUNTIMES = {"tokio", "async-std", "mio", "pyo3", "redis", "wasm-bindgen", "js-sy
 def floors() -> dict[str, int]:
     """The floor of each module that the table names, counted from the top."""
     rows = [line for line in (CORE / "lib.rs").read_text().splitlines() if line.startswith("//! |")]
-    return {name: floor for floor, row in enumerate(rows) for name in re.findall(r"\[`(\w+)`\]", row)}
+    return {name: floor for floor, row in enumerate(rows) for name in re.findall(r"`(\w+)`", row)}
 
 
 def imports() -> dict[str, set[str]]:

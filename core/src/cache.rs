@@ -6,6 +6,8 @@
 //! What was invalidated is never served again: an invalidation removes the value and sends the load away that was under way, in
 //! one pass. Whoever asks after that begins anew, and the load sent away stores nothing.
 
+pub mod lease;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,7 +19,6 @@ use crate::entry::{Freshness, Life, Removal, Weight};
 use crate::expiry::{Early, Grace, Jitter, Ttl};
 use crate::flight::{Flight, Joined};
 use crate::key::Key;
-use crate::lease::Lease;
 use crate::moment::Moment;
 use crate::pattern::Pattern;
 use crate::policy::{Bounds, Slot};
@@ -25,6 +26,7 @@ use crate::stats::{Counter, Stats};
 use crate::store::{Held, Leaving, Rows, Shard, row_overhead};
 use crate::tag::InvalidTag;
 use crate::version::{TagSet, Ticket, Versions};
+use lease::Lease;
 
 /// How large a cache may grow and how it treats time.
 #[derive(Clone, Debug)]

@@ -5,15 +5,16 @@
 //!
 //! | to find out | look in |
 //! |---|---|
-//! | what a caller can ask of a cache | [`cache`] |
-//! | who loads, who waits, and where it is all kept | [`lease`], [`flight`], `store` |
+//! | what a caller can ask of a cache, and under what it loads | [`cache`], [`lease`] |
+//! | who waits for a load, and where it is all kept | [`flight`], `store` |
 //! | what tags and load tickets mean | [`version`] |
+//! | what is counted | [`stats`] |
 //! | what can be configured | [`settings`] |
-//! | what leaves, and when | [`policy`], [`entry`], [`expiry`] |
 //! | how a value looks in Redis | [`envelope`] |
 //! | which event invalidates what | [`rules`] |
-//! | what a key, a pattern or a tag may be | [`key`], [`pattern`], [`tag`] |
 //! | how a key is made from a text with names in it | [`template`] |
+//! | what leaves, and when | [`policy`], [`entry`], [`expiry`] |
+//! | what a key, a pattern or a tag may be | [`key`], [`pattern`], [`tag`] |
 //! | where random numbers come from | [`chance`] |
 //! | who holds a lock, who hears a message, who is to be woken | [`lock`], [`pubsub`], [`waiters`] |
 
@@ -24,7 +25,6 @@ pub mod envelope;
 pub mod expiry;
 pub mod flight;
 pub mod key;
-pub mod lease;
 pub mod lock;
 pub mod moment;
 pub mod pattern;
@@ -39,3 +39,5 @@ pub mod tag;
 pub mod template;
 pub mod version;
 pub mod waiters;
+
+pub use cache::lease;

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use crate::cache::{Fill, Shared, weigh};
+use super::{Fill, Shared, weigh};
 use crate::flight::{Ending, Flight};
 use crate::moment::Moment;
 use crate::policy::Slot;
