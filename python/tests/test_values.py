@@ -24,12 +24,20 @@ from donjon._errors import UnsupportedValue
 FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
-scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False) | texts
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts
+)
 trees = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(texts, inner), max_leaves=40)
 # As above, with what JSON turns into something else.
 loose = st.recursive(
     scalars,
-    lambda inner: st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(texts, inner).map(collections.OrderedDict),
+    lambda inner: (
+        st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(texts, inner).map(collections.OrderedDict)
+    ),
     max_leaves=40,
 )
 

@@ -16,7 +16,9 @@ NEVER = 2**64 - 1
 FRESH, USABLE = 1_800_000_000_000, 1_800_000_060_000
 
 
-def entry(name, kind, payload=None, *, codec=None, fresh=FRESH, usable=USABLE, load=12, fingerprint=None, tags=(), token=None):
+def entry(
+    name, kind, payload=None, *, codec=None, fresh=FRESH, usable=USABLE, load=12, fingerprint=None, tags=(), token=None
+):
     """The fields of one entry, and its bytes."""
     token = token or bytes(range(0xA0, 0xB0))
     flags = bool(tags) | bool(fingerprint is not None) << 1
@@ -57,14 +59,25 @@ def entries():
     yield entry("fresh for ever", "V", b"1", codec="json", fresh=None, usable=None)
     yield entry("stale for ever after", "V", b"1", codec="json", usable=None)
     yield entry("ended long ago", "V", b"1", codec="json", fresh=0, usable=1)
-    yield entry("ends at the last millisecond there is", "V", b"1", codec="json", fresh=2**64 // 10**6, usable=2**64 // 10**6)
+    yield entry(
+        "ends at the last millisecond there is", "V", b"1", codec="json", fresh=2**64 // 10**6, usable=2**64 // 10**6
+    )
     yield entry("loaded in no time", "V", b"1", codec="json", load=0)
     yield entry("loaded in a minute or more", "V", b"1", codec="json", load=65_535)
     yield entry("with a fingerprint", "V", text, codec="json", fingerprint=0xFEDCBA9876543210)
     yield entry("with a fingerprint of zero", "V", text, codec="json", fingerprint=0)
     yield entry("with a tag", "V", text, codec="json", tags=[user])
-    yield entry("with tags and a fingerprint", "V", text, codec="json", fingerprint=1, tags=[user, ("größe*", 0, 0), (" ", NEVER, NEVER)])
-    yield entry("with as many tags as there may be", "V", b"[]", codec="json", tags=[(f"t{n}", n, n * n) for n in range(64)])
+    yield entry(
+        "with tags and a fingerprint",
+        "V",
+        text,
+        codec="json",
+        fingerprint=1,
+        tags=[user, ("größe*", 0, 0), (" ", NEVER, NEVER)],
+    )
+    yield entry(
+        "with as many tags as there may be", "V", b"[]", codec="json", tags=[(f"t{n}", n, n * n) for n in range(64)]
+    )
     yield entry("with the longest tag there may be", "V", b"[]", codec="json", tags=[("x" * 256, 1, 2)])
     yield entry("raw bytes with a tag", "V", b"\0\xff", codec="bytes", tags=[user])
     yield entry("a lease", "L", fresh=FRESH + 2_000, usable=FRESH + 2_000, load=0, token=bytes(16))
