@@ -5,9 +5,19 @@ import pickle
 from typing import Any
 
 import pytest
-
 from donjon import _donjon
-from donjon._donjon import ANY, MISS, Template, check_key, glob_escape, glob_matches, key, parse_settings, parse_ttl, pattern
+from donjon._donjon import (
+    ANY,
+    MISS,
+    Template,
+    check_key,
+    glob_escape,
+    glob_matches,
+    key,
+    parse_settings,
+    parse_ttl,
+    pattern,
+)
 from donjon._errors import ConfigError, DonjonError, InvalidKey, InvalidPattern, InvalidTemplate, InvalidTtl
 
 LONE = "\ud800"
@@ -39,7 +49,15 @@ def test_any_other_text_is_a_key(odd: str) -> None:
 
 @pytest.mark.parametrize("other", [1, None, b"key", 1.5, ["key"]])
 def test_nothing_but_text_is_taken_for_it(other: Any) -> None:
-    for take in (check_key, key, pattern, glob_escape, parse_ttl, Template, lambda value: Template("{a}").render({"a": value})):
+    for take in (
+        check_key,
+        key,
+        pattern,
+        glob_escape,
+        parse_ttl,
+        Template,
+        lambda value: Template("{a}").render({"a": value}),
+    ):
         with pytest.raises(TypeError, match="is a str, not"):
             take(other)
 

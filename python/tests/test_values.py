@@ -15,11 +15,10 @@ import weakref
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from donjon._donjon import Value
 from donjon._errors import UnsupportedValue
+from hypothesis import given
+from hypothesis import strategies as st
 
 FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
 
@@ -327,7 +326,7 @@ def test_a_cycle_made_through_a_copy_is_collected(value: Any) -> None:
     class Canary:
         pass
 
-    freed = []
+    freed: list[bool] = []
 
     def through(copy: Any) -> None:
         canary = Canary()
@@ -356,7 +355,8 @@ def test_a_cycle_made_through_a_copy_is_collected(value: Any) -> None:
 def test_a_copy_of_lists_and_of_dicts_that_hold_others_is_tracked() -> None:
     assert gc.is_tracked(Value([1]).copy())
     copy = Value({"a": {"b": [1]}}).copy()
-    assert gc.is_tracked(copy) and gc.is_tracked(copy["a"]) and gc.is_tracked(copy["a"]["b"])
+    for part in (copy, copy["a"], copy["a"]["b"]):
+        assert gc.is_tracked(part)
 
 
 def test_a_collection_at_any_moment_of_storing_and_copying_does_no_harm() -> None:
@@ -444,7 +444,7 @@ def test_text_is_kept_without_a_second_form_of_it() -> None:
 def test_threads_may_copy_one_value_and_change_what_they_got() -> None:
     value = {"a": [{"b": number} for number in range(50)]}
     kept = Value(value)
-    wrong = []
+    wrong: list[Any] = []
 
     def reads() -> None:
         for _ in range(300):
