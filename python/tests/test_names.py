@@ -5,6 +5,7 @@ import pickle
 from typing import Any
 
 import pytest
+
 from donjon import _donjon
 from donjon._donjon import (
     ANY,

@@ -15,10 +15,11 @@ import weakref
 from typing import Any, NamedTuple
 
 import pytest
-from donjon._donjon import Value
-from donjon._errors import UnsupportedValue
 from hypothesis import given
 from hypothesis import strategies as st
+
+from donjon._donjon import Value
+from donjon._errors import UnsupportedValue
 
 FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
 
