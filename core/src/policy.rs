@@ -1,36 +1,41 @@
 //! Policy: which slots hold a value, which of them leaves first, and which have a load under way.
 //!
-//! Owns, for each slot, its place in the eviction order, its weight, its deadlines and its load ticket. Must not know where
-//! values live, what a key is or how it was hashed: native code puts hash tables and values around it, JavaScript its own
-//! `Map`, and both call it with integers.
+//! Owns, for each slot, its place in the eviction order, its weight, its deadlines and its load ticket. Must not know
+//! where values live, what a key is or how it was hashed: native code puts hash tables and values around it, JavaScript
+//! its own `Map`, and both call it with integers.
 //!
 //! Whoever reads (`&self`) may do so beside other readers; who changes something (`&mut self`) is alone. A hit writes
-//! nothing but one byte of its own entry, and that only until it says "three times".
+//! nothing but one byte of its own row, and that only until it says "much used"; it takes no lock and no memory.
+//!
+//! What leaves for want of room is decided in `order`, what is over is found by the `wheel`.
+//!
+//! **Work.** A call takes constant time, and where tables grow, constant time over many calls: one [`evict`] moves at
+//! most 32 slots, and it and one [`expire`] file at most 256 anew. **Memory.** 64 bytes a slot, and 4 to 8.5 for the
+//! sketch.
 //!
 //! Invariants: a slot with a value stands in one queue, and in the wheel if it has a deadline; a slot without stands in
-//! neither; a closed slot has no ticket. Weights and counts are those of the slots that hold a value. [`Policy::validate`]
-//! recounts all of it.
+//! neither; a closed slot has no load. Weights and counts are those of the slots that hold a value.
+//! [`Policy::validate`] recounts all of it.
+//!
+//! [`evict`]: Policy::evict
+//! [`expire`]: Policy::expire
 
+mod order;
 mod queue;
+mod row;
 mod sketch;
 mod wheel;
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::Ordering;
 
 use crate::entry::{Freshness, Life, Weight};
 use crate::moment::Moment;
-use queue::{Link, NONE, Queue, Queued};
-use sketch::Sketch;
-use wheel::{Node, Timed, Wheel};
+use order::Order;
+use queue::{Link, NONE};
+use row::{Place, Row};
+use wheel::Wheel;
 
-/// How much may be held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// The most that all values may weigh together, in bytes.
-    pub max_weight: u64,
-    /// The most values, or `None` for as many as their weight allows.
-    pub max_entries: Option<u64>,
-}
+pub use order::Bounds;
 
 /// The number of an entry or of a load under way. Numbers are dense: a caller keeps a `Vec` beside the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,32 +54,42 @@ impl Slot {
 }
 
 /// What is known of each slot, and the order in which they leave.
+///
+/// # Examples
+///
+/// ```
+/// use donjon_core::entry::{Freshness, Life, Weight};
+/// use donjon_core::moment::Moment;
+/// use donjon_core::policy::{Bounds, Policy};
+///
+/// let mut policy = Policy::new(Bounds { max_weight: 1_000, max_entries: None });
+/// let (start, end) = (Moment::from_millis(0), Moment::from_millis(500));
+/// let slot = policy.open();
+/// policy.put(slot, 0x5eed, Weight::new(600), Life::new(end, end));
+/// assert_eq!(policy.freshness(slot, start), Some(Freshness::Fresh));
+/// policy.touch(slot);
+///
+/// let other = policy.open();
+/// policy.put(other, 0xcafe, Weight::new(600), Life::FOREVER);
+/// assert_eq!(policy.evict(start), Some(other), "the one that was used stays");
+/// assert_eq!(policy.evict(start), None, "the bounds hold again");
+/// assert_eq!(policy.expire(Moment::from_millis(502)), Some(slot), "a little late, never early");
+/// policy.close(slot);
+/// ```
 #[derive(Debug)]
 pub struct Policy {
-    bounds: Bounds,
     rows: Vec<Row>,
     /// The last closed slot; each names the one closed before it.
     closed: u32,
-    window: Queue,
-    main: Queue,
-    sketch: Sketch,
+    order: Order,
     wheel: Wheel,
     loads: u64,
 }
 
 impl Policy {
-    /// A policy that holds nothing. It takes memory as slots are opened: 64 bytes each and four to eight for the sketch.
+    /// A policy that holds nothing. It takes memory as slots are opened: 64 bytes each, and 4 to 8.5 for the sketch.
     pub fn new(bounds: Bounds) -> Self {
-        Self {
-            bounds,
-            rows: Vec::new(),
-            closed: NONE,
-            window: Queue::new(),
-            main: Queue::new(),
-            sketch: Sketch::new(),
-            wheel: Wheel::new(),
-            loads: 0,
-        }
+        Self { rows: Vec::new(), closed: NONE, order: Order::new(bounds), wheel: Wheel::new(), loads: 0 }
     }
 
     /// A slot with neither value nor load, closed ones first.
@@ -86,7 +101,7 @@ impl Policy {
         if self.closed == NONE {
             let slot = u32::try_from(self.rows.len()).ok().filter(|&slot| slot != NONE).expect("slots fit 32 bits");
             self.rows.push(Row::open());
-            self.sketch.grow_for(self.rows.len());
+            self.order.grow_for(self.rows.len());
             return Slot(slot);
         }
         let slot = self.closed;
@@ -115,24 +130,27 @@ impl Policy {
 
     /// Whether a value of this weight can fit at all. What is not admitted must not be put.
     pub fn admits(&self, weight: Weight) -> bool {
-        weight.get() <= self.bounds.max_weight && self.bounds.max_entries != Some(0)
+        self.order.admits(weight)
     }
 
     /// Notes that `slot` now holds a value, in place of the one it may have held: that counts as a use of it.
     ///
-    /// `hash` is of the key, the same for the same key; how good it is decides how well the policy tells keys apart. The
-    /// bounds may be exceeded afterwards: call [`Policy::evict`] until it returns `None`, which may name this very slot.
+    /// `hash` is of the key, the same for the same key; how good it is decides how well the policy tells keys apart.
+    /// The bounds may be exceeded afterwards: call [`Policy::evict`] until it returns `None`, which may name this very
+    /// slot.
     pub fn put(&mut self, slot: Slot, hash: u64, weight: Weight, life: Life) {
         let row = &mut self.rows[slot.index()];
         let (place, old) = (row.place, row.weight);
         debug_assert!(place != Place::Closed, "only an open slot can hold a value");
         row.hash = hash;
         row.weight = weight.get();
-        match place {
-            Place::Window => self.window.reweigh(old, weight.get()),
-            Place::Main => self.main.reweigh(old, weight.get()),
-            Place::Empty | Place::Closed => return self.enter(slot, life),
+        if !place.is_held() {
+            row.life = life;
+            self.order.enter(&mut self.rows, slot.0);
+            self.wheel.insert(&mut self.rows, slot.0);
+            return;
         }
+        self.order.reweigh(place, old, weight.get());
         self.touch(slot);
         self.retime(slot, life);
     }
@@ -149,23 +167,25 @@ impl Policy {
         self.rows[slot.index()].place.is_held()
     }
 
-    /// A slot whose value must leave, while the bounds are exceeded; it is forgotten already, as after [`Policy::remove`].
+    /// A slot whose value must leave, while the bounds are exceeded; it is forgotten already, as after
+    /// [`Policy::remove`].
     ///
-    /// One whose time is over at `now` goes before any other where one is found quickly. A slot without a value is never
-    /// named, and a load of the slot named goes on. The work of one call is bounded.
+    /// One whose time is over at `now` goes before any other where one is found quickly. A slot without a value is
+    /// never named, and a load of the slot named goes on. The work of one call is bounded.
     pub fn evict(&mut self, now: Moment) -> Option<Slot> {
-        if !self.is_over() {
+        if !self.order.is_over() {
             return None;
         }
-        let leaves = self.wheel.expire(&mut self.rows, now).unwrap_or_else(|| self.victim(now));
+        let leaves = self.wheel.expire(&mut self.rows, now).unwrap_or_else(|| self.order.victim(&mut self.rows, now));
         self.forget(leaves);
         Some(Slot(leaves))
     }
 
     /// A slot whose value is past its `usable_until` at `now`; it is forgotten already, as after [`Policy::remove`].
     ///
-    /// Never early, and late by less than 1.1 ms: the wheel's tick. Call it until it returns `None`; the work of one call
-    /// is bounded, and where that bound was met before a due slot was found, [`Policy::next_deadline`] is not after `now`.
+    /// Never early, and late by less than 1.1 ms: the wheel's tick. Call it until it returns `None`; the work of one
+    /// call is bounded, and where that bound was met before a due slot was found, [`Policy::next_deadline`] is not
+    /// after `now`.
     pub fn expire(&mut self, now: Moment) -> Option<Slot> {
         let due = self.wheel.expire(&mut self.rows, now)?;
         self.forget(due);
@@ -203,7 +223,8 @@ impl Policy {
     #[inline]
     pub fn touch(&self, slot: Slot) {
         let uses = &self.rows[slot.index()].uses;
-        // Two readers at once may count as one: an estimate is enough, and a plain store is cheaper than an exact count.
+        // Two readers at once may count as one: an estimate is enough, and a plain store is cheaper than an exact
+        // count.
         let seen = uses.load(Ordering::Relaxed);
         if seen < MUCH_USED {
             uses.store(seen + 1, Ordering::Relaxed);
@@ -249,12 +270,12 @@ impl Policy {
 
     /// How many values are held.
     pub fn entries(&self) -> u64 {
-        self.window.len() + self.main.len()
+        self.order.entries()
     }
 
     /// What they weigh together, in bytes.
     pub fn weight(&self) -> u64 {
-        u64::try_from(self.held_weight()).unwrap_or(u64::MAX)
+        u64::try_from(self.order.weight()).unwrap_or(u64::MAX)
     }
 
     /// How many loads are under way.
@@ -268,14 +289,8 @@ impl Policy {
     ///
     /// Where a count, a link or a deadline is off.
     pub fn validate(&self) {
-        self.window.validate(&self.rows);
-        self.main.validate(&self.rows);
+        self.order.validate(&self.rows);
         self.wheel.validate(&self.rows);
-        for (queue, place) in [(&self.window, Place::Window), (&self.main, Place::Main)] {
-            for slot in queue.iter(&self.rows) {
-                assert_eq!(self.rows[slot as usize].place, place, "slot {slot} stands in another queue than it says");
-            }
-        }
         let held = self.rows.iter().filter(|row| row.place.is_held()).count() as u64;
         assert_eq!(held, self.entries(), "a slot holds a value that no queue knows");
         let loads = self.rows.iter().filter(|row| row.ticket != 0).count() as u64;
@@ -297,217 +312,204 @@ impl Policy {
         assert_eq!(closed, all, "a closed slot is lost");
     }
 
-    /// Lets a new value in: at the back of the window, whose first go on to main while there is room.
-    fn enter(&mut self, slot: Slot, life: Life) {
-        let row = &mut self.rows[slot.index()];
-        self.sketch.add(row.hash);
-        row.life = life;
-        *row.uses.get_mut() = 0;
-        row.place = Place::Window;
-        self.window.push(&mut self.rows, slot.0);
-        self.wheel.insert(&mut self.rows, slot.0);
-        for _ in 0..SETTLED {
-            if !self.window_is_over() || self.is_over() {
-                break;
-            }
-            self.promote(self.window.front().expect("a window that is over its share is not empty"));
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.held_weight() > u128::from(self.bounds.max_weight)
-            || self.bounds.max_entries.is_some_and(|most| self.entries() > most)
-    }
-
-    fn held_weight(&self) -> u128 {
-        self.window.weight() + self.main.weight()
-    }
-
-    fn window_is_over(&self) -> bool {
-        self.window.weight() > u128::from(self.bounds.max_weight / WINDOW_SHARE)
-            || self.bounds.max_entries.is_some_and(|most| self.window.len() > (most / WINDOW_SHARE).max(1))
-    }
-
-    /// The slot that is to leave for want of room.
-    fn victim(&mut self, now: Moment) -> u32 {
-        for _ in 0..CHANCES {
-            if !self.window_is_over() {
-                break;
-            }
-            let candidate = self.window.front().expect("a window that is over its share is not empty");
-            if self.is_past(candidate, now) {
-                return candidate;
-            }
-            let used = *self.rows[candidate as usize].uses.get_mut() > 0;
-            let Some(oldest) = self.oldest_of_main(now) else {
-                self.promote(candidate);
-                continue;
-            };
-            if !used {
-                let (new, old) = (&self.rows[candidate as usize], &self.rows[oldest as usize]);
-                let worth =
-                    |row: &Row, other: &Row| u128::from(self.sketch.estimate(row.hash)) * u128::from(other.weight);
-                return if worth(new, old) > worth(old, new) {
-                    self.promote(candidate);
-                    oldest
-                } else {
-                    candidate
-                };
-            }
-            self.promote(candidate);
-        }
-        self.oldest_of_main(now).or_else(|| self.window.front()).expect("what exceeds the bounds holds a value")
-    }
-
-    /// The slot that main would lose next, once those used since they last stood first have gone to the back.
-    fn oldest_of_main(&mut self, now: Moment) -> Option<u32> {
-        for _ in 0..CHANCES {
-            let slot = self.main.front()?;
-            if self.is_past(slot, now) {
-                break;
-            }
-            let row = &mut self.rows[slot as usize];
-            let uses = row.uses.get_mut();
-            if *uses == 0 {
-                break;
-            }
-            *uses -= 1;
-            self.sketch.add(row.hash);
-            self.main.remove(&mut self.rows, slot);
-            self.main.push(&mut self.rows, slot);
-        }
-        self.main.front()
-    }
-
-    fn is_past(&self, slot: u32, now: Moment) -> bool {
-        self.rows[slot as usize].life.at(now) == Freshness::Over
-    }
-
-    /// Moves a slot from the window to the back of main.
-    fn promote(&mut self, slot: u32) {
-        self.window.remove(&mut self.rows, slot);
-        let row = &mut self.rows[slot as usize];
-        row.place = Place::Main;
-        *row.uses.get_mut() = 0;
-        self.main.push(&mut self.rows, slot);
-    }
-
-    /// Takes the value out of its queue and the wheel.
+    /// Takes the value out of the order and the wheel.
     fn forget(&mut self, slot: u32) {
         self.wheel.remove(&mut self.rows, slot);
-        match self.rows[slot as usize].place {
-            Place::Window => self.window.remove(&mut self.rows, slot),
-            Place::Main => self.main.remove(&mut self.rows, slot),
-            Place::Empty | Place::Closed => unreachable!("only a held value is forgotten"),
-        }
-        self.rows[slot as usize].place = Place::Empty;
+        self.order.leave(&mut self.rows, slot);
     }
 }
 
-/// The window's part of each bound, as its reciprocal.
-const WINDOW_SHARE: u64 = 100;
-/// How many slots one call moves on at most, before it takes what stands first.
-const CHANCES: usize = 16;
-/// How many slots one put moves from window to main at most, while there is room.
-const SETTLED: usize = 4;
 /// Uses are counted this far.
 const MUCH_USED: u8 = 3;
 
-/// One cache line a slot. What a hit reads comes first.
-#[derive(Debug)]
-#[repr(C, align(64))]
-struct Row {
-    life: Life,
-    place: Place,
-    uses: AtomicU8,
-    node: Node,
-    link: Link,
-    weight: u64,
-    hash: u64,
-    /// Zero without a load.
-    ticket: u64,
-}
-
-const _: () = assert!(size_of::<Row>() == 64);
-
-impl Row {
-    const fn open() -> Self {
-        Self {
-            life: Life::FOREVER,
-            place: Place::Empty,
-            uses: AtomicU8::new(0),
-            node: Node::OUT,
-            link: Link::before(NONE),
-            weight: 0,
-            hash: 0,
-            ticket: 0,
-        }
-    }
-}
-
-impl Queued for Row {
-    fn link(&self) -> Link {
-        self.link
-    }
-
-    fn set_link(&mut self, link: Link) {
-        self.link = link;
-    }
-
-    fn queued_weight(&self) -> u64 {
-        self.weight
-    }
-}
-
-impl Timed for Row {
-    fn node(&self) -> Node {
-        self.node
-    }
-
-    fn set_node(&mut self, node: Node) {
-        self.node = node;
-    }
-
-    fn deadline(&self) -> Moment {
-        self.life.usable_until()
-    }
-}
-
-/// Where a slot stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// Given back; its link names the slot closed before it.
-    Closed,
-    /// Open, without a value.
-    Empty,
-    /// Its value came lately.
-    Window,
-    /// Its value was admitted.
-    Main,
-}
-
-impl Place {
-    const fn is_held(self) -> bool {
-        matches!(self, Self::Window | Self::Main)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    #[test]
-    fn what_exceeds_the_bounds_leaves_and_nothing_else() {
-        let mut policy = Policy::new(Bounds { max_weight: u64::MAX, max_entries: Some(100) });
-        for n in 0..1000 {
-            let slot = policy.open();
-            policy.put(slot, n, Weight::new(1), Life::FOREVER);
-            while let Some(gone) = policy.evict(Moment::default()) {
-                policy.close(gone);
-            }
-            policy.validate();
-            assert_eq!(policy.entries(), (n + 1).min(100));
+    const START: Moment = Moment::from_millis(1_000);
+
+    fn bounded(max_weight: u64) -> Policy {
+        Policy::new(Bounds { max_weight, max_entries: None })
+    }
+
+    fn hash(key: u64) -> u64 {
+        key.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
+
+    fn put(policy: &mut Policy, key: u64, weight: u64) -> Slot {
+        let slot = policy.open();
+        policy.put(slot, hash(key), Weight::new(weight), Life::FOREVER);
+        slot
+    }
+
+    fn evict_all(policy: &mut Policy) -> Vec<Slot> {
+        let gone: Vec<_> = std::iter::from_fn(|| policy.evict(START)).collect();
+        policy.validate();
+        gone
+    }
+
+    fn close_evicted(policy: &mut Policy) {
+        for slot in evict_all(policy) {
+            policy.close(slot);
         }
-        assert_eq!(policy.slots(), 101);
+    }
+
+    fn touch_all(policy: &Policy, slots: &[Slot]) {
+        for &slot in slots {
+            policy.touch(slot);
+        }
+    }
+
+    #[test]
+    fn nothing_leaves_while_the_bounds_hold_and_then_no_more_than_must() {
+        let mut policy = Policy::new(Bounds { max_weight: u64::MAX, max_entries: Some(100) });
+        for key in 0..1_000 {
+            put(&mut policy, key, 1);
+            close_evicted(&mut policy);
+            assert_eq!(policy.entries(), (key + 1).min(100));
+        }
+        assert_eq!(policy.slots(), 101, "closed slots are used again");
+    }
+
+    #[test]
+    fn what_was_used_outlives_a_scan() {
+        let mut policy = bounded(100);
+        let used: Vec<_> = (0..50).map(|key| put(&mut policy, key, 1)).collect();
+        for key in 50..5_000 {
+            // Once for every hundred keys that the scan brings.
+            if key % 100 == 0 {
+                touch_all(&policy, &used);
+            }
+            put(&mut policy, key, 1);
+            close_evicted(&mut policy);
+        }
+        let kept = used.iter().filter(|slot| policy.rows[slot.index()].hash == hash(slot.0.into()));
+        assert_eq!(kept.count(), 50);
+    }
+
+    #[test]
+    fn a_heavy_value_does_not_push_out_many_light_ones() {
+        let mut policy = bounded(1_000);
+        for key in 0..1_000 {
+            put(&mut policy, key, 1);
+        }
+        let heavy = put(&mut policy, 1_000, 900);
+        policy.touch(heavy);
+        let gone = evict_all(&mut policy);
+        assert!(gone.contains(&heavy));
+        assert!(policy.entries() > 970, "only {} of 1000 light values are left", policy.entries());
+    }
+
+    #[test]
+    fn a_heavy_value_enters_where_it_is_asked_for_more_than_all_it_pushes_out() {
+        let mut policy = bounded(1_000);
+        for key in 0..10 {
+            put(&mut policy, key, 100);
+        }
+        for _ in 0..15 {
+            let slot = put(&mut policy, 10, 300);
+            evict_all(&mut policy);
+            policy.touch(slot);
+            if policy.holds(slot) {
+                assert!(policy.entries() <= 8);
+                return;
+            }
+            policy.close(slot);
+        }
+        panic!("a value asked for fifteen times was never admitted");
+    }
+
+    #[test]
+    fn a_value_whose_time_is_over_leaves_before_the_others() {
+        let mut policy = bounded(10);
+        let slots: Vec<_> = (0..11).map(|key| put(&mut policy, key, 1)).collect();
+        touch_all(&policy, &slots);
+        policy.retime(slots[7], Life::new(START.before(Duration::from_secs(1)), START));
+        let over = START.after(Duration::from_nanos(1));
+        assert_eq!(policy.evict(over.after(Duration::from_millis(2))), Some(slots[7]));
+        assert_eq!(policy.evict(over), None);
+    }
+
+    #[test]
+    fn a_value_over_for_less_than_a_tick_is_seen_as_such_where_it_stands_first() {
+        let mut policy = bounded(10);
+        let slots: Vec<_> = (0..11).map(|key| put(&mut policy, key, 1)).collect();
+        touch_all(&policy, &slots);
+        policy.retime(slots[0], Life::new(START, START));
+        assert_eq!(policy.expire(START), None, "the tick is not over");
+        assert_eq!(policy.evict(START), Some(slots[0]));
+    }
+
+    #[test]
+    fn eviction_gives_no_more_chances_a_call_than_it_says() {
+        let mut policy = bounded(1_000);
+        let slots: Vec<_> = (0..1_001).map(|key| put(&mut policy, key, 1)).collect();
+        (0..5).for_each(|_| touch_all(&policy, &slots));
+        let uses =
+            |policy: &Policy| policy.rows.iter().map(|row| u32::from(row.uses.load(Ordering::Relaxed))).sum::<u32>();
+        let before = uses(&policy);
+        assert!(policy.evict(START).is_some());
+        // A slot that moves from the window to main gives up all its uses, one that gets a second chance one of them.
+        assert!(before - uses(&policy) <= (order::CHANCES + 1) * u32::from(MUCH_USED));
+        policy.validate();
+    }
+
+    #[test]
+    fn a_read_writes_nothing_once_a_value_is_much_used() {
+        let mut policy = bounded(10);
+        let slot = put(&mut policy, 0, 1);
+        for uses in [1, 2, 3, 3, 3] {
+            policy.touch(slot);
+            assert_eq!(policy.rows[slot.index()].uses.load(Ordering::Relaxed), uses);
+        }
+    }
+
+    #[test]
+    fn a_load_outlives_the_value_of_its_slot_and_is_itself_never_named() {
+        let mut policy = bounded(1);
+        let loading = policy.open();
+        policy.begin(loading, 7);
+        policy.put(loading, 0, Weight::new(1), Life::new(START, START));
+        assert_eq!(policy.expire(START.after(Duration::from_millis(2))), Some(loading));
+        assert_eq!((policy.ticket(loading), policy.holds(loading), policy.loads()), (Some(7), false, 1));
+        for key in 1..10 {
+            put(&mut policy, key, 1);
+        }
+        assert!(!evict_all(&mut policy).contains(&loading));
+        policy.begin(loading, 8);
+        assert_eq!((policy.ticket(loading), policy.loads()), (Some(8), 1), "the first one is void");
+        policy.end(loading);
+        policy.end(loading);
+        assert_eq!((policy.ticket(loading), policy.loads()), (None, 0));
+        policy.close(loading);
+        policy.validate();
+    }
+
+    #[test]
+    fn a_new_value_in_place_of_an_old_one_changes_weight_and_life() {
+        let mut policy = bounded(100);
+        let slot = put(&mut policy, 0, 10);
+        let life = Life::new(START, START);
+        policy.put(slot, 0, Weight::new(30), life);
+        policy.validate();
+        assert_eq!((policy.weight(), policy.entries(), policy.life(slot)), (30, 1, Some(life)));
+    }
+
+    #[test]
+    fn what_can_never_fit_is_not_admitted() {
+        assert!(bounded(100).admits(Weight::new(100)));
+        assert!(!bounded(100).admits(Weight::new(101)));
+        assert!(!Policy::new(Bounds { max_weight: 100, max_entries: Some(0) }).admits(Weight::new(1)));
+    }
+
+    #[test]
+    #[should_panic(expected = "only an empty slot without a load can be closed")]
+    fn a_slot_with_a_load_cannot_be_closed() {
+        let mut policy = bounded(1);
+        let slot = policy.open();
+        policy.begin(slot, 1);
+        policy.close(slot);
     }
 }

@@ -68,6 +68,11 @@ impl Queue {
         (self.head != NONE).then_some(self.head)
     }
 
+    /// The slot that came last.
+    pub(super) fn back(&self) -> Option<u32> {
+        (self.tail != NONE).then_some(self.tail)
+    }
+
     /// Queues `slot` behind all others.
     pub(super) fn push<R: Queued>(&mut self, rows: &mut [R], slot: u32) {
         let row = &mut rows[slot as usize];
@@ -144,5 +149,65 @@ impl Queue {
             (self.tail, self.len, self.weight),
             "tail, count or weight of a queue is off"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Row(Link, u64);
+
+    impl Queued for Row {
+        fn link(&self) -> Link {
+            self.0
+        }
+
+        fn set_link(&mut self, link: Link) {
+            self.0 = link;
+        }
+
+        fn queued_weight(&self) -> u64 {
+            self.1
+        }
+    }
+
+    fn queued(weights: &[u64]) -> (Queue, Vec<Row>) {
+        let mut rows: Vec<_> = weights.iter().map(|&weight| Row(Link::before(NONE), weight)).collect();
+        let mut queue = Queue::new();
+        for slot in 0..weights.len() as u32 {
+            queue.push(&mut rows, slot);
+            queue.validate(&rows);
+        }
+        (queue, rows)
+    }
+
+    #[test]
+    fn slots_stand_in_the_order_they_came() {
+        let (queue, rows) = queued(&[5, 6, 7]);
+        assert_eq!(queue.iter(&rows).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!((queue.front(), queue.len(), queue.weight()), (Some(0), 3, 18));
+    }
+
+    #[test]
+    fn a_slot_may_leave_from_the_front_the_middle_and_the_back() {
+        let (mut queue, mut rows) = queued(&[1, 2, 3, 4]);
+        for (slot, left) in [(0, &[1, 2, 3][..]), (2, &[1, 3]), (3, &[1]), (1, &[])] {
+            queue.remove(&mut rows, slot);
+            queue.validate(&rows);
+            assert_eq!(queue.iter(&rows).collect::<Vec<_>>(), left);
+        }
+        assert_eq!((queue.front(), queue.len(), queue.weight()), (None, 0, 0));
+    }
+
+    #[test]
+    fn weights_past_counting_in_64_bits_are_still_counted() {
+        let (mut queue, mut rows) = queued(&[u64::MAX, u64::MAX]);
+        assert_eq!(queue.weight(), 2 * u128::from(u64::MAX));
+        rows[0].1 = 1;
+        queue.reweigh(u64::MAX, 1);
+        queue.validate(&rows);
+        queue.remove(&mut rows, 1);
+        assert_eq!(queue.weight(), 1);
     }
 }

@@ -1,18 +1,18 @@
 //! Wheel: finds the slots whose time is over, without looking at the others.
 //!
-//! A hierarchical timer wheel (G. Varghese, T. Lauck, "Hashed and Hierarchical Timing Wheels", SOSP 1987), linked through
-//! the rows: nothing is allocated an entry, entering and leaving take constant time. Eight levels of 64 buckets, a bucket of
-//! each level as wide as the level below, the finest one [`TICK`]: together they span all that a [`Moment`] can say, so
-//! no deadline is special but [`Moment::NEVER`], which is not kept here. A bit for each bucket lets the wheel step over
-//! empty ones, however far the clock jumped.
+//! A hierarchical timer wheel (G. Varghese, T. Lauck, "Hashed and Hierarchical Timing Wheels", SOSP 1987), linked
+//! through the rows: nothing is allocated an entry, entering and leaving take constant time. Eight levels of 64
+//! buckets, a bucket of each level as wide as the level below, the finest one [`TICK`]: together they span all that a
+//! [`Moment`] can say, so no deadline is special but [`Moment::NEVER`], which is not kept here. A bit for each bucket
+//! lets the wheel step over empty ones, however far the clock jumped.
 //!
 //! Owns where a deadline is filed. Must not know what a deadline is for, nor read a clock.
 //!
-//! A coarse bucket whose time has come is filed anew into finer ones. It may hold every slot there is, so its slots are set
-//! aside in one move and filed a bounded number at a time; those already due leave at once.
+//! A coarse bucket whose time has come is filed anew into finer ones. It may hold every slot there is, so its slots are
+//! set aside in one move and filed a bounded number at a time; those already due leave at once.
 //!
-//! Invariants: `cursor` never goes back, and no filed slot is due before it; a slot of level n differs from `cursor` in its
-//! n-th digit first, so a lower level is always due before a higher one.
+//! Invariants: `cursor` never goes back, and no filed slot is due before it; a slot of level n differs from `cursor` in
+//! its n-th digit first, so a lower level is always due before a higher one.
 
 use crate::moment::Moment;
 
@@ -97,7 +97,8 @@ impl Wheel {
 
     /// Takes out one slot that is due at `now`: never early, late by less than a tick.
     ///
-    /// One call does a bounded amount of work. Where that did not suffice it returns `None` although more may be due, and
+    /// One call does a bounded amount of work. Where that did not suffice it returns `None` although more may be due,
+    /// and
     /// [`Wheel::next_deadline`] is not after `now`.
     pub(super) fn expire<R: Timed>(&mut self, rows: &mut [R], now: Moment) -> Option<u32> {
         let now = now.as_nanos() >> TICK_BITS;
@@ -235,4 +236,125 @@ struct Earliest {
 /// The first tick at which `deadline` has passed.
 const fn due_tick(deadline: Moment) -> u64 {
     deadline.as_nanos().div_ceil(1 << TICK_BITS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    struct Row(Node, Moment);
+
+    impl Timed for Row {
+        fn node(&self) -> Node {
+            self.0
+        }
+
+        fn set_node(&mut self, node: Node) {
+            self.0 = node;
+        }
+
+        fn deadline(&self) -> Moment {
+            self.1
+        }
+    }
+
+    const TICK: u64 = 1 << TICK_BITS;
+
+    fn filed(deadlines: impl IntoIterator<Item = Moment>) -> (Wheel, Vec<Row>) {
+        let mut rows: Vec<_> = deadlines.into_iter().map(|deadline| Row(Node::OUT, deadline)).collect();
+        let mut wheel = Wheel::new();
+        (0..rows.len() as u32).for_each(|slot| wheel.insert(&mut rows, slot));
+        wheel.validate(&rows);
+        (wheel, rows)
+    }
+
+    fn ticks(ticks: u64) -> Moment {
+        Moment::from_nanos(ticks * TICK)
+    }
+
+    #[test]
+    fn a_slot_is_due_at_the_first_tick_after_its_deadline_and_not_before() {
+        for tick in (0..LEVELS as u32 - 1).flat_map(|level| [1_u64, 63, 64].map(|digit| digit << (level * DIGIT_BITS)))
+        {
+            let (mut wheel, mut rows) = filed([Moment::from_nanos(tick * TICK - 1)]);
+            assert_eq!(wheel.expire(&mut rows, Moment::from_nanos(tick * TICK - 1)), None);
+            assert_eq!(wheel.next_deadline(), Some(ticks(tick)));
+            assert_eq!(wheel.expire(&mut rows, ticks(tick)), Some(0));
+            assert_eq!((wheel.expire(&mut rows, ticks(tick)), wheel.next_deadline()), (None, None));
+            wheel.validate(&rows);
+        }
+    }
+
+    #[test]
+    fn what_has_no_end_is_not_filed_and_the_last_moment_is() {
+        let (mut wheel, mut rows) = filed([Moment::NEVER, Moment::from_nanos(u64::MAX - 1)]);
+        assert_eq!(wheel.expire(&mut rows, Moment::NEVER), None, "its tick is not over");
+        wheel.remove(&mut rows, 0);
+        wheel.remove(&mut rows, 1);
+        wheel.validate(&rows);
+        assert_eq!(wheel.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_jump_of_ten_years_finds_all_that_is_due_in_it() {
+        let year = 365 * 24 * 3_600_000;
+        let (mut wheel, mut rows) = filed((0..200).map(|n| Moment::from_millis(n * n * year / 3_000)));
+        let now = Moment::from_millis(10 * year);
+        let mut left = Vec::new();
+        while wheel.next_deadline().is_some_and(|next| next <= now) {
+            left.extend(wheel.expire(&mut rows, now));
+            wheel.validate(&rows);
+        }
+        left.sort_unstable();
+        let due: Vec<_> = (0..200).filter(|&slot| rows[slot as usize].1 <= now).collect();
+        assert_eq!(left, due);
+        assert!(!due.is_empty() && due.len() < 200);
+    }
+
+    #[test]
+    fn a_clock_that_stands_or_goes_back_loses_nothing() {
+        let (mut wheel, mut rows) = filed([ticks(100), ticks(5_000)]);
+        assert_eq!(wheel.expire(&mut rows, ticks(4_999)), Some(0));
+        for now in [4_999, 4_999, 50, 0] {
+            assert_eq!(wheel.expire(&mut rows, ticks(now)), None);
+        }
+        rows[0].1 = ticks(60);
+        wheel.insert(&mut rows, 0);
+        wheel.validate(&rows);
+        assert_eq!(wheel.expire(&mut rows, ticks(59)), None);
+        assert_eq!(wheel.expire(&mut rows, ticks(4_999)), Some(0));
+        assert_eq!(wheel.expire(&mut rows, ticks(5_000)), Some(1));
+    }
+
+    #[test]
+    fn a_slot_may_leave_from_any_place_also_while_its_bucket_is_filed_anew() {
+        let all = 3 * REFILED as u32;
+        let (mut wheel, mut rows) = filed((0..all).map(|n| ticks(64 * 64 + 64 + u64::from(n))));
+        assert_eq!(wheel.expire(&mut rows, ticks(64 * 64)), None);
+        assert_ne!(wheel.heads[ASIDE as usize], NONE, "one call did not file them all");
+        for slot in (0..all).filter(|slot| slot % 3 > 0) {
+            wheel.remove(&mut rows, slot);
+            wheel.validate(&rows);
+        }
+        wheel.remove(&mut rows, wheel.heads[ASIDE as usize]);
+        wheel.validate(&rows);
+        assert_eq!(wheel.len, u64::from(all / 3) - 1);
+    }
+
+    #[test]
+    fn one_call_files_a_bounded_number_anew_and_says_that_there_is_more() {
+        let all = 10 * REFILED;
+        let now = ticks(64 * 64);
+        let (mut wheel, mut rows) = filed((0..all).map(|_| now.after(Duration::from_secs(1))));
+        let mut calls = 0;
+        while wheel.next_deadline().is_some_and(|next| next <= now) {
+            assert_eq!(wheel.expire(&mut rows, now), None);
+            wheel.validate(&rows);
+            calls += 1;
+        }
+        assert!((10..=12).contains(&calls), "{calls} calls");
+        assert!(wheel.expire(&mut rows, now.after(Duration::from_secs(2))).is_some());
+    }
 }
