@@ -1,12 +1,12 @@
 //! Expiry: how long a value lives, and when it is worth loading anew before that.
 //!
-//! Owns time to live, grace and the named classes of time to live; `chance` has what is random about them. Must not know
+//! Owns time to live, grace and the named classes of time to live; `spread` has what is random about them. Must not know
 //! whose value it is, where it is kept, or what time it is: `now` is passed in.
 //! Invariant: a [`Ttl`] is at least a millisecond, and at most ten years or for ever. Nobody gets "for ever" by accident.
 
-mod chance;
+mod spread;
 
-pub use chance::{Early, EarlyError, Jitter, JitterError};
+pub use spread::{Early, EarlyError, Jitter, JitterError};
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -452,7 +452,7 @@ mod tests {
             other => panic!("{text}: {other:?}"),
         };
         assert_eq!(nearest("userdata"), "user_data");
-        assert_eq!(nearest("STATS"), "stats");
+        assert_eq!(nearest("DEFAULTS"), "default");
         assert_eq!(nearest("defualt"), "default");
         assert!(classes.resolve(&"x".repeat(100_000)).unwrap_err().to_string().len() < 400);
     }

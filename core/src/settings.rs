@@ -27,6 +27,7 @@ pub use redis::{InvalidRedisUrl, RedisAddress, RedisTarget, Secret};
 use std::collections::BTreeMap;
 
 use crate::expiry::{Ttl, TtlClasses};
+use crate::key::Namespace;
 use crate::spelling;
 use problem::LONGEST_SHOWN;
 use redis::{parse_host, parse_number, parse_port};
@@ -40,8 +41,8 @@ pub struct Settings {
     pub enabled: bool,
     /// The times to live that have names.
     pub ttl_classes: TtlClasses,
-    /// What every key in Redis begins with: 1 to 64 of `A-Z a-z 0-9 . _ -`.
-    pub namespace: String,
+    /// What every key in Redis begins with.
+    pub namespace: Namespace,
     /// How many bytes the memory tier may take; 256 MiB by default.
     pub max_bytes: u64,
     /// How many entries the memory tier may hold; by default as many as fit.
@@ -127,8 +128,10 @@ impl Settings {
             },
             "CACHE_ENABLED" => self.enabled = parse_bool(value).ok_or_else(|| bad(BOOLS))?,
             "CACHE_NEAR" => self.near = parse_bool(value).ok_or_else(|| bad(BOOLS))?,
-            "CACHE_NAMESPACE" if is_namespace(value) => value.clone_into(&mut self.namespace),
-            "CACHE_NAMESPACE" => return Err(bad("1 to 64 of the letters `A-Z a-z 0-9 . _ -`")),
+            "CACHE_NAMESPACE" => {
+                self.namespace =
+                    Namespace::new(value).map_err(|_| bad("1 to 64 of the characters `A-Z a-z 0-9 . _ -`"))?;
+            }
             "CACHE_MAX_BYTES" => self.max_bytes = parse_bytes(value).ok_or_else(|| bad(BYTES))?,
             "CACHE_MAX_ENTRIES" => {
                 let entries = parse_number(value).filter(|&entries| entries > 0);
@@ -223,7 +226,7 @@ impl Default for Settings {
             backend: Backend::Memory,
             enabled: true,
             ttl_classes: TtlClasses::default(),
-            namespace: "app".to_owned(),
+            namespace: Namespace::new("app").expect("three letters make a namespace"),
             max_bytes: 256 << 20,
             max_entries: None,
             near: false,
@@ -290,10 +293,6 @@ fn parse_bytes(text: &str) -> Option<u64> {
     let unit = unit.trim_start().to_ascii_lowercase();
     let (_, factor) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
     parse_number::<u64>(number)?.checked_mul(factor).filter(|&bytes| bytes > 0)
-}
-
-fn is_namespace(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
 const PREFIX: &str = "CACHE_";
@@ -428,7 +427,7 @@ mod tests {
         assert_eq!(target.url().expose(), "rediss://alice:%40%3A%2F%25@[::1]:6380/2");
         assert!(!settings.enabled && settings.near);
         assert_eq!((settings.max_bytes, settings.max_entries, settings.format), (64 << 20, Some(1_000), 1));
-        assert_eq!(settings.namespace, "my-app_2.0");
+        assert_eq!(settings.namespace.as_str(), "my-app_2.0");
         let classes = seconds(&settings);
         assert_eq!((classes["default"], classes["search"], classes["stats"]), (5, 120, 60));
         assert_eq!(settings.warnings, []);

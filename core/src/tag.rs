@@ -96,6 +96,7 @@ mod tests {
         assert_eq!(check_tag(&"ä".repeat(128)), Ok(()));
         assert_eq!(check_tag(&"ä".repeat(129)), Err(InvalidTag::TooLong { bytes: 258 }));
         assert_eq!(check_tag(""), Err(InvalidTag::Empty));
+        assert_eq!(check_tag("*"), Err(InvalidTag::Star));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Chance: keeps entries that were written together from ending together.
+//! Spread: keeps entries that were written together from ending together.
 //!
 //! Owns jitter and early refresh. Must not know where chance comes from: a random number is an argument.
 
@@ -169,6 +169,10 @@ mod tests {
     fn a_chance_that_is_no_chance_decides_something_all_the_same() {
         let (now, end, load) = (Moment::from_millis(0), Moment::from_millis(1_000), Duration::from_secs(1));
         assert!(Early::default().due(now, end, load, 0.0), "as unlikely as can be: due wherever possible");
+        assert!(
+            !Early::default().due(now, end.after(load * 14), load, 1e-9),
+            "rarer than one in a million never happens"
+        );
         assert!(!Early::default().due(now, end, load, 2.0));
         assert!(!Early::default().due(now, end, load, f64::NAN));
         assert!(!Early::default().due(now, end, Duration::ZERO, 0.0));
