@@ -22,6 +22,7 @@ use crate::key::Key;
 use crate::moment::Moment;
 use crate::pattern::Pattern;
 use crate::policy::{Bounds, Slot};
+use crate::rules::Plan;
 use crate::stats::{Counter, Stats};
 use crate::store::{Held, Leaving, Rows, Shard, row_overhead};
 use crate::tag::InvalidTag;
@@ -165,6 +166,31 @@ pub struct Explained {
     pub loading: Option<Duration>,
     /// Why its last value left and how long ago, where that is not too many removals back.
     pub last_removal: Option<(Removal, Duration)>,
+}
+
+impl Explained {
+    /// `fresh`, `stale` or `absent`.
+    pub fn state(&self) -> &'static str {
+        match self.freshness {
+            Some(Freshness::Fresh) => "fresh",
+            Some(_) => "stale",
+            None => "absent",
+        }
+    }
+
+    /// Why there is nothing to serve, in a word; `None` where there is.
+    pub fn why_absent(&self) -> Option<&'static str> {
+        match (self.freshness, self.tag_invalidated, self.last_removal) {
+            (Some(_), ..) => None,
+            (None, true, _) => Some("tag invalidated"),
+            (None, false, Some((Removal::Invalidated, _))) => Some("invalidated"),
+            (None, false, Some((Removal::Evicted, _))) => Some("evicted"),
+            (None, false, Some((Removal::Expired, _))) => Some("expired"),
+            (None, false, Some((Removal::Replaced, _)) | None) => {
+                Some("never stored, or too long ago to be remembered")
+            }
+        }
+    }
 }
 
 /// A cache in memory. Clones share everything. `V` and `E` are handles, such as an `Arc`, whose clone calls no foreign code.
@@ -443,6 +469,24 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         self.shared.versions.invalidate(names)
     }
 
+    /// Invalidates what the rules of an event came to. The count leaves tags out, whose entries leave as they are met.
+    pub fn carry_out(&self, plan: &Plan, now: Moment) -> Removed<V> {
+        let mut removed = Removed { count: 0, values: Vec::new() };
+        // What is no key, or no tag, has no entries.
+        for key in plan.keys.iter().filter_map(|key| Key::new(key).ok()) {
+            removed.count += u64::from(self.delete(key, now));
+        }
+        for pattern in &plan.patterns {
+            let swept = self.invalidate_pattern(pattern, now);
+            removed.count += swept.count;
+            removed.values.extend(swept.values);
+        }
+        for tag in &plan.tags {
+            let _no_tag = self.invalidate_tags(&[tag]);
+        }
+        removed
+    }
+
     /// Lets up to `limit` entries whose time is over leave, a shard at most; true while more may be due.
     pub fn expire(&self, limit: usize, now: Moment) -> bool {
         let mut more = false;
@@ -506,7 +550,10 @@ impl<V: Clone, E: Clone> Cache<V, E> {
             tags: held.iter().flat_map(|held| held.tags.names().map(Into::into)).collect(),
             tag_invalidated: slot.is_some_and(|slot| rows.tag_invalidated(slot)),
             loading: slot.and_then(|slot| rows.flight(slot)).map(|flight| now - flight.begun),
-            last_removal: rows.last_removal(hash).map(|(why, when)| (why, now - when)),
+            last_removal: match slot.and_then(|slot| rows.over(slot, now)) {
+                Some(since) => Some((Removal::Expired, now - since)),
+                None => rows.last_removal(hash).map(|(why, when)| (why, now - when)),
+            },
         }
     }
 

@@ -132,6 +132,12 @@ impl<V: Clone, E: Clone> Rows<V, E> {
         self.list[slot.index()].held.as_ref().is_some_and(|held| held.tags.moved_since(held.ticket))
     }
 
+    /// Since when the time of a value is over that has not left yet.
+    pub(crate) fn over(&self, slot: Slot, now: Moment) -> Option<Moment> {
+        let over = self.policy.freshness(slot, now)? == Freshness::Over;
+        self.policy.life(slot).filter(|_| over).map(Life::usable_until)
+    }
+
     pub(crate) fn life(&self, slot: Slot) -> Option<Life> {
         self.policy.life(slot)
     }

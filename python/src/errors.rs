@@ -5,6 +5,7 @@
 use donjon_core::expiry::{EarlyError, InvalidTtl as CoreInvalidTtl, JitterError};
 use donjon_core::key::{InvalidKey as CoreInvalidKey, InvalidNamespace as CoreInvalidNamespace};
 use donjon_core::pattern::InvalidPattern as CoreInvalidPattern;
+use donjon_core::rules::{InvalidRule, RuleError as CoreRuleError};
 use donjon_core::settings::InvalidSetting;
 use donjon_core::tag::InvalidTag as CoreInvalidTag;
 use donjon_core::template::{InvalidTemplate as CoreInvalidTemplate, RenderError};
@@ -18,6 +19,8 @@ import_exception!(donjon._errors, InvalidPattern);
 import_exception!(donjon._errors, InvalidTag);
 import_exception!(donjon._errors, InvalidTemplate);
 import_exception!(donjon._errors, InvalidTtl);
+import_exception!(donjon._errors, NotACounter);
+import_exception!(donjon._errors, RuleError);
 import_exception!(donjon._errors, UnsupportedValue);
 
 /// What the core refuses, as Python raises it: `.map_err(Refused::raised)?`.
@@ -47,7 +50,9 @@ raises! {
     CoreInvalidTtl => InvalidTtl,
     EarlyError => ConfigError,
     InvalidSetting => ConfigError,
+    InvalidRule => RuleError,
     JitterError => ConfigError,
+    CoreRuleError => RuleError,
 }
 
 impl Refused for RenderError {

@@ -1,17 +1,14 @@
 //! The extension module `donjon._donjon`: converts values and errors between Python and the core, and decides nothing.
 
-#[allow(dead_code, reason = "the memory core takes what is not yet used here")]
 mod clock;
+mod core;
 mod errors;
+mod lease;
 mod names;
-#[allow(dead_code, reason = "the memory core takes what is not yet used here")]
 mod sentinel;
 mod settings;
-#[allow(dead_code, reason = "the memory core takes what is not yet used here")]
 mod text;
-#[allow(dead_code, reason = "the memory core takes what is not yet used here")]
 mod value;
-#[allow(dead_code, reason = "the memory core takes what is not yet used here")]
 mod wake;
 
 use pyo3::prelude::*;
@@ -22,6 +19,10 @@ mod _donjon {
 
     #[pymodule_export]
     use super::clock::ManualClock;
+    #[pymodule_export]
+    use super::core::Core;
+    #[pymodule_export]
+    use super::lease::{Join, Lease};
     #[pymodule_export]
     use super::names::{Template, check_key, glob_escape, glob_matches, key, parse_ttl, pattern};
     #[pymodule_export]

@@ -1,0 +1,503 @@
+//! Core: the memory backend as Python sees it.
+//!
+//! Converts keys, values, times and errors, and calls the core; what it decides is how Python is to be treated: no Python code
+//! runs under a lock of the cache, sweeps run detached from the interpreter, and what they removed is freed in slices.
+
+#![expect(clippy::needless_pass_by_value, reason = "what pyo3 extracts is owned")]
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use donjon_core::cache::{Ask, Cache, Config, Fill, Lookup, Removed, Step};
+use donjon_core::chance::Seed;
+use donjon_core::expiry::{Early, Grace, Jitter, Ttl, TtlClasses};
+use donjon_core::key::{Key, Namespace};
+use donjon_core::moment::Moment;
+use donjon_core::pattern::Pattern;
+use donjon_core::rules::{Rules, Targets};
+use donjon_core::version::Ticket;
+use parking_lot::{Mutex, RwLock};
+use pyo3::exceptions::{PyAssertionError, PyOverflowError};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+use pyo3::types::{PyBool, PyDict, PyString};
+
+use crate::clock::{Clock, ManualClock};
+use crate::errors::{InvalidTtl, NotACounter, Refused};
+use crate::lease::{Join, Lease};
+use crate::names::seconds;
+use crate::sentinel::miss;
+use crate::text;
+use crate::value::{Kept, encode};
+
+/// What a loader raised, shared by those who wait.
+pub(crate) type Fault = Arc<Py<PyAny>>;
+
+pub(crate) type Store = Cache<Kept, Fault>;
+
+#[pyclass(frozen, weakref, module = "donjon._donjon")]
+pub(crate) struct Core {
+    store: Store,
+    terms: Arc<Terms>,
+    rules: RwLock<Rules>,
+    /// What sweeps removed and `bury` has still to free.
+    graveyard: Mutex<Vec<Kept>>,
+    namespace: Namespace,
+}
+
+/// How Python's arguments are to be read: shared with the leases.
+pub(crate) struct Terms {
+    pub(crate) clock: Clock,
+    classes: TtlClasses,
+    default_ttl: Ttl,
+    foreign: Option<Py<PyAny>>,
+}
+
+impl Terms {
+    pub(crate) fn encode(&self, value: &Bound<'_, PyAny>) -> PyResult<Kept> {
+        encode(value, self.foreign.as_ref().map(|foreign| foreign.bind(value.py())))
+    }
+
+    /// Seconds, text, or none for the default; infinite seconds are for ever.
+    pub(crate) fn ttl(&self, span: Option<&Bound<'_, PyAny>>) -> PyResult<Ttl> {
+        match span.map(read_span).transpose()? {
+            None => Ok(self.default_ttl),
+            Some(Span::Text(text)) => self.classes.resolve(&text).map_err(Refused::raised),
+            Some(Span::Seconds(f64::INFINITY)) => Ok(Ttl::FOREVER),
+            Some(Span::Seconds(seconds)) => Ttl::from_secs(seconds).map_err(Refused::raised),
+        }
+    }
+
+    pub(crate) fn grace(span: Option<&Bound<'_, PyAny>>) -> PyResult<Grace> {
+        match span.map(read_span).transpose()? {
+            None => Ok(Grace::NONE),
+            Some(Span::Text(text)) => Grace::parse(&text).map_err(Refused::raised),
+            Some(Span::Seconds(f64::INFINITY)) => Ok(Grace::FOREVER),
+            Some(Span::Seconds(seconds)) => Grace::from_secs(seconds).map_err(Refused::raised),
+        }
+    }
+
+    /// What is to be known of a value before it is stored, without its weight.
+    pub(crate) fn fill(
+        &self,
+        store: &Store,
+        ttl: Option<&Bound<'_, PyAny>>,
+        grace: Option<&Bound<'_, PyAny>>,
+        tags: &[Bound<'_, PyAny>],
+        now: Moment,
+    ) -> PyResult<Fill> {
+        let life = store.life(self.ttl(ttl)?, Self::grace(grace)?, now);
+        Ok(Fill { life, bytes: 0, tags: store.tags(&names(tags)?).map_err(Refused::raised)? })
+    }
+}
+
+enum Span {
+    Seconds(f64),
+    Text(PyBackedStr),
+}
+
+fn read_span(span: &Bound<'_, PyAny>) -> PyResult<Span> {
+    if span.is_instance_of::<PyBool>() {
+        return Err(InvalidTtl::new_err(
+            "a ttl is seconds, a timedelta, text such as \"5m\", or FOREVER; a bool is none of them",
+        ));
+    }
+    if span.is_instance_of::<PyString>() {
+        return Ok(Span::Text(span.extract()?));
+    }
+    Ok(Span::Seconds(span.extract()?))
+}
+
+fn names<'a>(tags: &'a [Bound<'_, PyAny>]) -> PyResult<Vec<&'a str>> {
+    tags.iter().map(text::tag).collect()
+}
+
+/// Reads all keys before any is used; an error names the place of the bad one.
+fn read_keys(keys: &[Bound<'_, PyAny>]) -> PyResult<Vec<PyBackedStr>> {
+    let check = |(place, key): (usize, &Bound<'_, PyAny>)| match text::key(key) {
+        Ok(_) => key.extract(),
+        Err(error) => Err(at_place(key.py(), place, &error)),
+    };
+    keys.iter().enumerate().map(check).collect()
+}
+
+/// The error again, of the same type, with the place in front of its words.
+#[cold]
+fn at_place(py: Python<'_>, place: usize, error: &PyErr) -> PyErr {
+    PyErr::from_type(error.get_type(py), format!("keys[{place}]: {}", error.value(py)))
+}
+
+/// A key that [`read_keys`] found good.
+fn known(key: &PyBackedStr) -> Key<'_> {
+    Key::new(key).expect("checked when it was read")
+}
+
+#[pymethods]
+impl Core {
+    #[new]
+    #[pyo3(signature = (*, namespace = "app", max_bytes = 256 << 20, max_entries = None, ttl_classes = None, default_ttl = None,
+        jitter = 0.0, early = 1.0, load_timeout = 30.0, clock = None, enabled = true, foreign = None))]
+    #[expect(clippy::too_many_arguments, reason = "named in Python, each with a default")]
+    fn new(
+        namespace: &str,
+        max_bytes: u64,
+        max_entries: Option<u64>,
+        ttl_classes: Option<HashMap<String, f64>>,
+        default_ttl: Option<&Bound<'_, PyAny>>,
+        jitter: f64,
+        early: f64,
+        load_timeout: f64,
+        clock: Option<&ManualClock>,
+        enabled: bool,
+        foreign: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let mut classes = TtlClasses::default();
+        for (name, seconds) in ttl_classes.unwrap_or_default() {
+            let ttl = if seconds.is_infinite() && seconds > 0.0 {
+                Ttl::FOREVER
+            } else {
+                Ttl::from_secs(seconds).map_err(Refused::raised)?
+            };
+            classes.define(&name, ttl).map_err(Refused::raised)?;
+        }
+        let mut terms = Terms { clock: Clock::new(clock), default_ttl: classes.default_ttl(), classes, foreign };
+        terms.default_ttl = terms.ttl(default_ttl)?;
+        let config = Config {
+            max_bytes,
+            max_entries,
+            jitter: Jitter::new(jitter).map_err(Refused::raised)?,
+            early: Early::new(early).map_err(Refused::raised)?,
+            load_timeout: Ttl::from_secs(load_timeout).map_err(Refused::raised)?.as_duration().unwrap_or(Duration::MAX),
+            ..Config::default()
+        };
+        let store = Cache::new(&config, entropy());
+        store.switch(enabled);
+        Ok(Self {
+            store,
+            terms: Arc::new(terms),
+            rules: RwLock::new(Rules::default()),
+            graveyard: Mutex::default(),
+            namespace: Namespace::new(namespace).map_err(Refused::raised)?,
+        })
+    }
+
+    #[getter]
+    fn namespace(&self) -> &str {
+        self.namespace.as_str()
+    }
+
+    #[getter]
+    fn get_enabled(&self) -> bool {
+        self.store.is_enabled()
+    }
+
+    #[setter]
+    fn set_enabled(&self, enabled: bool) {
+        self.store.switch(enabled);
+    }
+
+    // -- reads
+
+    #[pyo3(signature = (key, default = None, /))]
+    fn get(&self, key: &Bound<'_, PyAny>, default: Option<Py<PyAny>>) -> PyResult<Py<PyAny>> {
+        let py = key.py();
+        match self.store.get(text::key(key)?, self.terms.clock.now()) {
+            Lookup::Hit(value) | Lookup::Stale(value) => value.copy(py),
+            Lookup::Miss => Ok(default.unwrap_or_else(|| py.None())),
+        }
+    }
+
+    fn hit(&self, key: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        match self.store.hit(text::key(key)?, self.terms.clock.now()) {
+            Some(value) => value.copy(key.py()),
+            None => Ok(miss(key.py()).clone().unbind()),
+        }
+    }
+
+    fn get_many<'py>(&self, py: Python<'py>, keys: Vec<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyDict>> {
+        let (found, now) = (PyDict::new(py), self.terms.clock.now());
+        for (key, object) in read_keys(&keys)?.iter().zip(&keys) {
+            if let Lookup::Hit(value) | Lookup::Stale(value) = self.store.get(known(key), now) {
+                found.set_item(object, value.copy(py)?)?;
+            }
+        }
+        Ok(found)
+    }
+
+    fn exists(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+        Ok(self.store.peek(text::key(key)?, self.terms.clock.now()).is_some())
+    }
+
+    fn ttl(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<f64>> {
+        let now = self.terms.clock.exact();
+        let seen = self.store.peek(text::key(key)?, now);
+        Ok(seen.map(|seen| seconds_until(seen.life.fresh_until(), now)))
+    }
+
+    fn explain<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
+        let (py, now) = (key.py(), self.terms.clock.exact());
+        let explained = self.store.explain(text::key(key)?, now);
+        let facts = PyDict::new(py);
+        facts.set_item("tier", explained.freshness.map(|_| "memory"))?;
+        facts.set_item("state", explained.state())?;
+        facts.set_item("why_absent", explained.why_absent())?;
+        facts.set_item("age", explained.age.map(|age| age.as_secs_f64()))?;
+        facts.set_item("fresh_for", explained.life.map(|life| seconds_until(life.fresh_until(), now)))?;
+        facts.set_item("usable_for", explained.life.map(|life| seconds_until(life.usable_until(), now)))?;
+        facts.set_item("load_seconds", explained.load_time.map(|time| time.as_secs_f64()))?;
+        facts.set_item("bytes", explained.weight.map(donjon_core::entry::Weight::get))?;
+        facts.set_item("loading_for", explained.loading.map(|time| time.as_secs_f64()))?;
+        facts.set_item("removed_ago", explained.last_removal.map(|(_, ago)| ago.as_secs_f64()))?;
+        facts.set_item("tags", explained.tags)?;
+        Ok(facts)
+    }
+
+    // -- loads
+
+    fn ticket(&self) -> u64 {
+        self.store.ticket().get()
+    }
+
+    #[pyo3(signature = (key, since = None, again = false, /))]
+    fn begin(&self, key: &Bound<'_, PyAny>, since: Option<u64>, again: bool) -> PyResult<Py<PyAny>> {
+        let py = key.py();
+        let ask = since.map_or_else(Ask::value, |since| Ask::newer_than(Ticket::from_number(since)));
+        let ask = if again { ask.again() } else { ask };
+        match self.store.begin(text::key(key)?, ask, self.terms.clock.exact()) {
+            Step::Done(value) => value.copy(py),
+            Step::Stale(_, lease) | Step::Load(lease) => {
+                let lease = Lease::new(lease, self.store.clone(), Arc::clone(&self.terms));
+                Ok(Py::new(py, lease)?.into_any())
+            }
+            Step::Join(joined, at_most) => Ok(Py::new(py, Join::new(joined, at_most))?.into_any()),
+        }
+    }
+
+    fn bypass(&self, key: &Bound<'_, PyAny>) -> PyResult<Lease> {
+        let lease = self.store.bypass(text::key(key)?, self.terms.clock.exact());
+        Ok(Lease::new(lease, self.store.clone(), Arc::clone(&self.terms)))
+    }
+
+    fn seconds(&self, ttl: Option<&Bound<'_, PyAny>>) -> PyResult<f64> {
+        self.terms.ttl(ttl).map(seconds)
+    }
+
+    // -- writes: everything that can be refused is refused before anything changes
+
+    #[pyo3(signature = (key, value, ttl = None, grace = None, tags = Vec::new(), /))]
+    fn set(
+        &self,
+        key: &Bound<'_, PyAny>,
+        value: &Bound<'_, PyAny>,
+        ttl: Option<&Bound<'_, PyAny>>,
+        grace: Option<&Bound<'_, PyAny>>,
+        tags: Vec<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let (name, now) = (text::key(key)?, self.terms.clock.exact());
+        let fill = self.terms.fill(&self.store, ttl, grace, &tags, now)?;
+        let value = self.terms.encode(value)?;
+        self.store.set(name, value.clone(), Fill { bytes: value.weight().get(), ..fill }, now);
+        Ok(())
+    }
+
+    #[pyo3(signature = (items, ttl = None, grace = None, tags = Vec::new(), /))]
+    fn set_many(
+        &self,
+        items: &Bound<'_, PyAny>,
+        ttl: Option<&Bound<'_, PyAny>>,
+        grace: Option<&Bound<'_, PyAny>>,
+        tags: Vec<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let now = self.terms.clock.exact();
+        let pairs: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)> =
+            items.call_method0("items")?.try_iter()?.map(|pair| pair?.extract()).collect::<PyResult<_>>()?;
+        let (keys, values): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+        let keys = read_keys(&keys)?;
+        let fill = self.terms.fill(&self.store, ttl, grace, &tags, now)?;
+        let values = values.iter().map(|value| self.terms.encode(value)).collect::<PyResult<Vec<_>>>()?;
+        for (key, value) in keys.iter().zip(values) {
+            let fill = Fill { bytes: value.weight().get(), ..fill.clone() };
+            self.store.set(known(key), value, fill, now);
+        }
+        Ok(())
+    }
+
+    #[pyo3(signature = (key, value, ttl = None, /))]
+    fn add(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>, ttl: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
+        let (name, now) = (text::key(key)?, self.terms.clock.exact());
+        let fill = self.terms.fill(&self.store, ttl, None, &[], now)?;
+        let value = self.terms.encode(value)?;
+        let fill = Fill { bytes: value.weight().get(), ..fill };
+        Ok(self.store.swap(name, None, value, fill, now) == Some(true))
+    }
+
+    #[pyo3(signature = (key, by = 1, ttl = None, /))]
+    fn incr(&self, key: &Bound<'_, PyAny>, by: i64, ttl: Option<&Bound<'_, PyAny>>) -> PyResult<i64> {
+        let (py, name) = (key.py(), text::key(key)?);
+        let now = self.terms.clock.exact();
+        let fresh = self.terms.fill(&self.store, ttl, None, &[], now)?;
+        loop {
+            let seen = self.store.peek(name, now);
+            let count = match &seen {
+                None => by,
+                Some(seen) => {
+                    let count = seen.value.as_integer(py).ok_or_else(|| {
+                        NotACounter::new_err(format!(
+                            "{} holds no 64-bit integer: delete it, or count elsewhere",
+                            name.as_str()
+                        ))
+                    })?;
+                    count
+                        .checked_add(by)
+                        .ok_or_else(|| PyOverflowError::new_err(format!("{} would leave 64 bits", name.as_str())))?
+                }
+            };
+            let value = Kept::integer(py, count);
+            let life = seen.as_ref().map_or(fresh.life, |seen| seen.life);
+            let fill = Fill { life, bytes: value.weight().get(), ..fresh.clone() };
+            if self.store.swap(name, seen.map(|seen| seen.ticket), value, fill, now).is_some() {
+                return Ok(count);
+            }
+        }
+    }
+
+    fn touch(&self, key: &Bound<'_, PyAny>, ttl: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
+        let (name, ttl) = (text::key(key)?, self.terms.ttl(ttl)?);
+        Ok(self.store.retime(name, ttl, self.terms.clock.exact()))
+    }
+
+    // -- invalidation
+
+    fn delete(&self, key: &Bound<'_, PyAny>) -> PyResult<u64> {
+        Ok(self.store.delete(text::key(key)?, self.terms.clock.now()).into())
+    }
+
+    fn delete_many(&self, keys: Vec<Bound<'_, PyAny>>) -> PyResult<u64> {
+        let now = self.terms.clock.now();
+        Ok(read_keys(&keys)?.iter().map(|key| u64::from(self.store.delete(known(key), now))).sum())
+    }
+
+    fn invalidate_pattern(&self, py: Python<'_>, pattern: &Bound<'_, PyAny>) -> PyResult<u64> {
+        let pattern = Pattern::new(text::pattern(pattern)?).map_err(Refused::raised)?;
+        let now = self.terms.clock.now();
+        let removed = py.detach(|| self.store.invalidate_pattern(&pattern, now));
+        Ok(self.removed(removed))
+    }
+
+    fn invalidate_tags(&self, tags: Vec<Bound<'_, PyAny>>) -> PyResult<u64> {
+        self.store.invalidate_tags(&names(&tags)?).map_err(Refused::raised)
+    }
+
+    fn clear(&self, py: Python<'_>) -> u64 {
+        let now = self.terms.clock.now();
+        let removed = py.detach(|| self.store.clear(now));
+        self.removed(removed)
+    }
+
+    #[pyo3(signature = (limit = 2_000, /))]
+    fn bury(&self, limit: usize) -> bool {
+        let mut graveyard = self.graveyard.lock();
+        let kept = graveyard.len().saturating_sub(limit);
+        let freed = graveyard.split_off(kept);
+        let more = !graveyard.is_empty();
+        if !more {
+            *graveyard = Vec::new();
+        }
+        drop(graveyard);
+        drop(freed);
+        more
+    }
+
+    // -- events
+
+    fn on(
+        &self,
+        event: &str,
+        keys: Vec<PyBackedStr>,
+        patterns: Vec<PyBackedStr>,
+        tags: Vec<PyBackedStr>,
+    ) -> PyResult<()> {
+        let (keys, patterns, tags) = (texts(&keys), texts(&patterns), texts(&tags));
+        let targets = Targets { keys: &keys, patterns: &patterns, tags: &tags };
+        self.rules.write().on(event, targets).map_err(Refused::raised)
+    }
+
+    fn emit(&self, py: Python<'_>, event: &str, params: HashMap<String, String>) -> PyResult<u64> {
+        let value = |name: &str| params.get(name).map(|value| Cow::Borrowed(value.as_str()));
+        let plan = self.rules.read().plan(event, value).map_err(Refused::raised)?;
+        let now = self.terms.clock.now();
+        let removed = py.detach(|| self.store.carry_out(&plan, now));
+        Ok(self.removed(removed))
+    }
+
+    // -- the rest
+
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = self.store.stats();
+        let figures = PyDict::new(py);
+        for (name, count) in [
+            ("hits", stats.hits),
+            ("stale", stats.stale),
+            ("misses", stats.misses),
+            ("loads", stats.loads),
+            ("load_failures", stats.load_failures),
+            ("loads_refused", stats.loads_refused),
+            ("stores", stats.stores),
+            ("evictions", stats.evictions),
+            ("expirations", stats.expirations),
+            ("invalidations", stats.invalidations),
+            ("replacements", stats.replacements),
+            ("too_large", stats.too_large),
+            ("entries", stats.entries),
+            ("bytes", stats.bytes),
+            ("flights", stats.flights),
+        ] {
+            figures.set_item(name, count)?;
+        }
+        figures.set_item("load_seconds", stats.load_time.as_secs_f64())?;
+        figures.set_item("hit_rate", stats.hit_rate())?;
+        figures.set_item("miss_rate", stats.miss_rate())?;
+        Ok(figures)
+    }
+
+    fn reset_stats(&self) {
+        self.store.reset_stats();
+    }
+
+    #[pyo3(signature = (limit = 1_000, /))]
+    fn expire(&self, limit: usize) -> bool {
+        self.store.expire(limit, self.terms.clock.now())
+    }
+
+    fn validate(&self) -> PyResult<()> {
+        catch_unwind(AssertUnwindSafe(|| self.store.validate()))
+            .map_err(|_| PyAssertionError::new_err("the cache's counts do not add up: see the message on stderr"))
+    }
+}
+
+impl Core {
+    /// Lays aside what a sweep removed.
+    fn removed(&self, removed: Removed<Kept>) -> u64 {
+        self.graveyard.lock().extend(removed.values);
+        removed.count
+    }
+}
+
+fn texts(given: &[PyBackedStr]) -> Vec<&str> {
+    given.iter().map(|text| &**text).collect()
+}
+
+/// Seconds from `now`; infinite where the moment does not come.
+fn seconds_until(moment: Moment, now: Moment) -> f64 {
+    if moment == Moment::NEVER { f64::INFINITY } else { (moment - now).as_secs_f64() }
+}
+
+/// What the standard library draws from the operating system for its own hash tables.
+fn entropy() -> Seed {
+    let draw = || u128::from(RandomState::new().hash_one(0_u8));
+    Seed(draw() << 64 | draw())
+}
