@@ -82,7 +82,7 @@ impl Kept {
     }
 
     /// What the value takes of this process's memory, in bytes: within a few percent of what `sys.getsizeof` sums up to over
-    /// its parts. An object met several times counts once (names of fields are mostly shared); what the cache itself adds
+    /// its parts. A string met several times counts once (names of fields are mostly shared); what the cache itself adds
     /// to an entry is not in it.
     pub(crate) fn weight(&self) -> Weight {
         self.0.weight

@@ -178,7 +178,7 @@ impl<'py> Encoder<'_, 'py> {
             })?,
         };
         let small = matches!(signed, Ok(-5..=256));
-        if !small && !self.weigher.met(integer) {
+        if !small {
             self.weigher.integer(magnitude);
         }
         if integer.is_exact_instance_of::<PyInt>() {
@@ -196,9 +196,7 @@ impl<'py> Encoder<'_, 'py> {
         if !value.is_finite() {
             return Err(Refusal::new("NaN and infinities have no JSON form"));
         }
-        if !self.weigher.met(float) {
-            self.weigher.float();
-        }
+        self.weigher.float();
         Ok(Part::scalar(if float.is_exact_instance_of::<PyFloat>() {
             float.clone()
         } else {

@@ -1,7 +1,7 @@
 //! Weigh: sums up what a value takes of this process's memory while it is encoded.
 //!
 //! Decoded objects take five to six times their JSON, so bytes of JSON would not do. What every process has anyway (small
-//! integers, `True`, `None`) counts nothing, and an object met again counts once, as far as a small table remembers it.
+//! integers, `True`, `None`) counts nothing, and a string met again counts once, as far as a small table remembers it.
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -13,12 +13,13 @@ const WORD: usize = size_of::<usize>();
 const HEAD: usize = size_of::<pyo3::ffi::PyObject>();
 /// What the collector keeps in front of each container; free-threaded builds keep it in the head.
 const LINKS: usize = if cfg!(Py_GIL_DISABLED) { 0 } else { 2 * WORD };
-const SEEN: usize = 64;
+/// How many pairs of strings are remembered.
+const SETS: usize = 64;
 
 /// The sum so far, and whom it met.
 pub(super) struct Weigher<'py> {
     total: usize,
-    seen: [usize; SEEN],
+    seen: [[usize; 2]; SETS],
     sizes: &'py Sizes,
 }
 
@@ -42,18 +43,26 @@ impl<'py> Weigher<'py> {
             // One character and the zero at its end, of two bytes each.
             PyResult::Ok(Sizes { dict, ascii: size_of("")?, wide: size_of("\u{100}")? - 4 })
         })?;
-        Ok(Self { total: 0, seen: [0; SEEN], sizes })
+        Ok(Self { total: 0, seen: [[0; 2]; SETS], sizes })
     }
 
     pub(super) fn total(&self) -> usize {
         self.total
     }
 
-    /// Whether an object was met before; remembers it. Forgets one where two fall on one place: then it counts twice.
-    pub(super) fn met(&mut self, object: &Bound<'py, PyAny>) -> bool {
-        let address = object.as_ptr() as usize;
-        let place = &mut self.seen[(address / 16) % SEEN];
-        std::mem::replace(place, address) == address
+    /// Whether a string was met before; remembers it. The two last met of each set are remembered, so the few names of
+    /// fields that come again and again stay, whatever passes by between.
+    pub(super) fn met(&mut self, text: &Bound<'py, PyString>) -> bool {
+        let address = text.as_ptr() as usize;
+        // Fibonacci hashing: what the addresses of small objects differ in lies in the middle.
+        let set = (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SETS.ilog2());
+        let [latest, earlier] = &mut self.seen[set as usize];
+        if *latest == address {
+            return true;
+        }
+        let known = *earlier == address;
+        *earlier = std::mem::replace(latest, address);
+        known
     }
 
     /// Counts a string of `length` characters that is `utf8` in UTF-8.
