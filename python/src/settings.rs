@@ -48,7 +48,7 @@ impl Settings {
 
     #[getter]
     fn namespace(&self) -> &str {
-        &self.0.namespace
+        self.0.namespace.as_str()
     }
 
     #[getter]
