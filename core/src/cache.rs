@@ -344,22 +344,26 @@ impl<V: Clone, E: Clone> Cache<V, E> {
             return Step::Load(self.bypass(key, now));
         }
         let chance = self.shared.chance.share();
-        let mut verdict = {
+        // Kept to the end: by then it may hold the last of a value, which must not be dropped under a lock.
+        let first = {
             let rows = shard.rows.read();
             self.judge(&rows, rows.find(hash, key.as_str()), ask, chance, now)
         };
-        let mut lease = None;
-        if verdict.leads() {
+        let (verdict, lease) = if first.leads() {
             // Somebody may have begun between the two locks: judged again, under the one that lets us begin.
             let mut leaving = Leaving::new(&shard.counters, now);
             let mut rows = shard.rows.write();
-            verdict = self.judge(&rows, rows.find(hash, key.as_str()), ask, chance, now);
-            if verdict.leads() {
-                lease = self.lease(&mut rows, key, hash, matches!(verdict, Verdict::Refresh(..)), &mut leaving);
-            }
+            let verdict = self.judge(&rows, rows.find(hash, key.as_str()), ask, chance, now);
+            let lease = verdict
+                .leads()
+                .then(|| self.lease(&mut rows, key, hash, matches!(verdict, Verdict::Refresh(..)), &mut leaving))
+                .flatten();
             drop(rows);
             drop(leaving.settle());
-        }
+            (verdict, lease)
+        } else {
+            (first, None)
+        };
         match &verdict {
             Verdict::Serve(Freshness::Fresh, _) | Verdict::Refresh(Freshness::Fresh, _) => count(&shard.counters.hits),
             Verdict::Serve(..) | Verdict::Refresh(..) => count(&shard.counters.stale),
@@ -428,9 +432,11 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         }
         if let Some(old) = rows.life(slot) {
             let fresh_until = self.life(ttl, Grace::NONE, now).fresh_until();
-            let usable_until = match old.usable_until() {
-                Moment::NEVER => Moment::NEVER,
-                usable_until => fresh_until.after(usable_until - old.fresh_until()),
+            let usable_until = match (old.fresh_until(), old.usable_until()) {
+                // What was fresh for ever had no grace to keep.
+                (Moment::NEVER, _) => fresh_until,
+                (_, Moment::NEVER) => Moment::NEVER,
+                (fresh, usable) => fresh_until.after(usable - fresh),
             };
             rows.retime(slot, Life::new(fresh_until, usable_until));
         }
@@ -615,7 +621,9 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         falls_back: bool,
         leaving: &mut Leaving<'_, V, E>,
     ) -> Option<Lease<V, E>> {
-        if rows.flights() >= (self.shared.config.max_flights / self.shared.shards.len() as u64).max(1) {
+        let most = (self.shared.config.max_flights / self.shared.shards.len() as u64).max(1);
+        let takes_over = || rows.find(hash, key.as_str()).is_some_and(|slot| rows.flight(slot).is_some());
+        if rows.flights() >= most && !takes_over() {
             return None;
         }
         let slot = rows.open(hash, key.as_str());
@@ -646,16 +654,18 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         let mut leaving = Leaving::new(&shard.counters, now);
         let mut rows = shard.rows.write();
         let there = rows.find(hash, key.as_str());
-        let ticket = there.and_then(|slot| rows.usable(slot, now)).map(|(_, held)| held.ticket);
-        let outcome = if !may(ticket) {
+        let enabled = self.shared.enabled();
+        // Switched off, there is nothing to see: `peek` says the same.
+        let seen = there.filter(|_| enabled).and_then(|slot| rows.usable(slot, now)).map(|(_, held)| held.ticket);
+        let outcome = if !may(seen) {
             None
-        } else if self.shared.enabled() && rows.admits(weight) {
+        } else if enabled && rows.admits(weight) {
             let slot = rows.open(hash, key.as_str());
             rows.detach(slot, &mut leaving);
             rows.store(slot, held, weight, fill.life, &mut leaving);
             Some(true)
         } else {
-            shard.counters.too_large.add(u64::from(self.shared.enabled()));
+            shard.counters.too_large.add(u64::from(enabled));
             if let Some(slot) = there {
                 rows.invalidate(slot, &mut leaving);
             }

@@ -112,6 +112,7 @@ impl<V: Clone, E: Clone> Lease<V, E> {
             rows.land(slot);
             Filled::Stored
         } else {
+            shard.counters.too_large.add(u64::from(self.shared.enabled()));
             rows.land(slot);
             // What is there is older than what could not be stored.
             if let Some(slot) = rows.find(self.hash, &self.key) {
