@@ -13,10 +13,11 @@
 //! | how a value looks in Redis | [`envelope`] |
 //! | which event invalidates what | [`rules`] |
 //! | how a key is made from a text with names in it | [`template`] |
+//! | who holds a lock, who hears a message | [`lock`], [`pubsub`] |
 //! | what leaves, and when | [`policy`], [`entry`], [`expiry`] |
 //! | what a key, a pattern or a tag may be | [`key`], [`pattern`], [`tag`] |
 //! | where random numbers come from | [`chance`] |
-//! | who holds a lock, who hears a message, who is to be woken | [`lock`], [`pubsub`], [`waiters`] |
+//! | who is to be woken | [`waiters`] |
 
 pub mod cache;
 pub mod chance;
