@@ -4,6 +4,7 @@ mod clock;
 mod core;
 mod errors;
 mod lease;
+mod locks;
 mod names;
 mod sentinel;
 mod settings;
@@ -23,6 +24,8 @@ mod _donjon {
     use super::core::Core;
     #[pymodule_export]
     use super::lease::{Join, Lease};
+    #[pymodule_export]
+    use super::locks::{Locks, Waiting};
     #[pymodule_export]
     use super::names::{Template, check_key, glob_escape, glob_matches, key, parse_ttl, pattern};
     #[pymodule_export]

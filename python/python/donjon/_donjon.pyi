@@ -170,13 +170,18 @@ class Locks:
     def __new__(cls, clock: ManualClock | None = None) -> Locks: ...
     def acquire(self, name: str, ttl: float, /) -> tuple[int, int] | None:
         """(token, fence), or None where another holds it."""
-    def notify(self, name: str, wake: Callable[[], object], /) -> float | None:
-        """Calls `wake` when the lock may be free; gives the seconds until the holder's time is over.
-
-        None, and no call, where it is free now.
-        """
+    def notify(self, name: str, wake: Callable[[], object], /) -> Waiting | None:
+        """Calls `wake` when the lock is given back. None, and no call, where it is free now."""
     def renew(self, name: str, token: int, ttl: float, /) -> bool: ...
     def release(self, name: str, token: int, /) -> bool: ...
+
+@final
+class Waiting:
+    """A place among those who wait for a lock."""
+
+    at_most: float  # seconds until the holder's time is over: nobody wakes then
+    def leave(self) -> None:
+        """Gives the place up; harmless where it was woken."""
 
 @final
 class Hub:

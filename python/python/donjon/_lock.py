@@ -65,9 +65,13 @@ class _Lock(Generic[Lost]):
             if left == 0:
                 raise LockTimeout(f"lock {self.name} was not free within {self._wait} s")
             bell = runtime.bell()
-            until_over = locks.notify(self.name, bell.ring)
-            if until_over is not None:
-                await bell.wait(until_over if left is None else min(until_over, left))
+            waiting = locks.notify(self.name, bell.ring)
+            if waiting is None:
+                continue
+            try:
+                await bell.wait(waiting.at_most if left is None else min(waiting.at_most, left))
+            finally:
+                waiting.leave()
         self.token, self.fence = got
         self._held = True
 
