@@ -221,6 +221,145 @@ const WINDOW_SHARE: u64 = 10;
 /// How many times the weight of a value can count against it.
 const OUTWEIGHED: u64 = 8;
 /// How many slots one call moves on at most, before it takes what stands first.
-pub(super) const CHANCES: u32 = 32;
+const CHANCES: u32 = 32;
 /// How many slots one entry moves from window to main at most, while there is room.
 const SETTLED: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::Life;
+
+    const NOW: Moment = Moment::from_millis(1_000);
+
+    struct Cache {
+        order: Order,
+        rows: Vec<Row>,
+    }
+
+    impl Cache {
+        fn of(max_weight: u64) -> Self {
+            Self { order: Order::new(Bounds { max_weight, max_entries: None }), rows: Vec::new() }
+        }
+
+        fn enter(&mut self, weight: u64) -> u32 {
+            let slot = self.rows.len() as u32;
+            let hash = u64::from(slot + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            self.rows.push(Row { weight, hash, ..Row::open() });
+            self.order.grow_for(self.rows.len().max(1_000));
+            self.order.enter(&mut self.rows, slot);
+            slot
+        }
+
+        /// Notes that the key was asked for so many times more, before its value came.
+        fn ask(&mut self, slot: u32, times: usize) {
+            (0..times).for_each(|_| self.order.sketch.add(self.rows[slot as usize].hash));
+        }
+
+        fn touch(&mut self, slot: u32, uses: u8) {
+            *self.rows[slot as usize].uses.get_mut() = uses;
+        }
+
+        fn evict(&mut self) -> Vec<u32> {
+            let mut gone = Vec::new();
+            while self.order.is_over() {
+                let slot = self.order.victim(&mut self.rows, NOW);
+                self.order.leave(&mut self.rows, slot);
+                self.order.validate(&self.rows);
+                gone.push(slot);
+            }
+            gone
+        }
+
+        fn place(&self, slot: u32) -> Place {
+            self.rows[slot as usize].place
+        }
+    }
+
+    /// A full cache of a hundred values, ten of them in the window, and one more.
+    fn full() -> Cache {
+        let mut cache = Cache::of(100);
+        (0..101).for_each(|_| _ = cache.enter(1));
+        assert_eq!((cache.place(89), cache.place(90), cache.order.entries()), (Place::Main, Place::Window, 101));
+        cache
+    }
+
+    #[test]
+    fn what_was_not_used_leaves_unless_it_is_asked_for_more_than_the_oldest_of_main() {
+        let mut cache = full();
+        assert_eq!(cache.evict(), [90]);
+        let mut cache = full();
+        cache.ask(90, 1);
+        assert_eq!(cache.evict(), [0]);
+        assert_eq!(cache.place(90), Place::Main);
+    }
+
+    #[test]
+    fn what_was_used_in_the_window_goes_on_to_main_however_popular_its_oldest_is() {
+        let mut cache = full();
+        cache.ask(0, 15);
+        cache.touch(90, 1);
+        assert_eq!(cache.evict(), [0]);
+        assert_eq!(cache.place(90), Place::Main);
+    }
+
+    #[test]
+    fn what_was_used_in_main_goes_to_its_back_once_for_each_use() {
+        let mut cache = full();
+        cache.ask(90, 15);
+        cache.touch(0, 2);
+        cache.touch(1, 1);
+        assert_eq!(cache.evict(), [2]);
+        assert_eq!([0, 1].map(|slot| *cache.rows[slot].uses.get_mut()), [1, 0]);
+        assert_eq!(cache.order.main.iter(&cache.rows).skip(87).collect::<Vec<_>>(), [0, 1, 90]);
+    }
+
+    #[test]
+    fn what_is_over_leaves_first_from_window_and_main_however_much_it_was_used() {
+        for over in [0, 90] {
+            let mut cache = full();
+            (0..90).for_each(|slot| cache.touch(slot, 3));
+            cache.touch(over, 3);
+            cache.rows[over as usize].life = Life::new(NOW, NOW);
+            assert_eq!(cache.evict(), [over]);
+        }
+    }
+
+    #[test]
+    fn one_call_moves_a_bounded_number_of_slots() {
+        let mut cache = Cache::of(1_000);
+        (0..1_000).for_each(|_| _ = cache.enter(1));
+        // It makes the window too heavy by 99 light values at once.
+        let heavy = cache.enter(99);
+        let in_window = cache.order.window.len();
+        (heavy - 100..=heavy).for_each(|slot| cache.touch(slot, 1));
+        cache.order.victim(&mut cache.rows, NOW);
+        assert_eq!(in_window - cache.order.window.len(), u64::from(CHANCES), "promoted");
+        // Now all of main is used, and what is first is no better than the others.
+        (0..=heavy).for_each(|slot| cache.touch(slot, 3));
+        let main: Vec<_> = cache.order.main.iter(&cache.rows).collect();
+        let victim = cache.order.victim(&mut cache.rows, NOW);
+        assert_eq!(victim, main[CHANCES as usize]);
+    }
+
+    #[test]
+    fn a_heavy_value_stops_pushing_out_where_it_meets_one_worth_more() {
+        let mut cache = Cache::of(100);
+        (0..10).for_each(|_| _ = cache.enter(10));
+        (1..10).for_each(|slot| cache.ask(slot, 14));
+        let heavy = cache.enter(30);
+        cache.ask(heavy, 5);
+        assert_eq!(cache.evict(), [0, heavy]);
+    }
+
+    #[test]
+    fn a_very_heavy_value_enters_where_it_is_asked_for_much_more() {
+        let mut cache = full();
+        let heavy = cache.enter(50);
+        assert_eq!(cache.evict(), [heavy, 90]);
+        cache = full();
+        let heavy = cache.enter(50);
+        cache.ask(heavy, 14);
+        assert_eq!(cache.evict(), (0..51).collect::<Vec<_>>());
+    }
+}
