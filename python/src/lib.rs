@@ -3,6 +3,7 @@
 mod clock;
 mod core;
 mod errors;
+mod hub;
 mod lease;
 mod locks;
 mod names;
@@ -10,6 +11,7 @@ mod sentinel;
 mod settings;
 mod text;
 mod value;
+mod waiting;
 mod wake;
 
 use pyo3::prelude::*;
@@ -23,15 +25,19 @@ mod _donjon {
     #[pymodule_export]
     use super::core::Core;
     #[pymodule_export]
+    use super::hub::{Hub, Subscription};
+    #[pymodule_export]
     use super::lease::{Join, Lease};
     #[pymodule_export]
-    use super::locks::{Locks, Waiting};
+    use super::locks::Locks;
     #[pymodule_export]
     use super::names::{Template, check_key, glob_escape, glob_matches, key, parse_ttl, pattern};
     #[pymodule_export]
     use super::settings::{Settings, parse_settings};
     #[pymodule_export]
     use super::value::Value;
+    #[pymodule_export]
+    use super::waiting::Waiting;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -5,12 +5,13 @@
 use std::sync::Arc;
 
 use donjon_core::expiry::Ttl;
-use donjon_core::lock::{Locks as CoreLocks, Token, Waiting as CoreWaiting};
+use donjon_core::lock::{Locks as CoreLocks, Token};
 use pyo3::prelude::*;
 
 use crate::clock::{Clock, ManualClock};
 use crate::errors::Refused;
 use crate::text;
+use crate::waiting::Waiting;
 use crate::wake::waker;
 
 #[pyclass(frozen, module = "donjon._donjon")]
@@ -39,12 +40,9 @@ impl Locks {
     #[pyo3(signature = (name, wake, /))]
     fn notify(&self, name: &Bound<'_, PyAny>, wake: Bound<'_, PyAny>) -> PyResult<Option<Waiting>> {
         let now = self.clock.exact();
-        let place = self.locks.wait(text::key(name)?, waker(wake), now);
-        Ok(place.map(|place| Waiting {
-            at_most: (place.until - now).as_secs_f64(),
-            locks: Arc::clone(&self.locks),
-            place,
-        }))
+        let Some(place) = self.locks.wait(text::key(name)?, waker(wake), now) else { return Ok(None) };
+        let locks = Arc::clone(&self.locks);
+        Ok(Some(Waiting::new((place.until - now).as_secs_f64(), move || locks.leave(&place))))
     }
 
     /// Holds the lock for `ttl` from now; false where it was lost.
@@ -58,27 +56,5 @@ impl Locks {
     #[pyo3(signature = (name, token, /))]
     fn release(&self, name: &Bound<'_, PyAny>, token: u64) -> PyResult<bool> {
         Ok(self.locks.release(text::key(name)?, Token::from_u64(token), self.clock.exact()))
-    }
-}
-
-/// A place among those who wait for a lock.
-#[pyclass(frozen, module = "donjon._donjon")]
-pub(crate) struct Waiting {
-    place: CoreWaiting,
-    at_most: f64,
-    locks: Arc<CoreLocks>,
-}
-
-#[pymethods]
-impl Waiting {
-    /// Seconds until the holder's time is over: nobody wakes then.
-    #[getter]
-    fn at_most(&self) -> f64 {
-        self.at_most
-    }
-
-    /// Gives the place up; harmless where it was woken.
-    fn leave(&self) {
-        self.locks.leave(&self.place);
     }
 }

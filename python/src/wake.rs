@@ -29,9 +29,15 @@ impl Wake for Call {
             return;
         };
         Python::try_attach(|py| {
+            // A lease may be freed, and so those who wait be woken, while an exception is on its way.
+            let underway = PyErr::take(py);
             let callable = callable.into_bound(py);
             if let Err(error) = callable.call0() {
                 error.write_unraisable(py, Some(&callable));
+            }
+            drop(callable);
+            if let Some(underway) = underway {
+                underway.restore(py);
             }
         });
     }

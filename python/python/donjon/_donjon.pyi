@@ -177,9 +177,9 @@ class Locks:
 
 @final
 class Waiting:
-    """A place among those who wait for a lock."""
+    """A place among those who wait for a lock or a message. Kept until it is woken or given up, whether or not this is."""
 
-    at_most: float  # seconds until the holder's time is over: nobody wakes then
+    at_most: float  # seconds after which to look again, as nobody wakes then; `math.inf` where there is no such time
     def leave(self) -> None:
         """Gives the place up; harmless where it was woken."""
 
@@ -195,6 +195,6 @@ class Hub:
 class Subscription:
     dropped: int
     def take(self) -> tuple[str, Any, float] | None: ...
-    def notify(self, wake: Callable[[], object], /) -> bool:
-        """Calls `wake` at the next message; false, and no call, where one is waiting or it is closed."""
+    def notify(self, wake: Callable[[], object], /) -> Waiting | None:
+        """Calls `wake` at the next message or at the end. None, and no call, where one is waiting or it is closed."""
     def close(self) -> None: ...

@@ -51,8 +51,14 @@ class _Subscription:
             if taken is not None:
                 return Message(*taken)
             bell = self._bell = runtime.bell()
-            if self._inner.notify(bell.ring) and not await bell.wait(seconds_left(deadline)):
-                return None
+            waiting = self._inner.notify(bell.ring)
+            if waiting is None:
+                continue
+            try:
+                if not await bell.wait(seconds_left(deadline)):
+                    return None
+            finally:
+                waiting.leave()
 
     def _close(self) -> None:
         if not self._closed:
