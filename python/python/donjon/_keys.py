@@ -58,7 +58,10 @@ def text(value: object) -> str:
 
 def part(value: object) -> str:
     """One part of a key: the text of `value`, escaped."""
-    return NULL if value is None else _donjon.key(text(value))
+    if value is None:
+        return NULL
+    written = text(value)
+    return _donjon.key(written) if written else ""
 
 
 def typed_part(value: object) -> str:
@@ -76,7 +79,7 @@ def key(*parts: object) -> str:
     `%` becomes `%25`, `:` becomes `%3A`, and a part over 128 bytes becomes `~` and a hash.
 
     Raises:
-        InvalidKey: No part was given, or one has no stable text.
+        InvalidKey: No part was given, one has no stable text, or the whole is empty or over 1 KiB.
 
     Examples:
         >>> key("user", 5, "profile")
@@ -86,7 +89,9 @@ def key(*parts: object) -> str:
     """
     if not parts:
         raise InvalidKey("a key has at least one part")
-    return ":".join(map(part, parts))
+    made = ":".join(map(part, parts))
+    _donjon.check_key(made)
+    return made
 
 
 def pattern(*parts: object) -> str:
@@ -109,4 +114,7 @@ def pattern(*parts: object) -> str:
 def _pattern_part(value: Any) -> str:
     if value is ANY:
         return _donjon.pattern(ANY)
-    return NULL if value is None else _donjon.pattern(text(value))
+    if value is None:
+        return NULL
+    written = text(value)
+    return _donjon.pattern(written) if written else ""

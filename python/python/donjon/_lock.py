@@ -98,7 +98,7 @@ class _Lock(Generic[Lost]):
             logger.warning("lock %s was lost before it was released: its holder took longer than its ttl", self.name)
 
     def _seconds(self, ttl: Ttl) -> float:
-        seconds = self._memory.seconds(ttl)
+        seconds = math.inf if ttl is None else self._memory.seconds(ttl)
         if math.isinf(seconds):
             raise InvalidTtl("a lock needs an end: give its ttl in seconds")
         return seconds

@@ -1,0 +1,556 @@
+"""Loads: one for everyone who asks, in the caller's own task, given up on every way out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from loaders import Loader, elsewhere, until
+
+from donjon import Cache, InvalidTtl, UnsupportedValue
+from donjon._donjon import ManualClock
+
+Spin = Callable[[], Awaitable[None]]
+
+
+class NotFound(Exception):
+    pass
+
+
+async def test_a_load_serves_everyone_who_asks_meanwhile(cache: Cache, spin: Spin) -> None:
+    loader = Loader({"n": 1})
+    callers = [asyncio.create_task(cache.get_or_set("k", loader)) for _ in range(20)]
+    await spin()
+    loader.go.set()
+    values = await asyncio.gather(*callers)
+    assert loader.calls == 1
+    assert values == [{"n": 1}] * 20
+    assert len({id(value) for value in values}) == 20
+    assert cache.stats().loads == 1
+
+
+async def test_a_plain_loader_will_do(cache: Cache) -> None:
+    assert await cache.get_or_set("k", lambda: [1]) == [1]
+    assert await cache.get_or_set("k", lambda: [2]) == [1]
+
+
+async def test_what_is_no_function_is_no_loader(cache: Cache) -> None:
+    with pytest.raises(TypeError, match="function"):
+        await cache.get_or_set("k", {"value": 1})  # type: ignore[arg-type]
+
+
+async def test_a_loader_runs_in_the_task_of_its_caller(cache: Cache) -> None:
+    ran_in = []
+
+    async def loader() -> int:
+        ran_in.append(asyncio.current_task())
+        return 1
+
+    await cache.get_or_set("k", loader)
+    assert ran_in == [asyncio.current_task()]
+
+
+async def test_a_hit_makes_neither_task_nor_future(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    @cache.cached("f:{n}")
+    async def function(n: int) -> int:
+        return n
+
+    await cache.set("k", 1)
+    await function(1)
+    loop = asyncio.get_running_loop()
+
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("a hit made a task or a future")
+
+    with monkeypatch.context() as patch:
+        for name in ("create_task", "create_future", "call_soon", "call_later"):
+            patch.setattr(loop, name, refuse)
+        for hit in (cache.get("k"), cache.get_or_set("k", lambda: 2), function(1)):
+            with pytest.raises(StopIteration) as end:
+                hit.send(None)
+            assert end.value.value == 1
+
+
+async def test_a_cancelled_leader_leaves_the_load_to_another(cache: Cache, spin: Spin) -> None:
+    first, second = Loader(1), Loader(2)
+    leader = asyncio.create_task(cache.get_or_set("k", first))
+    await first.begun.wait()
+    followers = [asyncio.create_task(cache.get_or_set("k", second)) for _ in range(5)]
+    await spin()
+    leader.cancel()
+    await second.begun.wait()
+    second.go.set()
+    assert await asyncio.gather(*followers) == [2] * 5
+    assert second.calls == 1
+    with pytest.raises(asyncio.CancelledError):
+        await leader
+
+
+async def test_a_cancelled_waiter_disturbs_nobody(cache: Cache, spin: Spin) -> None:
+    loader = Loader(1)
+    callers = [asyncio.create_task(cache.get_or_set("k", loader)) for _ in range(5)]
+    await spin()
+    callers[2].cancel()
+    await spin()
+    loader.go.set()
+    done = await asyncio.gather(*callers, return_exceptions=True)
+    assert [value for value in done if value == 1] == [1] * 4
+    assert isinstance(done[2], asyncio.CancelledError)
+    assert loader.calls == 1
+
+
+async def test_everyone_may_be_cancelled(cache: Cache, spin: Spin) -> None:
+    loader = Loader(1)
+    callers = [asyncio.create_task(cache.get_or_set("k", loader)) for _ in range(5)]
+    await spin()
+    for caller in callers:
+        caller.cancel()
+    await asyncio.gather(*callers, return_exceptions=True)
+    assert cache.stats().flights == 0
+    assert await cache.get_or_set("k", lambda: 2) == 2
+
+
+async def test_a_coroutine_that_is_thrown_away_gives_its_load_up(cache: Cache) -> None:
+    work = cache.get_or_set("k", Loader(1))
+    work.send(None)
+    assert cache.stats().flights == 1
+    work.close()
+    assert cache.stats().flights == 0
+
+
+async def test_a_time_out_around_a_load_is_a_cancellation(cache: Cache) -> None:
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(cache.get_or_set("k", Loader(1)), 0.001)
+    assert cache.stats().flights == 0
+    assert cache.stats().load_failures == 0
+
+
+async def test_a_failure_reaches_all_in_its_own_type_and_is_not_cached(cache: Cache, spin: Spin) -> None:
+    failure = NotFound("user", 5)
+    loader = Loader(error=failure)
+    callers = [asyncio.create_task(cache.get_or_set("k", loader)) for _ in range(3)]
+    await spin()
+    loader.go.set()
+    leader, *followers = await asyncio.gather(*callers, return_exceptions=True)
+    assert leader is failure
+    for error in followers:
+        assert type(error) is NotFound
+        assert error.args == ("user", 5)
+        assert error is not failure
+        assert error.__cause__ is failure
+    assert loader.calls == 1
+    assert await cache.get_or_set("k", lambda: 1) == 1
+
+
+async def test_an_error_that_cannot_be_copied_is_raised_itself(cache: Cache, spin: Spin) -> None:
+    class Stubborn(Exception):
+        def __init__(self, *, code: int) -> None:
+            super().__init__(f"code {code}")
+            self.code = code
+
+    failure = Stubborn(code=5)
+    loader = Loader(error=failure)
+    callers = [asyncio.create_task(cache.get_or_set("k", loader)) for _ in range(3)]
+    await spin()
+    loader.go.set()
+    assert await asyncio.gather(*callers, return_exceptions=True) == [failure] * 3
+
+
+async def test_a_failed_load_gives_the_stale_value_and_says_so_once(
+    cache: Cache, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> None:
+        raise NotFound("secret")
+
+    await cache.set_many({"k": "old", "j": "old"}, ttl=10, grace=60)
+    clock.advance(11)
+    with caplog.at_level(logging.WARNING, "donjon"):
+        assert await cache.get_or_set("k", broken) == "old"
+        assert await cache.get_or_set("j", broken) == "old"
+    assert len(caplog.messages) == 1
+    assert "NotFound" in caplog.text
+    assert "secret" not in caplog.text
+    assert cache.stats().stale_on_error == 2
+    clock.advance(60)
+    with pytest.raises(NotFound):
+        await cache.get_or_set("k", broken)
+
+
+async def test_what_was_invalidated_is_not_served_stale(cache: Cache, clock: ManualClock) -> None:
+    async def broken() -> None:
+        await cache.delete("k")
+        raise NotFound
+
+    await cache.set("k", "old", ttl=10, grace=60)
+    clock.advance(11)
+    with pytest.raises(NotFound):
+        await cache.get_or_set("k", broken)
+
+
+async def test_while_one_refreshes_the_others_get_the_stale_value(cache: Cache, clock: ManualClock) -> None:
+    await cache.set("k", "old", ttl=10, grace=60)
+    clock.advance(11)
+    loader = Loader("new")
+    refresher = asyncio.create_task(cache.get_or_set("k", loader))
+    await loader.begun.wait()
+    assert await cache.get_or_set("k", lambda: "another") == "old"
+    loader.go.set()
+    assert await refresher == "new"
+    assert await cache.get("k") == "new"
+
+
+async def test_a_loader_that_asks_for_its_own_key_loads_directly(cache: Cache) -> None:
+    async def inner() -> str:
+        return "inner"
+
+    async def outer() -> list[str]:
+        return [await cache.get_or_set("k", inner), *await asyncio.gather(cache.get_or_set("k", inner))]
+
+    assert await asyncio.wait_for(cache.get_or_set("k", outer), 5) == ["inner", "inner"]
+    assert await cache.get("k") == ["inner", "inner"]
+
+
+async def test_a_lookup_that_asks_for_its_own_key_loads_directly(cache: Cache) -> None:
+    async with await cache.lookup("k") as found:
+        assert await asyncio.wait_for(cache.get_or_set("k", lambda: 1), 5) == 1
+        assert await cache.fill(found, 2)
+    assert await cache.get("k") == 2
+
+
+async def test_two_caches_do_not_take_each_others_loads_for_their_own(spin: Spin) -> None:
+    one, other = Cache.memory(), Cache.memory()
+    loader = Loader(1)
+    leader = asyncio.create_task(other.get_or_set("k", loader))
+    await loader.begun.wait()
+
+    async def outer() -> Any:
+        follower = asyncio.create_task(other.get_or_set("k", lambda: 2))
+        await spin()
+        loader.go.set()
+        return await follower
+
+    assert await one.get_or_set("k", outer) == 1
+    assert await leader == 1
+
+
+async def test_waiting_ends_and_then_everyone_loads_without_storing(clock: ManualClock) -> None:
+    cache = Cache.memory(clock=clock, load_timeout=0.01)
+    loader = Loader("slow")
+    leader = asyncio.create_task(cache.get_or_set("k", loader))
+    await loader.begun.wait()
+    assert await cache.get_or_set("k", lambda: "direct") == "direct"
+    assert await cache.get("k") is None
+    loader.go.set()
+    assert await leader == "slow"
+    assert await cache.get("k") == "slow"
+
+
+async def test_force_refresh_never_takes_what_was_begun_before_it(cache: Cache, spin: Spin) -> None:
+    await cache.set("k", 0)
+    first, second = Loader(1), Loader(2)
+    one = asyncio.create_task(cache.get_or_set("k", first, force_refresh=True))
+    await first.begun.wait()
+    others = [asyncio.create_task(cache.get_or_set("k", second, force_refresh=True)) for _ in range(3)]
+    await spin()
+    assert await cache.get("k") == 0
+    first.go.set()
+    second.go.set()
+    assert await one == 1
+    assert await asyncio.gather(*others) == [2] * 3
+    assert second.calls == 1
+    assert await cache.get("k") == 2
+
+
+async def test_a_refused_value_is_told_to_those_who_wait(cache: Cache, spin: Spin) -> None:
+    loader = Loader(object())
+    callers = [asyncio.create_task(cache.get_or_set("k", loader)) for _ in range(3)]
+    await spin()
+    loader.go.set()
+    errors = await asyncio.gather(*callers, return_exceptions=True)
+    assert [type(error) for error in errors] == [UnsupportedValue] * 3
+    assert loader.calls == 1
+    assert cache.stats().flights == 0
+
+
+async def test_a_bad_argument_is_refused_before_the_loader_runs(cache: Cache) -> None:
+    loader = Loader(1)
+    with pytest.raises(InvalidTtl):
+        await cache.get_or_set("k", loader, ttl=0)
+    with pytest.raises(InvalidTtl):
+        await cache.get_or_set("k", loader, ttl="no class")
+    with pytest.raises(InvalidTtl):
+        await cache.get_or_set("k", loader, grace=-1)
+    with pytest.raises(ValueError, match="mode"):
+        await cache.get_or_set("k", loader, mode="weak")  # type: ignore[call-overload]
+    assert loader.calls == 0
+    assert cache.stats().flights == 0
+
+
+async def test_a_load_is_stored_as_asked(cache: Cache, clock: ManualClock) -> None:
+    await cache.get_or_set("k", lambda: 1, ttl=10, grace=10, tags=["t"])
+    assert await cache.ttl("k") == pytest.approx(10, abs=0.01)
+    clock.advance(15)
+    assert await cache.get("k") == 1
+    await cache.invalidate_tags("t")
+    assert await cache.get("k") is None
+
+
+# -- many at a time
+
+
+async def test_many_are_loaded_by_one_call(cache: Cache) -> None:
+    asked = []
+
+    async def loader(keys: list[str]) -> dict[str, Any]:
+        asked.append(keys)
+        return {key: key.upper() for key in keys if key != "none"} | {"extra": 1}
+
+    await cache.set("b", "kept")
+    found = await cache.get_or_set_many(["a", "b", "none", "c", "a"], loader, ttl=10)
+    assert list(found.items()) == [("a", "A"), ("b", "kept"), ("c", "C")]
+    assert asked == [["a", "none", "c"]]
+    assert not await cache.exists("extra")
+    assert await cache.get_or_set_many(["a", "c"], loader) == {"a": "A", "c": "C"}
+    assert len(asked) == 1
+    assert cache.stats().flights == 0
+
+
+async def test_two_callers_with_overlapping_keys_do_not_wait_for_each_other(cache: Cache, spin: Spin) -> None:
+    go = asyncio.Event()
+    asked = []
+
+    async def loader(keys: list[str]) -> dict[str, str]:
+        asked.append(keys)
+        await go.wait()
+        return dict.fromkeys(keys, "v")
+
+    one = asyncio.create_task(cache.get_or_set_many(["a", "b"], loader))
+    other = asyncio.create_task(cache.get_or_set_many(["c", "b", "a"], loader))
+    await spin()
+    go.set()
+    assert await asyncio.wait_for(one, 5) == {"a": "v", "b": "v"}
+    assert await asyncio.wait_for(other, 5) == {"c": "v", "b": "v", "a": "v"}
+    assert asked == [["a", "b"], ["c"]]
+
+
+async def test_a_key_that_another_left_out_is_asked_for_again(cache: Cache, spin: Spin) -> None:
+    loader = Loader({})
+    one = asyncio.create_task(cache.get_or_set_many(["a"], loader))
+    await loader.begun.wait()
+    other = asyncio.create_task(cache.get_or_set_many(["a"], lambda keys: dict.fromkeys(keys, 1)))
+    await spin()
+    loader.go.set()
+    assert await one == {}
+    assert await other == {"a": 1}
+
+
+async def test_a_failed_load_of_many_fails_for_all_and_frees_the_keys(cache: Cache, spin: Spin) -> None:
+    loader = Loader(error=NotFound())
+    many = asyncio.create_task(cache.get_or_set_many(["a", "b"], loader))
+    await loader.begun.wait()
+    one = asyncio.create_task(cache.get_or_set("b", lambda: 1))
+    await spin()
+    loader.go.set()
+    errors = await asyncio.gather(many, one, return_exceptions=True)
+    assert [type(error) for error in errors] == [NotFound, NotFound]
+    assert cache.stats().flights == 0
+
+
+async def test_a_failed_load_of_many_gives_the_stale_values(cache: Cache, clock: ManualClock) -> None:
+    def broken(keys: list[str]) -> dict[str, Any]:
+        raise NotFound
+
+    await cache.set_many({"a": 1, "b": 2}, ttl=10, grace=60)
+    clock.advance(11)
+    assert await cache.get_or_set_many(["a", "b"], broken) == {"a": 1, "b": 2}
+    with pytest.raises(NotFound):
+        await cache.get_or_set_many(["a", "new"], broken)
+
+
+async def test_one_bad_value_of_many_frees_every_key(cache: Cache) -> None:
+    with pytest.raises(UnsupportedValue):
+        await cache.get_or_set_many(["a", "b"], lambda keys: {"a": 1, "b": object()})
+    assert cache.stats().flights == 0
+    with pytest.raises(TypeError, match="mapping"):
+        await cache.get_or_set_many(["c"], lambda keys: [1])
+    assert cache.stats().flights == 0
+
+
+async def test_a_cancelled_load_of_many_frees_every_key(cache: Cache) -> None:
+    loader = Loader({})
+    many = asyncio.create_task(cache.get_or_set_many(["a", "b"], loader))
+    await loader.begun.wait()
+    assert cache.stats().flights == 2
+    many.cancel()
+    await asyncio.gather(many, return_exceptions=True)
+    assert cache.stats().flights == 0
+
+
+async def test_a_bad_key_among_many_frees_the_others(cache: Cache) -> None:
+    with pytest.raises(ValueError, match="key"):
+        await cache.get_or_set_many(["a", ""], dict.fromkeys)
+    assert cache.stats().flights == 0
+
+
+async def test_many_within_their_own_load_are_loaded_directly(cache: Cache) -> None:
+    async def outer() -> Any:
+        return await cache.get_or_set_many(["k", "j"], lambda keys: dict.fromkeys(keys, 1))
+
+    assert await asyncio.wait_for(cache.get_or_set("k", outer), 5) == {"k": 1, "j": 1}
+
+
+# -- lookup and fill
+
+
+async def test_a_lookup_waits_for_the_holder_of_the_miss(cache: Cache, spin: Spin) -> None:
+    async with await cache.lookup("k") as found:
+        other = elsewhere(cache.lookup("k"))
+        await spin()
+        assert not other.done()
+        await cache.fill(found, 1, ttl=10, tags=["t"])
+    hit = await other
+    assert hit
+    assert hit.value == 1  # type: ignore[union-attr]
+
+
+async def test_a_miss_that_is_let_go_passes_the_load_on(cache: Cache, spin: Spin) -> None:
+    async with await cache.lookup("k"):
+        other = elsewhere(cache.lookup("k"))
+        await spin()
+    async with await other as found:
+        assert not found
+        assert await cache.fill(found, 2)
+
+
+async def test_an_error_in_the_block_reaches_those_who_wait(cache: Cache, spin: Spin) -> None:
+    others = []
+
+    async def hold() -> None:
+        async with await cache.lookup("k"):
+            others.append(elsewhere(cache.get_or_set("k", lambda: 1)))
+            await spin()
+            raise NotFound
+
+    with pytest.raises(NotFound):
+        await hold()
+    with pytest.raises(NotFound):
+        await others[0]
+
+
+async def test_a_fill_that_is_refused_frees_the_key(cache: Cache) -> None:
+    found = await cache.lookup("k")
+    with pytest.raises(InvalidTtl):
+        await cache.fill(found, 1, ttl=-1)
+    with pytest.raises(UnsupportedValue):
+        await cache.fill(found, object())
+    assert cache.stats().flights == 0
+
+
+# -- threads
+
+
+def test_threads_share_one_load() -> None:
+    cache = Cache.memory().sync
+    begun, go = threading.Event(), threading.Event()
+    calls, values = [], []
+
+    def loader() -> str:
+        calls.append(1)
+        begun.set()
+        assert go.wait(10)
+        return "v"
+
+    threads = [threading.Thread(target=lambda: values.append(cache.get_or_set("k", loader))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    assert begun.wait(10)
+    asyncio.run(until(lambda: cache.stats().misses == 8))
+    go.set()
+    for thread in threads:
+        thread.join(10)
+    assert values == ["v"] * 8
+    assert len(calls) == 1
+
+
+async def test_a_task_waits_for_the_load_of_a_thread(cache: Cache, spin: Spin) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def loader() -> str:
+        begun.set()
+        assert go.wait(10)
+        return "of the thread"
+
+    thread = asyncio.create_task(asyncio.to_thread(cache.sync.get_or_set, "k", loader))
+    await asyncio.to_thread(begun.wait, 10)
+    follower = asyncio.create_task(cache.get_or_set("k", lambda: "of the task"))
+    await spin()
+    go.set()
+    assert await asyncio.wait_for(follower, 10) == "of the thread"
+    assert await thread == "of the thread"
+
+
+async def test_a_thread_waits_for_the_load_of_a_task(cache: Cache) -> None:
+    loader = Loader("of the task")
+    leader = asyncio.create_task(cache.get_or_set("k", loader))
+    await loader.begun.wait()
+    follower = asyncio.create_task(asyncio.to_thread(cache.sync.get_or_set, "k", lambda: "of the thread"))
+    await until(lambda: cache.stats().misses == 2)
+    loader.go.set()
+    assert await asyncio.wait_for(follower, 10) == "of the task"
+    assert await leader == "of the task"
+
+
+async def test_a_thread_never_waits_for_the_loop_that_it_runs(cache: Cache) -> None:
+    loader = Loader("of the task")
+    leader = asyncio.create_task(cache.get_or_set("k", loader))
+    await loader.begun.wait()
+    assert cache.sync.get_or_set("k", lambda: "direct") == "direct"
+    assert not await cache.exists("k")
+    loader.go.set()
+    assert await leader == "of the task"
+
+
+def test_the_blocking_face_refuses_an_async_loader(cache: Cache) -> None:
+    with pytest.raises(TypeError, match="async loader"):
+        cache.sync.get_or_set("k", Loader(1))
+    assert cache.stats().flights == 0
+
+
+def test_the_blocking_face_loads_many_and_looks_up(cache: Cache) -> None:
+    assert cache.sync.get_or_set_many(["a", "b"], lambda keys: dict.fromkeys(keys, 1)) == {"a": 1, "b": 1}
+    with cache.sync.lookup("k") as found:
+        assert cache.sync.fill(found, 2)
+    assert cache.sync.lookup("k")
+
+
+def test_one_cache_serves_one_loop_after_another(cache: Cache) -> None:
+    async def ask(value: int) -> Any:
+        loader = Loader(value)
+        callers = [asyncio.create_task(cache.get_or_set("k", loader, force_refresh=True)) for _ in range(2)]
+        await loader.begun.wait()
+        loader.go.set()
+        return await asyncio.gather(*callers)
+
+    assert asyncio.run(ask(1))
+    assert asyncio.run(ask(2))
+    assert cache.sync.get("k") == 2
+
+
+def test_a_waiter_whose_loop_is_gone_is_forgotten(cache: Cache) -> None:
+    with cache.sync.lookup("k") as found:
+
+        async def wait() -> None:
+            waiter = elsewhere(cache.get_or_set("k", lambda: 1))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert not waiter.done()
+
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(wait())
+        loop.close()
+        assert cache.sync.fill(found, 2)
+    assert cache.sync.get("k") == 2
