@@ -422,14 +422,15 @@ mod tests {
     }
 
     #[test]
-    fn a_value_whose_time_is_over_leaves_before_the_others() {
-        let mut policy = bounded(10);
-        let slots: Vec<_> = (0..11).map(|key| put(&mut policy, key, 1)).collect();
-        touch_all(&policy, &slots);
-        policy.retime(slots[7], Life::new(START.before(Duration::from_secs(1)), START));
-        let over = START.after(Duration::from_nanos(1));
-        assert_eq!(policy.evict(over.after(Duration::from_millis(2))), Some(slots[7]));
-        assert_eq!(policy.evict(over), None);
+    fn a_value_whose_time_is_over_leaves_before_the_others_wherever_it_stands() {
+        let mut policy = bounded(100);
+        let slots: Vec<_> = (0..101).map(|key| put(&mut policy, key, 1)).collect();
+        (0..3).for_each(|_| touch_all(&policy, &slots));
+        // Farther back than one call looks.
+        policy.retime(slots[70], Life::new(START, START));
+        let now = START.after(Duration::from_millis(2));
+        assert_eq!(policy.evict(now), Some(slots[70]));
+        assert_eq!(policy.evict(now), None);
     }
 
     #[test]
