@@ -294,6 +294,16 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_was_on_its_way_when_the_listener_went_is_not_kept() {
+        let hub = Hub::default();
+        let listener = hub.subscribe(&[key("a")], limit(9));
+        let found = hub.channels.lock()["a"].clone();
+        listener.close();
+        assert!(!found[0].put(Heard { channel: "a".into(), message: Arc::new(1) }));
+        assert!(listener.take().is_none());
+    }
+
+    #[test]
     fn a_channel_that_nobody_listens_to_is_forgotten() {
         let hub = Hub::<u8>::default();
         let kept = hub.subscribe(&[key("kept")], limit(1));
