@@ -8,6 +8,7 @@ import gc
 import json
 import math
 import random
+import subprocess
 import sys
 import threading
 import uuid
@@ -487,3 +488,38 @@ def test_a_value_may_be_stored_while_other_threads_change_it() -> None:
         for thread in threads:
             thread.join()
         sys.setswitchinterval(interval)
+
+
+def test_a_process_ends_well_amid_threads_that_store_and_copy() -> None:
+    program = """
+import threading, time
+from donjon._donjon import Hub, Locks, Value
+
+kept = [Value({"a": [{"b": number}]}) for number in range(1000)]
+hub, locks = Hub(), Locks()
+listener = hub.subscribe(["a"])
+listener.notify(print)
+locks.acquire("a", 10)
+locks.notify("a", print)
+
+
+class Late:
+    def __del__(self):
+        Value([1]).copy()
+        kept.clear()
+
+
+def works():
+    while True:
+        Value({"a": [1, {"b": 2}]}).copy()
+        hub.publish("b", [1], 0.0)
+
+
+for _ in range(4):
+    threading.Thread(target=works, daemon=True).start()
+late = Late()
+time.sleep(0.05)
+"""
+    for _ in range(3):
+        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, check=False)
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
