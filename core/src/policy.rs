@@ -28,7 +28,7 @@ mod wheel;
 
 use std::sync::atomic::Ordering;
 
-use crate::entry::{Freshness, Life, Weight};
+use crate::entry::{Freshness, Life, Removal, Weight};
 use crate::moment::Moment;
 use order::Order;
 use queue::{Link, NONE};
@@ -58,7 +58,7 @@ impl Slot {
 /// # Examples
 ///
 /// ```
-/// use donjon_core::entry::{Freshness, Life, Weight};
+/// use donjon_core::entry::{Freshness, Life, Removal, Weight};
 /// use donjon_core::moment::Moment;
 /// use donjon_core::policy::{Bounds, Policy};
 ///
@@ -71,7 +71,7 @@ impl Slot {
 ///
 /// let other = policy.open();
 /// policy.put(other, 0xcafe, Weight::new(600), Life::FOREVER);
-/// assert_eq!(policy.evict(start), Some(other), "the one that was used stays");
+/// assert_eq!(policy.evict(start), Some((other, Removal::Evicted)), "the one that was used stays");
 /// assert_eq!(policy.evict(start), None, "the bounds hold again");
 /// assert_eq!(policy.expire(Moment::from_millis(502)), Some(slot), "a little late, never early");
 /// policy.close(slot);
@@ -167,18 +167,19 @@ impl Policy {
         self.rows[slot.index()].place.is_held()
     }
 
-    /// A slot whose value must leave, while the bounds are exceeded; it is forgotten already, as after
-    /// [`Policy::remove`].
+    /// A slot whose value must leave, while the bounds are exceeded, and whether room or time was why; it is forgotten
+    /// already, as after [`Policy::remove`].
     ///
     /// One whose time is over at `now` goes before any other where one is found quickly. A slot without a value is
     /// never named, and a load of the slot named goes on. The work of one call is bounded.
-    pub fn evict(&mut self, now: Moment) -> Option<Slot> {
+    pub fn evict(&mut self, now: Moment) -> Option<(Slot, Removal)> {
         if !self.order.is_over() {
             return None;
         }
         let leaves = self.wheel.expire(&mut self.rows, now).unwrap_or_else(|| self.order.victim(&mut self.rows, now));
+        let over = self.rows[leaves as usize].life.at(now) == Freshness::Over;
         self.forget(leaves);
-        Some(Slot(leaves))
+        Some((Slot(leaves), if over { Removal::Expired } else { Removal::Evicted }))
     }
 
     /// A slot whose value is past its `usable_until` at `now`; it is forgotten already, as after [`Policy::remove`].
@@ -345,7 +346,7 @@ mod tests {
     }
 
     fn evict_all(policy: &mut Policy) -> Vec<Slot> {
-        let gone: Vec<_> = std::iter::from_fn(|| policy.evict(START)).collect();
+        let gone: Vec<_> = std::iter::from_fn(|| policy.evict(START)).map(|(slot, _)| slot).collect();
         policy.validate();
         gone
     }
@@ -429,7 +430,7 @@ mod tests {
         // Farther back than one call looks.
         policy.retime(slots[70], Life::new(START, START));
         let now = START.after(Duration::from_millis(2));
-        assert_eq!(policy.evict(now), Some(slots[70]));
+        assert_eq!(policy.evict(now), Some((slots[70], Removal::Expired)));
         assert_eq!(policy.evict(now), None);
     }
 
@@ -440,7 +441,7 @@ mod tests {
         touch_all(&policy, &slots);
         policy.retime(slots[0], Life::new(START, START));
         assert_eq!(policy.expire(START), None, "the tick is not over");
-        assert_eq!(policy.evict(START), Some(slots[0]));
+        assert_eq!(policy.evict(START), Some((slots[0], Removal::Expired)));
     }
 
     #[test]

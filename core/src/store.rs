@@ -249,18 +249,18 @@ impl<V: Clone, E: Clone> Rows<V, E> {
         self.policy.put(slot, hash, weight, life);
         leaving.counters.stores.one();
         self.expire(EXPIRE_PER_STORE, leaving);
-        while let Some(victim) = self.policy.evict(leaving.now) {
-            self.left(victim, Removal::Evicted, leaving);
+        while let Some((victim, why)) = self.policy.evict(leaving.now) {
+            self.left(victim, why, leaving);
         }
     }
 
-    /// Lets up to `limit` entries whose time is over leave; true where that many did, so that more may be due.
+    /// Lets up to `limit` entries whose time is over leave; true where more may be due.
     pub(crate) fn expire(&mut self, limit: usize, leaving: &mut Leaving<'_, V, E>) -> bool {
         for _ in 0..limit {
-            let Some(slot) = self.policy.expire(leaving.now) else { return false };
+            let Some(slot) = self.policy.expire(leaving.now) else { break };
             self.left(slot, Removal::Expired, leaving);
         }
-        true
+        self.next_deadline().is_some_and(|due| due <= leaving.now)
     }
 
     /// Removes value and flight of `slot`, and the row. True where the value could still be served.

@@ -95,7 +95,7 @@ impl Model {
     }
 
     fn evict(&mut self) {
-        while let Some(slot) = self.policy.evict(self.now) {
+        while let Some((slot, _)) = self.policy.evict(self.now) {
             assert!(self.is_over(), "a value was evicted although the bounds hold");
             let is_over_for_a_tick =
                 |held: &Held| held.value.is_some_and(|(_, life)| life.usable_until().after(TICK) <= self.now);

@@ -28,7 +28,7 @@ fn policy_hits(requests: &[Request], max_weight: u64, counted: usize) -> f64 {
         keys[slot.index()] = key;
         slots.insert(key, slot);
         policy.put(slot, hasher.hash_one(key), Weight::new(weight), Life::FOREVER);
-        while let Some(gone) = policy.evict(Moment::default()) {
+        while let Some((gone, _)) = policy.evict(Moment::default()) {
             slots.remove(&keys[gone.index()]);
             policy.close(gone);
         }
