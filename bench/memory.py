@@ -3,8 +3,9 @@
 Times `for key in keys: await cache.get(key)` and its like: one coroutine, 1,000 keys in rotation, on uvloop, which is kinder
 to peers that set timers than asyncio's own loop. The loop, the `await` and the call are part of every figure, and nothing is
 subtracted. The floor is a dict behind `async def`,
-which is what any asynchronous cache pays at least. Each peer has its recommended memory settings and a time to live of five
-minutes, and keeps references: what one caller changes, the next one sees. donjon hands out copies.
+which is what any asynchronous cache pays at least. Each peer has its default memory settings and a time to live of five minutes,
+and keeps references: what one caller changes, the next one sees. donjon hands out copies. cashews' cached function is the
+default one, which lets one caller load for all, as donjon's does; `protected=False`, which does not, takes about half as long.
 
 In each round every library runs one slice of every operation, in changing order. A figure is the median over rounds; a ratio
 is the median of the ratios within rounds, so that what slows the machine for a while slows both sides.

@@ -30,17 +30,19 @@ summary() {
 }
 
 missing() {
-    printf 'donjon needs %s, which is not here.\n  %s\n' "$1" "$2" >&2
+    printf 'donjon needs %s.\n  %s\n' "$1" "$2" >&2
     exit 1
 }
 
 need_rust() {
     command -v cargo >/dev/null || missing "Rust (cargo)" "Install it from https://rustup.rs, or with your system's packages."
+    command -v cc >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null ||
+        missing "a C compiler (Rust links by it)" "On Debian and Ubuntu: apt-get install build-essential"
     local have want
     have=$(rustc --version | cut -d' ' -f2)
     want=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
     [ "$(printf '%s\n%s\n' "$want" "${have%%-*}" | sort -V | head -n 1)" = "$want" ] ||
-        missing "Rust $want or newer (this is $have)" "Run: rustup update stable"
+        missing "Rust $want or newer (here is $have)" "Run: rustup update stable"
 }
 
 need_rust_component() { # COMPONENT COMMAND
@@ -50,7 +52,7 @@ need_rust_component() { # COMPONENT COMMAND
 need_python() {
     command -v "$python" >/dev/null || missing "Python ($python)" "Install Python 3.10 or newer, or name one: make … PYTHON=python3.12"
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
-        missing "Python 3.10 or newer ($python is $("$python" -V))" "Name another: make … PYTHON=python3.12"
+        missing "Python 3.10 or newer (here is $("$python" -V))" "Name another: make … PYTHON=python3.12"
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
         missing "Python's venv module" "On Debian and Ubuntu: apt-get install python3-venv"
 }
