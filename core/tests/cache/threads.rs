@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use donjon_core::cache::lease::Filled;
 use donjon_core::cache::{self, Ask, Fill, Lookup, Step, Tags};
 use donjon_core::entry::Life;
 use donjon_core::pattern::Pattern;
@@ -14,9 +15,9 @@ const THREADS: u64 = 4;
 const ROUNDS: u64 = 10_000;
 
 /// Runs `work` in some threads at once, each with its number.
-fn at_once(work: impl Fn(u64) + Sync) {
+fn at_once(threads: u64, work: impl Fn(u64) + Sync) {
     std::thread::scope(|scope| {
-        for number in 0..THREADS {
+        for number in 0..threads {
             let work = &work;
             scope.spawn(move || work(number));
         }
@@ -28,7 +29,7 @@ fn each_lookup_store_and_load_is_counted_by_whatever_thread() {
     must_end(|| {
         let cache = cache();
         set(&cache, "k", "v", at(0));
-        at_once(|number| {
+        at_once(THREADS, |number| {
             for round in 0..ROUNDS {
                 assert_eq!(get(&cache, "k", at(0)), hit("v"));
                 assert!(cache.hit(key("k"), at(0)).is_some());
@@ -57,27 +58,31 @@ fn each_lookup_store_and_load_is_counted_by_whatever_thread() {
 fn of_threads_that_ask_at_once_one_loads() {
     must_end(|| {
         let cache = cache();
-        let loading = AtomicU64::new(0);
-        at_once(|_| {
+        let (arrived, loading) = (AtomicU64::new(0), AtomicU64::new(0));
+        at_once(2, |_| {
             for round in 0..ROUNDS {
                 let name = format!("k{round}");
-                match cache.begin(key(&name), Ask::value(), at(0)) {
-                    Step::Load(lease) => {
-                        assert_eq!(loading.fetch_add(1, Ordering::Relaxed) + 1, round + 1, "one load a key");
-                        lease.fill(text("v"), ten_seconds(&cache, at(0)), at(0));
-                    }
-                    step => {
-                        let mut step = step;
-                        while let Step::Join(..) = step {
-                            std::thread::yield_now();
-                            step = cache.begin(key(&name), Ask::value().again(), at(0));
-                        }
-                        assert_eq!(served(step), text("v"));
-                    }
+                // Both meet before each key, or they would hardly ever ask for it at once.
+                arrived.fetch_add(1, Ordering::SeqCst);
+                let mut spun = 0;
+                while arrived.load(Ordering::SeqCst) < 2 * (round + 1) {
+                    spun += 1;
+                    if spun % 10_000 == 0 { std::thread::yield_now() } else { std::hint::spin_loop() }
+                }
+                let mut step = cache.begin(key(&name), Ask::value(), at(0));
+                while let Step::Join(..) = step {
+                    std::thread::yield_now();
+                    step = cache.begin(key(&name), Ask::value().again(), at(0));
+                }
+                if let Step::Load(lease) = step {
+                    loading.fetch_add(1, Ordering::SeqCst);
+                    assert_eq!(lease.fill(text("v"), ten_seconds(&cache, at(0)), at(0)), Filled::Stored);
+                } else {
+                    assert_eq!(served(step), text("v"));
                 }
             }
         });
-        assert_eq!(cache.stats().loads, ROUNDS);
+        assert_eq!((loading.into_inner(), cache.stats().loads), (ROUNDS, ROUNDS), "one load a key");
         cache.validate();
     });
 }
@@ -86,7 +91,7 @@ fn of_threads_that_ask_at_once_one_loads() {
 fn sweeps_go_on_beside_loads_stores_and_expiry() {
     must_end(|| {
         let cache = cache();
-        at_once(|number| {
+        at_once(THREADS, |number| {
             let all = Pattern::new("k*1*").unwrap();
             for round in 0..ROUNDS {
                 let (name, now) = (format!("k{}", (round * 7 + number) % 3_000), at(round * 10));
@@ -135,7 +140,7 @@ fn no_thread_drops_the_last_of_a_value_under_a_lock() {
     must_end(|| {
         let cache = cache::Cache::<Arc<Loud>, ()>::new(&config(), SEED);
         let fill = |now: u64| Fill { life: Life::new(at(now), at(u64::MAX >> 30)), bytes: 1, tags: Tags::default() };
-        at_once(|number| {
+        at_once(THREADS, |number| {
             for _ in 0..ROUNDS * 10 {
                 if number % 2 == 0 {
                     // Stale from the start, so that each look-up is told to refresh and judges twice.
