@@ -358,65 +358,16 @@ impl Iterator for Tokens<'_> {
 }
 
 #[cfg(test)]
+#[path = "../../tests/src/glob_model.rs"]
+mod glob_model;
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use serde::Deserialize;
 
+    use super::glob_model as model;
     use super::*;
-
-    /// The rules as they are written down, one after the other, with no thought for time.
-    fn by_the_rules(pattern: &[u8], key: &[u8]) -> bool {
-        if pattern == b"*" {
-            return true;
-        }
-        if key.is_empty() {
-            return pattern.is_empty();
-        }
-        rest_by_the_rules(pattern, key)
-    }
-
-    fn rest_by_the_rules(pattern: &[u8], key: &[u8]) -> bool {
-        let Some((&token, behind)) = pattern.split_first() else { return key.is_empty() };
-        if token == b'*' {
-            return (0..=key.len()).any(|taken| rest_by_the_rules(behind, &key[taken..]));
-        }
-        let Some((&byte, key)) = key.split_first() else { return false };
-        match token {
-            b'?' => rest_by_the_rules(behind, key),
-            b'\\' if !behind.is_empty() => behind[0] == byte && rest_by_the_rules(&behind[1..], key),
-            b'[' => {
-                let (is_member, behind) = class_by_the_rules(behind, byte);
-                is_member && rest_by_the_rules(behind, key)
-            }
-            _ => token == byte && rest_by_the_rules(behind, key),
-        }
-    }
-
-    fn class_by_the_rules(inside: &[u8], byte: u8) -> (bool, &[u8]) {
-        let negated = inside.starts_with(b"^");
-        let mut at = usize::from(negated);
-        let mut listed = false;
-        loop {
-            let left = inside.len() - at;
-            if left >= 2 && inside[at] == b'\\' {
-                listed |= inside[at + 1] == byte;
-                at += 2;
-            } else if left == 0 {
-                break;
-            } else if inside[at] == b']' {
-                at += 1;
-                break;
-            } else if left >= 3 && inside[at + 1] == b'-' {
-                let (from, to) = (inside[at], inside[at + 2]);
-                listed |= (from <= byte && byte <= to) || (to <= byte && byte <= from);
-                at += 3;
-            } else {
-                listed |= inside[at] == byte;
-                at += 1;
-            }
-        }
-        (listed != negated, &inside[at..])
-    }
 
     #[derive(Deserialize)]
     struct Vectors {
@@ -444,7 +395,7 @@ mod tests {
             for (index, text) in vectors.texts.iter().enumerate() {
                 let expected = row.matches.contains(&index);
                 assert_eq!(pattern.matches(text.as_bytes()), expected, "{:?} on {text:?}", row.pattern);
-                let modelled = by_the_rules(row.pattern.as_bytes(), text.as_bytes());
+                let modelled = model::matches(row.pattern.as_bytes(), text.as_bytes());
                 assert_eq!(modelled, expected, "the model, {:?} on {text:?}", row.pattern);
             }
         }
@@ -510,7 +461,7 @@ mod tests {
             if let Ok(pattern) = Pattern::new(&text) {
                 for key in keys {
                     prop_assert_eq!(
-                        pattern.matches(key.as_bytes()), by_the_rules(text.as_bytes(), key.as_bytes()), "{:?}", key
+                        pattern.matches(key.as_bytes()), model::matches(text.as_bytes(), key.as_bytes()), "{:?}", key
                     );
                 }
             }

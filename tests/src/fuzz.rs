@@ -7,7 +7,7 @@ use donjon_core::moment::Moment;
 use donjon_core::pattern::{Pattern, glob_escape};
 use donjon_core::settings::{Backend, RedisTarget, Settings};
 
-use crate::redis_glob;
+use crate::glob_model;
 
 /// A pattern matches what Redis says it does, and escaped text nothing but itself.
 ///
@@ -21,7 +21,7 @@ pub fn pattern(bytes: &[u8]) {
     let (text, key) = (&bytes[..at], bytes.get(at + 1..).unwrap_or_default());
     let Ok(text) = std::str::from_utf8(text) else { return };
     if let Ok(pattern) = Pattern::new(text) {
-        assert_eq!(pattern.matches(key), redis_glob::matches(text.as_bytes(), key), "{text:?} on {key:?}");
+        assert_eq!(pattern.matches(key), glob_model::matches(text.as_bytes(), key), "{text:?} on {key:?}");
         assert_eq!(pattern.as_str(), text);
         if pattern.is_everything() {
             assert!(key.is_empty() || pattern.matches(key), "{text:?} on {key:?}");

@@ -1,4 +1,4 @@
 //! Cases as data: every runtime reads the files of `cases/` and must come to the same results.
 
 pub mod fuzz;
-pub mod redis_glob;
+pub mod glob_model;
