@@ -13,6 +13,7 @@ from loaders import Loader, elsewhere, until
 
 from donjon import Cache, InvalidTtl, UnsupportedValue
 from donjon._donjon import ManualClock
+from donjon._loading import _loads
 
 Spin = Callable[[], Awaitable[None]]
 
@@ -448,6 +449,28 @@ async def test_a_fill_that_is_refused_frees_the_key(cache: Cache) -> None:
     with pytest.raises(UnsupportedValue):
         await cache.fill(found, object())
     assert cache.stats().flights == 0
+
+
+async def test_who_waits_for_several_loads_looked_up_once(cache: Cache, spin: Spin) -> None:
+    loaders = [Loader(number) for number in range(3)]
+    leaders = [elsewhere(cache.get_or_set("k", loader)) for loader in loaders]
+    many = elsewhere(cache.get_or_set_many(["k"], lambda keys: dict.fromkeys(keys, "many")))
+    for leader, loader in zip(leaders, loaders, strict=True):
+        await loader.begun.wait()
+        await spin()
+        leader.cancel()
+    assert await many == {"k": "many"}
+    assert cache.stats().misses == 4
+
+
+async def test_nothing_remains_of_loads_that_are_over(cache: Cache) -> None:
+    await cache.get_or_set("a", lambda: 1)
+    await cache.get_or_set_many(["b", "c"], lambda keys: dict.fromkeys(keys, 1))
+    await cache.fill(await cache.lookup("d"), 1)
+    (await cache.lookup("e")).abandon()  # type: ignore[union-attr]
+    with pytest.raises(ZeroDivisionError):
+        await cache.get_or_set("f", lambda: 1 / 0)
+    assert _loads.get() == frozenset()
 
 
 # -- threads

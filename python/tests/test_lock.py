@@ -18,14 +18,24 @@ Spin = Callable[[], Awaitable[None]]
 
 
 @pytest.fixture
-def alarms(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], Any]]:
+def alarms(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What a lock asked the event loop to do later; the test does it."""
-    alarms: list[Callable[[], Any]] = []
+    alarms: list[Any] = []
+
+    class Alarm:
+        def __init__(self, seconds: float, callback: Callable[..., Any], *args: Any) -> None:
+            self.seconds, self.callback, self.args = seconds, callback, args
+            alarms.append(self)
+
+        def __call__(self) -> None:
+            self.callback(*self.args)
+
+        def cancel(self) -> None:
+            if self in alarms:
+                alarms.remove(self)
 
     class Loop:
-        def call_later(self, seconds: float, callback: Callable[[], Any]) -> None:
-            assert seconds == pytest.approx(10)
-            alarms.append(callback)
+        call_later = staticmethod(Alarm)
 
     monkeypatch.setattr("donjon._lock.asyncio.get_running_loop", Loop)
     return alarms
@@ -102,12 +112,11 @@ async def test_a_cancelled_waiter_leaves_no_trace(cache: Cache, spin: Spin) -> N
     await waiters[2].result().release()
 
 
-async def test_a_held_lock_is_renewed_past_its_time(
-    cache: Cache, clock: ManualClock, alarms: list[Callable[[], Any]]
-) -> None:
+async def test_a_held_lock_is_renewed_past_its_time(cache: Cache, clock: ManualClock, alarms: list[Any]) -> None:
     async with cache.lock("l", ttl=30) as held:
         for _ in range(5):
             clock.advance(25)
+            assert alarms[0].seconds == pytest.approx(10)
             alarms.pop()()
         assert not held.lost.is_set()
         with pytest.raises(LockTimeout):
@@ -117,7 +126,7 @@ async def test_a_held_lock_is_renewed_past_its_time(
 
 
 async def test_a_lock_that_was_not_renewed_in_time_is_lost(
-    cache: Cache, clock: ManualClock, alarms: list[Callable[[], Any]], caplog: pytest.LogCaptureFixture
+    cache: Cache, clock: ManualClock, alarms: list[Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     async with cache.lock("l", ttl=30) as held:
         clock.advance(31)
@@ -143,9 +152,7 @@ async def test_a_lock_that_was_lost_unnoticed_is_told_of_at_the_end(
     await other.release()
 
 
-async def test_a_lock_that_nobody_has_any_longer_runs_out(
-    cache: Cache, clock: ManualClock, alarms: list[Callable[[], Any]]
-) -> None:
+async def test_a_lock_that_nobody_has_any_longer_runs_out(cache: Cache, clock: ManualClock, alarms: list[Any]) -> None:
     await cache.lock("l", ttl=30).__aenter__()
     gc.collect()
     alarms.pop()()
@@ -166,6 +173,37 @@ async def test_extend_starts_the_time_anew(cache: Cache, clock: ManualClock) -> 
         await held.release()
         with pytest.raises(LockNotOwned):
             await held.extend()
+
+
+async def test_extending_to_a_shorter_time_renews_sooner(cache: Cache, clock: ManualClock, alarms: list[Any]) -> None:
+    async with cache.lock("l", ttl=300) as held:
+        await held.extend(3)
+        assert [alarm.seconds for alarm in alarms] == [pytest.approx(1)]
+        clock.advance(2)
+        alarms.pop()()
+        clock.advance(2)
+        assert len(alarms) == 1
+        await held.release()
+
+
+async def test_a_lock_is_lost_only_by_who_held_it(cache: Cache, clock: ManualClock) -> None:
+    lock = cache.lock("l", ttl=30)
+    for use in (lock.release, lock.extend):
+        with pytest.raises(LockNotOwned):
+            await use()
+    assert not lock.lost.is_set()
+    async with lock:
+        await lock.release()
+        with pytest.raises(LockNotOwned):
+            await lock.release()
+        assert not lock.lost.is_set()
+    async with lock:
+        clock.advance(31)
+        with pytest.raises(LockNotOwned):
+            await lock.release()
+        assert lock.lost.is_set()
+    async with lock:
+        assert not lock.lost.is_set()
 
 
 async def test_a_waiter_takes_over_when_the_holders_time_is_over(cache: Cache) -> None:

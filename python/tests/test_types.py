@@ -127,6 +127,7 @@ async def test_a_value_that_one_reader_cannot_read_is_loaded_once(cache: Cache) 
     for _ in range(3):
         assert await cache.get_or_set("k", loader, as_=Inner) == Inner(NOW.date())
     assert len(calls) == 1
+    assert cache.stats().undecodable == 1
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ class _Lock(Generic[Lost]):
     fence: int
     """Larger than in every earlier holding of this name, for what the lock protects to check."""
 
-    def __init__(self, memory: Memory, name: str, ttl: Ttl, wait: float | None) -> None:
+    def __init__(self, memory: Memory, name: str, ttl: Ttl, wait: float | None, lost: Lost) -> None:
         _donjon.check_key(name)
         if wait is not None and not wait >= 0:
             raise ValueError(f"wait is None, for ever, or seconds from 0 on, not {wait}")
@@ -49,6 +49,7 @@ class _Lock(Generic[Lost]):
         self._memory = memory
         self._ttl = self._seconds(ttl)
         self._wait = wait
+        self.lost = lost
         self._locks = memory.locks
         self._held = False
 
@@ -73,19 +74,21 @@ class _Lock(Generic[Lost]):
             finally:
                 waiting.leave()
         self.token, self.fence = got
+        self.lost.clear()
         self._held = True
 
     def _extend(self, ttl: Ttl | None) -> None:
         seconds = self._ttl if ttl is None else self._seconds(ttl)
         if not self._is_ours() or not self._locks.renew(self.name, self.token, seconds):
             self._lose()
-            raise LockNotOwned(f"lock {self.name} is not held any longer")
+            raise LockNotOwned(f"lock {self.name} is not held")
         self._ttl = seconds
 
     def _release(self) -> None:
-        ours, self._held = self._is_ours(), False
-        if not ours or not self._locks.release(self.name, self.token):
-            raise LockNotOwned(f"lock {self.name} is not held any longer")
+        if not self._is_ours() or not self._locks.release(self.name, self.token):
+            self._lose()
+            raise LockNotOwned(f"lock {self.name} is not held")
+        self._held = False
 
     def _leave(self) -> None:
         """The end of the block: what happened in it counts for more than a lock that was lost."""
@@ -94,7 +97,6 @@ class _Lock(Generic[Lost]):
         try:
             self._release()
         except LockNotOwned:
-            self._lose()
             logger.warning("lock %s was lost before it was released: its holder took longer than its ttl", self.name)
 
     def _seconds(self, ttl: Ttl) -> float:
@@ -108,8 +110,9 @@ class _Lock(Generic[Lost]):
         return self._held and self._locks is self._memory.locks
 
     def _lose(self) -> None:
-        self._held = False
-        self.lost.set()
+        if self._held:
+            self._held = False
+            self.lost.set()
 
 
 class Lock(_Lock[asyncio.Event]):
@@ -118,10 +121,13 @@ class Lock(_Lock[asyncio.Event]):
     Never re-entrant: whoever holds a lock and asks for it again waits like everybody else.
     """
 
+    def __init__(self, memory: Memory, name: str, ttl: Ttl, wait: float | None) -> None:
+        super().__init__(memory, name, ttl, wait, asyncio.Event())
+        self._renewal: asyncio.TimerHandle | None = None
+
     async def __aenter__(self) -> Self:
-        self.lost = asyncio.Event()
         await self._acquire(ASYNCIO)
-        _renew_later(weakref.ref(self), self._ttl)
+        self._renew_later()
         return self
 
     async def __aexit__(
@@ -137,6 +143,7 @@ class Lock(_Lock[asyncio.Event]):
             InvalidTtl: As for `lock`.
         """
         self._extend(ttl)
+        self._renew_later()
 
     async def release(self) -> None:
         """Gives the lock up before the block ends.
@@ -150,26 +157,30 @@ class Lock(_Lock[asyncio.Event]):
         if not self._held:
             return
         if self._is_ours() and self._locks.renew(self.name, self.token, self._ttl):
-            _renew_later(weakref.ref(self), self._ttl)
+            self._renew_later()
         else:
             self._lose()
 
+    def _renew_later(self) -> None:
+        if self._renewal is not None:
+            self._renewal.cancel()
+        self._renewal = asyncio.get_running_loop().call_later(self._ttl / 3, _renew, weakref.ref(self))
 
-def _renew_later(lock: weakref.ref[Lock], ttl: float) -> None:
+
+def _renew(lock: weakref.ref[Lock]) -> None:
     # Weakly: a lock that nobody can release any longer must run out.
-    def renew() -> None:
-        held = lock()
-        if held is not None:
-            held._renew()
-
-    asyncio.get_running_loop().call_later(ttl / 3, renew)
+    held = lock()
+    if held is not None:
+        held._renew()
 
 
 class SyncLock(_Lock[threading.Event]):
     """`with cache.sync.lock(...) as held`. Not renewed by itself: choose a `ttl` that is long enough, or call `extend`."""
 
+    def __init__(self, memory: Memory, name: str, ttl: Ttl, wait: float | None) -> None:
+        super().__init__(memory, name, ttl, wait, threading.Event())
+
     def __enter__(self) -> Self:
-        self.lost = threading.Event()
         complete(self._acquire(BLOCKING))
         return self
 

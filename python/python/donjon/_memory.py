@@ -137,9 +137,9 @@ class Memory:
 
     @enabled.setter
     def enabled(self, enabled: bool) -> None:
-        self._enabled = enabled
         if not self.closed:
             self.core.enabled = enabled
+        self._enabled = enabled
 
     # -- writes
     def set(self, key: str, value: Any, ttl: Ttl | None, grace: Ttl | None, tags: Sequence[str]) -> None:
