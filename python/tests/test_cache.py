@@ -23,6 +23,10 @@ async def test_what_was_set_is_read_back(cache: Cache) -> None:
     assert await cache.get("user:2", "nobody") == "nobody"
 
 
+async def test_the_backend_is_named_as_the_setting_names_it(cache: Cache) -> None:
+    assert cache.backend == cache.sync.backend == Cache.from_env({"CACHE_BACKEND": "memory"}).backend == "memory"
+
+
 async def test_the_blocking_face_is_the_same_cache(cache: Cache) -> None:
     cache.sync.set("k", 1)
     assert await cache.get("k") == 1

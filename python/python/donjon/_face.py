@@ -43,6 +43,11 @@ class Face:
         return self._memory.namespace
 
     @property
+    def backend(self) -> str:
+        """Where values are kept, in the word that `CACHE_BACKEND` has for it: "memory"."""
+        return "memory"
+
+    @property
     def enabled(self) -> bool:
         """The kill switch; True unless it was turned.
 

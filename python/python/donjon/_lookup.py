@@ -7,7 +7,7 @@ before it is never stored after it.
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import _donjon
 from ._loading import forget
@@ -55,7 +55,7 @@ class Hit(_Found):
         self.value = value
         """A copy of the value."""
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> Literal[True]:  # so that a type checker knows which it is inside `if found:`
         return True
 
     def __repr__(self) -> str:
@@ -75,7 +75,7 @@ class Miss(_Found):
         self._core = core
         self._lease: _donjon.Lease | None = lease
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> Literal[False]:
         return False
 
     def __repr__(self) -> str:
