@@ -1,0 +1,1 @@
+"""An application that keeps documents, and answers from a cache that is never stale."""

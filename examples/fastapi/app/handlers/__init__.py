@@ -1,0 +1,1 @@
+"""What happens around a change: commit first, then tell the cache."""

@@ -1,0 +1,1 @@
+"""What the application does, one module a subject. Knows the database and the cache, never HTTP."""
