@@ -1,0 +1,50 @@
+//! Config: how large a cache may grow and how it treats time.
+
+use std::time::Duration;
+
+use crate::expiry::{Early, Jitter};
+
+/// How large a cache may grow and how it treats time.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Bytes of keys, values and bookkeeping. Default 256 MiB.
+    pub max_bytes: u64,
+    /// Number of values. Default: as many as the bytes allow.
+    pub max_entries: Option<u64>,
+    /// Cut from each time to live at random, so that what was stored together does not expire together. Default none.
+    pub jitter: Jitter,
+    /// Refresh before expiry, the earlier the longer the load takes. Default on, with a beta of 1.
+    pub early: Early,
+    /// How long others wait for a load before another takes over. Default 30 s.
+    pub load_timeout: Duration,
+    /// Loads under way at once; what goes beyond loads for itself and stores nothing. Default 10,000.
+    pub max_flights: u64,
+    /// Callers that wait for one load; what goes beyond loads for itself and stores nothing. Default 10,000.
+    pub max_joined: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_bytes: 256 << 20,
+            max_entries: None,
+            jitter: Jitter::NONE,
+            early: Early::default(),
+            load_timeout: Duration::from_secs(30),
+            max_flights: 10_000,
+            max_joined: 10_000,
+        }
+    }
+}
+
+/// As many shards as leave each a useful share of the bounds: a value has to fit into one.
+pub(super) fn shard_count(config: &Config) -> u64 {
+    let fits = |shards: u64| {
+        config.max_bytes / shards >= MIN_SHARD_BYTES
+            && config.max_entries.is_none_or(|entries| entries / shards >= MIN_SHARD_ENTRIES)
+    };
+    [16, 8, 4, 2].into_iter().find(|shards| fits(*shards)).unwrap_or(1)
+}
+
+const MIN_SHARD_BYTES: u64 = 4 << 20;
+const MIN_SHARD_ENTRIES: u64 = 1_024;
