@@ -10,11 +10,11 @@ use crate::version::{TagSet, Ticket};
 /// How a value is to be stored.
 #[derive(Clone, Debug)]
 pub struct Fill {
-    /// Until when it is fresh and usable: see [`Cache::life`].
+    /// Until when it is fresh and usable: see [`Cache::life`](super::Cache::life).
     pub life: Life,
     /// What it weighs, in bytes, without its key.
     pub bytes: u64,
-    /// What it can be invalidated by, besides its key: see [`Cache::tags`].
+    /// What it can be invalidated by, besides its key: see [`Cache::tags`](super::Cache::tags).
     pub tags: Tags,
 }
 
@@ -22,7 +22,7 @@ pub struct Fill {
 #[derive(Clone, Debug, Default)]
 pub struct Tags(pub(crate) TagSet);
 
-/// What [`Cache::begin`] is asked for.
+/// What [`Cache::begin`](super::Cache::begin) is asked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ask {
     pub(super) since: Option<Ticket>,
@@ -35,7 +35,7 @@ impl Ask {
         Self::default()
     }
 
-    /// A value whose load began after `since` was taken (by [`Cache::ticket`]), or such a load.
+    /// A value whose load began after `since` was taken (by [`Cache::ticket`](super::Cache::ticket)), or such a load.
     pub fn newer_than(since: Ticket) -> Self {
         Self { since: Some(since), again: false }
     }
@@ -84,7 +84,7 @@ pub struct Removed<V> {
 pub struct Seen<V> {
     /// The value.
     pub value: V,
-    /// What it was stored under: see [`Cache::swap`].
+    /// What it was stored under: see [`Cache::swap`](super::Cache::swap).
     pub ticket: Ticket,
     /// Until when it lives.
     pub life: Life,
