@@ -43,5 +43,7 @@ step "Rust examples in the documentation" cargo test --quiet --doc --workspace -
 step "the core builds for WebAssembly" wasm_build
 step "the core runs in Node and imports nothing" node --test tests/wasm/probe.mjs
 step "the Python package is built and installed" python_build
+step "the stub of the extension is true" .tools/venv/bin/python -m mypy.stubtest donjon._donjon \
+    --ignore-positional-only --allowlist tools/stubtest-allow.txt
 step "Python tests" python_tests python
 summary "every test passed"
