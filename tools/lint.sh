@@ -7,6 +7,7 @@ need_rust_component rustfmt cargo fmt
 need_rust_component clippy cargo clippy
 need_python
 
-step "tools for the checks, in .tools/venv" venv venv tools/requirements-test.txt
+step "tools for the checks, in .tools/venv" venv venv tools/requirements-test.txt examples/fastapi/requirements.txt \
+    examples/fastapi/requirements-test.txt
 source tools/lint-steps.sh
 summary "clean"

@@ -36,7 +36,8 @@ python_tests() { # FOLDER
     (cd "$1" && "$OLDPWD/.tools/venv/bin/python" -m pytest --quiet)
 }
 
-step "tools for the tests, in .tools/venv" venv venv tools/requirements-test.txt
+step "tools for the tests, in .tools/venv" venv venv tools/requirements-test.txt examples/fastapi/requirements.txt \
+    examples/fastapi/requirements-test.txt
 source tools/lint-steps.sh
 step "Rust tests" rust_tests
 step "Rust examples in the documentation" cargo test --quiet --doc --workspace --exclude donjon-python
@@ -46,4 +47,5 @@ step "the Python package is built and installed" python_build
 step "the stub of the extension is true" .tools/venv/bin/python -m mypy.stubtest donjon._donjon \
     --ignore-positional-only --allowlist tools/stubtest-allow.txt
 step "Python tests" python_tests python
+step "the example's tests" python_tests examples/fastapi
 summary "every test passed"
