@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import logging
 import math
 from collections.abc import Iterable, Iterator
@@ -186,6 +187,32 @@ async def test_what_an_event_says_is_no_wildcard(cache: Cache) -> None:
     await cache.set_many({"search:a:1": 1, "search:b:1": 1})
     await cache.emit("search.changed", query="*")
     assert len(await cache.get_many(["search:a:1", "search:b:1"])) == 2
+
+
+async def test_an_event_says_things_as_keys_do(cache: Cache) -> None:
+    class Kind(enum.Enum):
+        PDF = "pdf"
+
+    cache.rules.on("file.changed", keys=["file:{kind}:{shared}"])
+    await cache.set(donjon.key("file", Kind.PDF, True), 1)
+    assert await cache.emit("file.changed", kind=Kind.PDF, shared=True) == 1
+    with pytest.raises(donjon.InvalidKey, match="float"):
+        await cache.emit("file.changed", kind=1.5, shared=True)
+
+
+async def test_every_invalidation_says_that_it_holds(cache: Cache) -> None:
+    cache.rules.on("e", keys=["k"])
+    for call in (
+        cache.delete("k"),
+        cache.delete_many(["k"]),
+        cache.invalidate_pattern("k*"),
+        cache.invalidate_tags("t"),
+        cache.clear(),
+        cache.emit("e"),
+    ):
+        removed = await call
+        assert type(removed) is Removed
+        assert removed.queued is False
 
 
 async def test_a_rule_that_is_one_text_is_refused(cache: Cache) -> None:

@@ -501,6 +501,7 @@ def test_threads_share_one_load() -> None:
 
 async def test_a_task_waits_for_the_load_of_a_thread(cache: Cache, spin: Spin) -> None:
     begun, go = threading.Event(), threading.Event()
+    asyncio.get_running_loop().set_debug(True)  # the loop then refuses what another thread may not do
 
     def loader() -> str:
         begun.set()

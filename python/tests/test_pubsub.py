@@ -65,6 +65,7 @@ async def test_who_waits_is_woken(cache: Cache, spin: Spin) -> None:
 
 async def test_a_thread_wakes_a_task_and_a_task_a_thread(cache: Cache) -> None:
     subscription = cache.subscribe("a")
+    asyncio.get_running_loop().set_debug(True)  # the loop then refuses what another thread may not do
     thread = threading.Thread(target=cache.sync.publish, args=("a", 1))
     waiting = asyncio.create_task(subscription.__anext__())
     await asyncio.sleep(0)

@@ -158,6 +158,8 @@ class Memory:
 
     def storing(self, ttl: Ttl | None, grace: Ttl | None, tags: Tags) -> Storing:
         """How to store what a loader is about to load, found good before it runs."""
+        if ttl is None and grace is None and not tags:
+            return AS_USUAL
         seconds = None if ttl is None else self.seconds(ttl)
         grace_seconds = grace_span(grace)
         if grace_seconds is not None:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from inspect import isawaitable
+from types import CoroutineType
 from typing import Any, Protocol, TypeVar
 
 __all__ = ["ASYNCIO", "BLOCKING", "Bell", "Runtime", "complete"]
@@ -83,7 +84,9 @@ class _Asyncio:
 
     async def call(self, load: Callable[..., Any], *args: Any) -> Any:
         value = load(*args)
-        return await value if isawaitable(value) else value
+        if type(value) is CoroutineType or isawaitable(value):
+            value = await value
+        return value
 
 
 class _ThreadBell:
