@@ -2,6 +2,10 @@
 //!
 //! `core/fuzz` hands them the bytes of a fuzzer; the tests below hand them generated ones, the same each time.
 
+mod operations;
+
+pub use operations::operations;
+
 use donjon_core::envelope::{Decoded, decode, header_of};
 use donjon_core::moment::Moment;
 use donjon_core::pattern::{Pattern, glob_escape};
@@ -164,6 +168,15 @@ mod tests {
     fn unhex(hex: &str) -> Vec<u8> {
         let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
         digits.chunks_exact(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect()
+    }
+
+    #[test]
+    fn generated_operations_hold() {
+        let mut chance = Chance(4);
+        for _ in 0..ROUNDS / 10 {
+            let bytes: Vec<u8> = (0..chance.below(600)).map(|_| chance.below(256) as u8).collect();
+            operations(&bytes);
+        }
     }
 
     #[test]
