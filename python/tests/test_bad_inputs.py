@@ -433,6 +433,28 @@ def test_row_24_a_fork_amid_the_work_of_threads_does_not_hang(cache: Cache) -> N
             thread.join()
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_row_24_a_fork_while_the_first_cache_is_made_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    import signal
+
+    from donjon import _process
+
+    monkeypatch.setattr(_process, "_cache", None)
+    with _process._making:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)
+            status = 1
+            try:
+                assert donjon.get_cache().sync.get("k") is None
+                status = 0
+            finally:
+                os._exit(status)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
 @pytest.mark.parametrize(
     "tags",
     [[""], ["ok", ""], ["\0seq"], ["*"], [f"t{n}" for n in range(10_000)]],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import logging
 import math
@@ -236,6 +237,12 @@ async def test_statistics_count_every_look_up_once(cache: Cache) -> None:
     assert (cache.stats().hits, cache.get_size(), cache.get_hit_rate()) == (0, 2, 0.0)
 
 
+def test_a_stale_hit_is_a_hit() -> None:
+    stats = donjon.CacheStats(hits=1, stale=1, misses=2)
+    assert (stats.hit_rate, stats.miss_rate) == (0.5, 0.5)
+    assert donjon.CacheStats().hit_rate == donjon.CacheStats().miss_rate == 0.0
+
+
 async def test_explain_knows_tier_age_and_tags(cache: Cache, clock: ManualClock) -> None:
     await cache.set("k", 1, ttl=10, tags=["jobs"])
     clock.advance(3)
@@ -272,6 +279,10 @@ async def test_the_start_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture
             assert await cache.ping()
     assert caplog.messages == ["✓ Cache initialized (memory backend) namespace=shop tiers=memory"]
     assert caplog.records[0].levelno == logging.INFO
+    with caplog.at_level(logging.INFO, "donjon"):
+        await cache.connect()
+        await cache.close()
+    assert len(caplog.messages) == 2
 
 
 async def test_several_workers_are_warned_of(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -364,8 +375,13 @@ async def test_sweeps_free_their_values_between_other_work(cache: Cache) -> None
     await cache.set_many({f"k:{number}": {"n": [number]} for number in range(10_000)})
     assert await cache.invalidate_pattern("k:*") == 10_000
     assert cache.get_size() == 0
+    await asyncio.sleep(0)
+    with_more = [cache._memory.core.bury(0) for _ in range(10) if not await asyncio.sleep(0)]
+    assert with_more[0] is True
+    assert with_more[-1] is False
     cache.sync.set_many({f"k:{number}": {"n": [number]} for number in range(10_000)})
-    assert cache.sync.clear() == 10_000
+    assert await asyncio.to_thread(cache.sync.clear) == 10_000
+    assert not cache._memory.core.bury(0)
 
 
 async def test_expired_values_leave_without_being_read(
@@ -377,6 +393,11 @@ async def test_expired_values_leave_without_being_read(
         clock.advance(11)
         await until(lambda: cache.get_size() == 0)
         assert cache.stats().expirations == 2500
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not complaints
 
 
 async def test_a_hit_is_true_and_a_miss_is_false(cache: Cache) -> None:

@@ -164,6 +164,15 @@ def test_compiled_keys_are_those_of_the_core(value: str) -> None:
     assert template_key(function, "literal%:")(value, 5) == Template("literal%:").render({})
 
 
+def test_a_huge_number_is_a_part_like_any_other(cache: Cache) -> None:
+    @cache.cached("k:{value}")
+    def function(value: int) -> int:
+        return 1
+
+    for value in (10**127, 10**128, -(10**200), 2**62, -(2**62)):
+        assert function.key(value) == donjon.key("k", value) == donjon.key("k", str(value))
+
+
 @pytest.mark.parametrize("value", [1.5, b"x", [1], object(), {"a": 1}, int], ids=lambda value: type(value).__name__)
 async def test_what_has_no_stable_text_is_named(cache: Cache, value: Any) -> None:
     @cache.cached("f:{a}")

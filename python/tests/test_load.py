@@ -442,6 +442,16 @@ async def test_an_error_in_the_block_reaches_those_who_wait(cache: Cache, spin: 
         await others[0]
 
 
+async def test_a_value_that_cannot_be_filled_is_told_to_those_who_wait(cache: Cache, spin: Spin) -> None:
+    found = await cache.lookup("k")
+    other = elsewhere(cache.get_or_set("k", lambda: 1))
+    await spin()
+    with pytest.raises(UnsupportedValue):
+        await cache.fill(found, object())
+    with pytest.raises(UnsupportedValue):
+        await other
+
+
 async def test_a_fill_that_is_refused_frees_the_key(cache: Cache) -> None:
     found = await cache.lookup("k")
     with pytest.raises(InvalidTtl):

@@ -108,9 +108,15 @@ async def test_a_listener_that_is_gone_is_not_counted(cache: Cache) -> None:
 
 
 async def test_closing_the_cache_ends_its_subscriptions(cache: Cache) -> None:
-    subscription = cache.subscribe("a")
+    idle, busy = cache.subscribe("a"), cache.subscribe("a")
+    waiting = asyncio.create_task(busy.__anext__())
+    reading = asyncio.create_task(asyncio.to_thread(list, cache.sync.subscribe("a")))
+    await asyncio.sleep(0)
     await cache.close()
-    assert [message async for message in subscription] == []
+    assert [message async for message in idle] == []
+    with pytest.raises(StopAsyncIteration):
+        await asyncio.wait_for(waiting, 10)
+    assert await asyncio.wait_for(reading, 10) == []
 
 
 def test_the_blocking_face_listens_with_a_time_out(cache: Cache) -> None:

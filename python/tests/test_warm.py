@@ -6,12 +6,13 @@ import asyncio
 import io
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 
 from donjon import Cache
+from donjon._donjon import ManualClock
 
 Spin = Callable[[], Awaitable[None]]
 
@@ -91,6 +92,32 @@ async def test_a_cancelled_warming_leaves_nothing_running(cache: Cache) -> None:
     assert cache.stats().flights == 0
 
 
+async def test_keys_that_cannot_be_had_end_the_warming_and_its_loads(cache: Cache) -> None:
+    ended = []
+
+    async def loader(key: str) -> Any:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(key)
+
+    def keys() -> Iterator[str]:
+        yield "a"
+        raise LookupError("no more keys")
+
+    with pytest.raises(LookupError, match="no more keys"):
+        await cache.warm(keys(), loader)
+    assert ended == ["a"]
+    assert cache.stats().flights == 0
+
+
+async def test_a_stale_value_is_loaded_anew(cache: Cache, clock: ManualClock) -> None:
+    await cache.set("a", "old", ttl=10, grace=60)
+    clock.advance(11)
+    assert (await cache.warm(["a"], lambda key: "new")).loaded == 1
+    assert await cache.get("a") == "new"
+
+
 def test_threads_warm_as_well(cache: Cache) -> None:
     meet = threading.Barrier(3, timeout=10)
 
@@ -100,7 +127,12 @@ def test_threads_warm_as_well(cache: Cache) -> None:
             raise LookupError
         return 1
 
-    report = cache.sync.warm((f"k{number}" for number in range(9)), loader, concurrency=3)
+    def keys() -> Iterator[str]:
+        for number in range(9):
+            threading.Event().wait(0.001)  # time enough for another thread to come in
+            yield f"k{number}"
+
+    report = cache.sync.warm(keys(), loader, concurrency=3)
     assert (report.loaded, report.failed, report.skipped) == (8, 1, 0)
 
 

@@ -373,7 +373,7 @@ class Cache(Face):
         grace: Ttl | None = None,
         tags: Sequence[str] = (),
     ) -> WarmReport:
-        """Loads keys that have no value, or stores items, before anybody asks.
+        """Loads keys that have no fresh value, or stores items, before anybody asks.
 
         Args:
             keys_or_items: Keys to load, or, without a loader, a mapping or pairs of key and value to store.

@@ -13,7 +13,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from . import _donjon
 from ._errors import CacheClosed, DecodeError
@@ -52,6 +52,12 @@ class Storing(NamedTuple):
 AS_USUAL: Final = Storing()
 
 
+class Listener(Protocol):
+    """Who waits for messages, and has to be told when there will be no more."""
+
+    def end(self) -> None: ...
+
+
 class _Closed:
     """Takes the place of what a closed cache worked with."""
 
@@ -74,6 +80,7 @@ class Memory:
     def __init__(self, *, clock: _donjon.ManualClock | None, enabled: bool, namespace: str, **options: Any) -> None:
         self.namespace: Final = namespace
         self.closed = False
+        self.listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
         self._clock = clock
         self._options = options
         self._enabled = enabled
@@ -104,6 +111,8 @@ class Memory:
 
     def close(self) -> None:
         """Forgets everything; what is used afterwards raises CacheClosed."""
+        for listener in list(self.listeners):
+            listener.end()
         self.closed = True
         closed: Any = _Closed()
         self.core = self.locks = self.hub = closed

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._memory import Memory
-from ._runtime import ASYNCIO, BLOCKING, Bell, Runtime, complete, deadline_in, seconds_left
+from ._runtime import ASYNCIO, BLOCKING, Runtime, complete, deadline_in, seconds_left
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -33,8 +33,8 @@ class _Subscription:
         self._memory = memory
         self._hub = memory.hub
         self._inner = memory.hub.subscribe(channels, limit)
-        self._bell: Bell | None = None
         self._closed = False
+        memory.listeners.add(self)
 
     @property
     def dropped(self) -> int:
@@ -44,13 +44,13 @@ class _Subscription:
     async def _next(self, runtime: Runtime, deadline: float | None = None) -> Message | None:
         """The next message; None where the subscription is over or time is up."""
         while True:
-            # After `fork` or `close` of the cache, what this listens to is no more.
+            # After `fork`, what this listens to is no more.
             if self._closed or self._hub is not self._memory.hub:
                 return None
             taken = self._inner.take()
             if taken is not None:
                 return Message(*taken)
-            bell = self._bell = runtime.bell()
+            bell = runtime.bell()
             waiting = self._inner.notify(bell.ring)
             if waiting is None:
                 continue
@@ -60,13 +60,12 @@ class _Subscription:
             finally:
                 waiting.leave()
 
-    def _close(self) -> None:
+    def end(self) -> None:
+        """Stops listening, and wakes who waits."""
         if not self._closed:
             self._closed = True
             if self._hub is self._memory.hub:
                 self._inner.close()
-            if self._bell is not None:
-                self._bell.ring()
 
 
 class Subscription(_Subscription):
@@ -90,11 +89,11 @@ class Subscription(_Subscription):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        self._close()
+        self.end()
 
     async def close(self) -> None:
         """Stops listening: the iteration ends, also one that is waiting."""
-        self._close()
+        self.end()
 
 
 class SyncSubscription(_Subscription):
@@ -117,8 +116,8 @@ class SyncSubscription(_Subscription):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._close()
+        self.end()
 
     def close(self) -> None:
         """Stops listening: the iteration ends, also one that is waiting in another thread."""
-        self._close()
+        self.end()

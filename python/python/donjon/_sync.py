@@ -164,7 +164,7 @@ class SyncCache(Face):
         grace: Ttl | None = None,
         tags: Sequence[str] = (),
     ) -> WarmReport:
-        """Loads keys that have no value, in `concurrency` threads, or stores items."""
+        """Loads keys that have no fresh value, in `concurrency` threads, or stores items."""
         storing = self._memory.storing(ttl, grace, tags)
         return Warming(self._memory, keys_or_items, loader, storing, concurrency, progress).run_in_threads()
 

@@ -24,7 +24,7 @@ class WarmReport:
     loaded: int
     """Keys that have a new value."""
     skipped: int
-    """Keys that had one already."""
+    """Keys that had a fresh one already."""
     failed: int
     """Keys without one, since loading them failed."""
     errors: Mapping[str, Exception] = field(repr=False)
@@ -94,9 +94,6 @@ class Warming:
                 self._errors[key] = error
             else:
                 self._ran.append(True)
-            return
-        if self._memory.core.exists(item):
-            self._ran.append(False)
             return
         ran = False
 
