@@ -23,13 +23,16 @@ def test_the_demo_answers_within_a_second_of_its_ready_line_and_prints_what_to_t
     for number in range(20):
         (docs / f"{number}.md").write_text(f"{TEXT}\n\nnumber {number}")
     command = [*DEMO, "--docs", str(docs), "--port", str(free_port())]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "APP_DATABASE": f"{tmp_path}/app.db"},
-    ) as demo:
+    with (
+        httpx.Client(timeout=10) as client,
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "APP_DATABASE": f"{tmp_path}/app.db"},
+        ) as demo,
+    ):
         assert demo.stdout is not None
         try:
             said = ""
@@ -40,8 +43,8 @@ def test_the_demo_answers_within_a_second_of_its_ready_line_and_prints_what_to_t
             begun = time.monotonic()
             url = re.search(r"Ready: (http://\S+)/", said)
             assert url is not None
-            assert httpx.get(url[1], timeout=10).status_code == 200
-            assert httpx.get(f"{url[1]}/api/v1/stats", timeout=10).status_code == 200
+            assert client.get(url[1]).status_code == 200
+            assert client.get(f"{url[1]}/api/v1/stats").status_code == 200
             assert time.monotonic() - begun < 1.0
 
             while "curl" not in said:
@@ -49,11 +52,11 @@ def test_the_demo_answers_within_a_second_of_its_ready_line_and_prints_what_to_t
             assert "✓ Cache initialized (memory backend)" in said
             curl = re.search(r'curl -H "Authorization: (.+)" "(\S+)"', said)
             assert curl is not None
-            answer = httpx.get(curl[2], headers={"Authorization": curl[1]}, timeout=10)
+            answer = client.get(curl[2], headers={"Authorization": curl[1]})
             assert (answer.status_code, answer.json()["status"]) == (200, "ok")
 
             end = time.monotonic() + 60
-            while (files := httpx.get(f"{url[1]}/api/v1/stats", timeout=10).json()["files"])["indexed"] < 20:
+            while (files := client.get(f"{url[1]}/api/v1/stats").json()["files"])["indexed"] < 20:
                 assert time.monotonic() < end, files
                 time.sleep(0.05)
         finally:
