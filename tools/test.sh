@@ -11,7 +11,7 @@ need_node
 # The extension links against no libpython and so cannot be a test binary: Python tests it.
 rust_tests() {
     if cargo nextest --version >/dev/null 2>&1; then
-        cargo nextest run --workspace --exclude donjon-python --no-fail-fast
+        cargo nextest run --workspace --exclude donjon-python --no-fail-fast --status-level slow
     else
         echo "   (cargo-nextest is not here: cargo test does the same, less quickly)"
         cargo test --workspace --exclude donjon-python --lib --bins --tests --no-fail-fast
