@@ -250,6 +250,18 @@ async def test_waiting_ends_and_then_everyone_loads_without_storing(clock: Manua
     assert await cache.get("k") == "slow"
 
 
+async def test_a_load_that_runs_past_its_limit_is_taken_over() -> None:
+    cache = Cache.memory(load_timeout=0.2)
+    loader = Loader("slow")
+    leader = asyncio.create_task(cache.get_or_set("k", loader))
+    await loader.begun.wait()
+    assert await cache.get_or_set("k", lambda: "new", force_refresh=True) == "new"
+    assert await cache.get("k") == "new"
+    loader.go.set()
+    assert await leader == "slow"
+    assert await cache.get("k") == "new"
+
+
 async def test_force_refresh_never_takes_what_was_begun_before_it(cache: Cache, spin: Spin) -> None:
     await cache.set("k", 0)
     first, second = Loader(1), Loader(2)

@@ -94,7 +94,7 @@ async def load_many(
         joins: dict[str, _donjon.Join] = {}
         try:
             for key in wanted:
-                step = memory.core.bypass(key) if key in alone else memory.core.begin(key, None, key in waited)
+                step = _overdue(memory, key, None) if key in alone else memory.core.begin(key, None, key in waited)
                 if type(step) is _donjon.Lease:
                     leases[key] = step
                 elif type(step) is _donjon.Join:
@@ -134,13 +134,22 @@ async def _begin(runtime: Runtime, memory: Memory, key: str, since: int | None) 
         if deadline is None:
             deadline = deadline_in(step.at_most)
         if not await _ended(runtime, memory, step, deadline):
-            return memory.core.bypass(key)
+            return _overdue(memory, key, since)
         kind, value = step.outcome()
         if kind == _VALUE:
             return value
         if kind == _FAILED:
             raise own_copy(value)
         # Nobody's successor is chosen, as it may be cancelled itself: whoever comes first loads.
+
+
+def _overdue(memory: Memory, key: str, since: int | None) -> Any:
+    """For who may not wait any longer: the lease of a load that runs past its limit, or one whose fill is never stored."""
+    step = memory.core.begin(key, since, True)
+    if type(step) is not _donjon.Join:
+        return step
+    step.leave()
+    return memory.core.bypass(key)
 
 
 async def _ended(runtime: Runtime, memory: Memory, join: _donjon.Join, deadline: float | None) -> bool:
