@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import threading
 from collections.abc import Awaitable, Callable
@@ -123,6 +124,21 @@ async def test_a_coroutine_that_is_thrown_away_gives_its_load_up(cache: Cache) -
     assert cache.stats().flights == 0
 
 
+async def test_a_load_may_be_closed_in_another_context_than_it_began_in(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ignored: list[object] = []
+    monkeypatch.setattr("sys.unraisablehook", ignored.append)
+    load = cache.get_or_set("k", Loader())
+    contextvars.Context().run(load.send, None)
+    load.close()
+    load = cache.get_or_set("k", Loader())
+    contextvars.Context().run(load.send, None)
+    del load
+    assert not ignored
+    assert await cache.get_or_set("k", lambda: 1) == 1
+
+
 async def test_a_time_out_around_a_load_is_a_cancellation(cache: Cache) -> None:
     with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(cache.get_or_set("k", Loader(1)), 0.001)
@@ -159,6 +175,19 @@ async def test_an_error_that_cannot_be_copied_is_raised_itself(cache: Cache, spi
     await spin()
     loader.go.set()
     assert await asyncio.gather(*callers, return_exceptions=True) == [failure] * 3
+
+
+async def test_an_error_whose_copy_would_say_something_else_is_raised_itself(cache: Cache, spin: Spin) -> None:
+    class Unknown(Exception):
+        def __init__(self, name: str) -> None:
+            super().__init__(f"unknown: {name}")
+
+    loader = Loader(error=Unknown("ada"))
+    callers = [asyncio.create_task(cache.get_or_set("k", loader)) for _ in range(3)]
+    await spin()
+    loader.go.set()
+    errors = await asyncio.gather(*callers, return_exceptions=True)
+    assert [str(error) for error in errors] == ["unknown: ada"] * 3
 
 
 async def test_a_failed_load_gives_the_stale_value_and_says_so_once(
@@ -437,6 +466,12 @@ async def test_a_miss_that_is_let_go_passes_the_load_on(cache: Cache, spin: Spin
     async with await other as found:
         assert not found
         assert await cache.fill(found, 2)
+
+
+async def test_a_miss_that_nobody_has_any_longer_is_let_go_and_forgotten(cache: Cache) -> None:
+    for _ in range(3):
+        assert not await cache.lookup("k")
+    assert not _loads.get()
 
 
 async def test_an_error_in_the_block_reaches_those_who_wait(cache: Cache, spin: Spin) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
+from operator import is_
 from typing import Any
 
 from . import _donjon
@@ -233,13 +234,19 @@ def own_copy(error: BaseException) -> BaseException:
     """The error of another's load, to raise as one's own: a shallow copy caused by it.
 
     Two tasks that raise one object overwrite each other's traceback. What cannot be copied is raised as it is: its type
-    matters more, as callers catch by it.
+    matters more, as callers catch by it. So is what its own `__init__` would make another of, as one does that puts its
+    argument into a sentence.
     """
     try:
         copied = copy.copy(error)
     except Exception:
         return error
-    if type(copied) is not type(error) or copied is error:
+    if type(copied) is not type(error) or copied is error or not _same(copied.args, error.args):
         return error
     copied.__cause__ = error
     return copied
+
+
+def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    # By identity: what an exception carries may not know how to compare itself.
+    return len(one) == len(other) and all(map(is_, one, other))

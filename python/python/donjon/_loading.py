@@ -6,6 +6,7 @@ loader starts inherit the set, as they too are waited for.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from contextvars import ContextVar, Token
 
 from . import _donjon
@@ -24,7 +25,9 @@ def enter(core: _donjon.Core, lease: _donjon.Lease) -> Token[frozenset[_Load]]:
 
 def leave(token: Token[frozenset[_Load]]) -> None:
     """Undoes `enter`."""
-    _loads.reset(token)
+    # A coroutine that nobody finished is closed wherever the collector runs: there is nothing to undo in that context.
+    with suppress(ValueError):
+        _loads.reset(token)
 
 
 def forget(core: _donjon.Core, lease: _donjon.Lease) -> None:

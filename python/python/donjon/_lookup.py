@@ -78,6 +78,10 @@ class Miss(_Found):
     def __bool__(self) -> Literal[False]:
         return False
 
+    def __del__(self) -> None:
+        # The lease ends by itself; the task that looked up would remember its load for ever.
+        self._leave(None)
+
     def __repr__(self) -> str:
         return "<Miss>" if self._lease is not None else "<Miss: given up>"
 
