@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from donjon import Cache, LockError, LockNotOwned, LockTimeout
+from donjon import Cache, CacheClosed, LockError, LockNotOwned, LockTimeout
 from donjon._donjon import ManualClock
 
 Spin = Callable[[], Awaitable[None]]
@@ -121,7 +121,6 @@ async def test_a_held_lock_is_renewed_past_its_time(cache: Cache, clock: ManualC
         assert not held.lost.is_set()
         with pytest.raises(LockTimeout):
             cache.sync.lock("l", ttl=30, wait=0).__enter__()
-    alarms.pop()()
     assert not alarms
 
 
@@ -223,6 +222,22 @@ async def test_a_closed_cache_holds_no_locks(cache: Cache) -> None:
         await cache.close()
         with pytest.raises(LockNotOwned):
             await held.release()
+
+
+async def test_closing_the_cache_ends_the_wait_for_a_lock(cache: Cache, spin: Spin) -> None:
+    async with cache.lock("l", ttl=300):
+        waiter = asyncio.create_task(cache.lock("l", ttl=300, wait=None).__aenter__())
+        await spin()
+        await cache.close()
+        with pytest.raises(CacheClosed):
+            await asyncio.wait_for(waiter, 10)
+
+
+async def test_a_lock_that_was_released_is_not_renewed(cache: Cache, alarms: list[Any]) -> None:
+    for _ in range(3):
+        async with cache.lock("l", ttl=30):
+            assert len(alarms) == 1
+        assert not alarms
 
 
 def test_threads_exclude_each_other() -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from . import _donjon
 from ._errors import InvalidTtl, LockNotOwned, LockTimeout
 from ._memory import Memory
-from ._runtime import ASYNCIO, BLOCKING, Runtime, complete, deadline_in, seconds_left
+from ._runtime import ASYNCIO, BLOCKING, Bell, Runtime, complete, deadline_in, seconds_left
 from ._ttl import Ttl
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class _Lock(Generic[Lost]):
         self.lost = lost
         self._locks = memory.locks
         self._held = False
+        self._bell: Bell | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} {'held' if self._held else 'not held'}>"
@@ -59,13 +60,18 @@ class _Lock(Generic[Lost]):
     async def _acquire(self, runtime: Runtime) -> None:
         if self._held:
             raise RuntimeError(f"lock {self.name} is held by this very object: make another to wait for it")
-        locks = self._locks = self._memory.locks
         deadline = deadline_in(self._wait)
-        while (got := locks.acquire(self.name, self._ttl)) is None:
+        while True:
+            # Anew each time: the cache may have been closed meanwhile, and then says so.
+            locks = self._locks = self._memory.locks
+            got = locks.acquire(self.name, self._ttl)
+            if got is not None:
+                break
             left = seconds_left(deadline)
             if left == 0:
                 raise LockTimeout(f"lock {self.name} was not free within {self._wait} s")
-            bell = runtime.bell()
+            bell = self._bell = runtime.bell()
+            self._memory.listeners.add(self)
             waiting = locks.notify(self.name, bell.ring)
             if waiting is None:
                 continue
@@ -76,6 +82,11 @@ class _Lock(Generic[Lost]):
         self.token, self.fence = got
         self.lost.clear()
         self._held = True
+
+    def end(self) -> None:
+        """Wakes who waits: the cache is closed."""
+        if self._bell is not None:
+            self._bell.ring()
 
     def _extend(self, ttl: Ttl | None) -> None:
         seconds = self._ttl if ttl is None else self._seconds(ttl)
@@ -152,6 +163,12 @@ class Lock(_Lock[asyncio.Event]):
             LockNotOwned: It was released or lost already; a lock of somebody else's is left alone.
         """
         self._release()
+
+    def _release(self) -> None:
+        # A timer of its own for each lock that was held a moment would outlive it by far.
+        if self._renewal is not None:
+            self._renewal.cancel()
+        super()._release()
 
     def _renew(self) -> None:
         if not self._held:

@@ -53,7 +53,7 @@ AS_USUAL: Final = Storing()
 
 
 class Listener(Protocol):
-    """Who waits for messages, and has to be told when there will be no more."""
+    """Who waits for messages or a lock, and has to be told when there will be no more."""
 
     def end(self) -> None: ...
 
@@ -111,12 +111,14 @@ class Memory:
 
     def close(self) -> None:
         """Forgets everything; what is used afterwards raises CacheClosed."""
-        for listener in list(self.listeners):
-            listener.end()
         self.closed = True
         closed: Any = _Closed()
-        self.core = self.locks = self.hub = closed
+        self.core = self.locks = closed
         self.get = self.hit = closed.refuse
+        # Who is woken finds the cache closed; a subscription still has to leave the hub.
+        for listener in list(self.listeners):
+            listener.end()
+        self.hub = closed
 
     def start_anew(self) -> None:
         """Goes on, empty, with an inner state that no other process has touched."""
