@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use donjon_core::cache::{Ask, Cache, Config, Fill, Lookup, Removed, Step};
 use donjon_core::chance::Seed;
-use donjon_core::expiry::{Early, Grace, Jitter, Ttl, TtlClasses};
+use donjon_core::expiry::{Early, Jitter, Ttl, TtlClasses};
 use donjon_core::key::{Key, Namespace};
 use donjon_core::moment::Moment;
 use donjon_core::pattern::Pattern;
@@ -24,20 +24,16 @@ use parking_lot::{Mutex, RwLock};
 use pyo3::exceptions::{PyAssertionError, PyOverflowError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
-use pyo3::types::{PyBool, PyDict, PyString};
+use pyo3::types::PyDict;
 
 use crate::clock::{Clock, ManualClock};
-use crate::errors::{InvalidTtl, NotACounter, Refused};
+use crate::errors::{NotACounter, Refused};
 use crate::lease::{Join, Lease};
 use crate::names::seconds;
 use crate::sentinel::miss;
+use crate::terms::{Store, Terms, tag_names, weighed};
 use crate::text;
-use crate::value::{Kept, encode};
-
-/// What a loader raised, shared by those who wait.
-pub(crate) type Fault = Arc<Py<PyAny>>;
-
-pub(crate) type Store = Cache<Kept, Fault>;
+use crate::value::Kept;
 
 #[pyclass(frozen, weakref, module = "donjon._donjon")]
 pub(crate) struct Core {
@@ -47,73 +43,6 @@ pub(crate) struct Core {
     /// What sweeps removed and `bury` has still to free.
     graveyard: Mutex<Vec<Kept>>,
     namespace: Namespace,
-}
-
-/// How Python's arguments are to be read: shared with the leases.
-pub(crate) struct Terms {
-    pub(crate) clock: Clock,
-    classes: TtlClasses,
-    default_ttl: Ttl,
-    foreign: Option<Py<PyAny>>,
-}
-
-impl Terms {
-    pub(crate) fn encode(&self, value: &Bound<'_, PyAny>) -> PyResult<Kept> {
-        encode(value, self.foreign.as_ref().map(|foreign| foreign.bind(value.py())))
-    }
-
-    /// Seconds, text, or none for the default; infinite seconds are for ever.
-    pub(crate) fn ttl(&self, span: Option<&Bound<'_, PyAny>>) -> PyResult<Ttl> {
-        match span.map(read_span).transpose()? {
-            None => Ok(self.default_ttl),
-            Some(Span::Text(text)) => self.classes.resolve(&text).map_err(Refused::raised),
-            Some(Span::Seconds(f64::INFINITY)) => Ok(Ttl::FOREVER),
-            Some(Span::Seconds(seconds)) => Ttl::from_secs(seconds).map_err(Refused::raised),
-        }
-    }
-
-    pub(crate) fn grace(span: Option<&Bound<'_, PyAny>>) -> PyResult<Grace> {
-        match span.map(read_span).transpose()? {
-            None => Ok(Grace::NONE),
-            Some(Span::Text(text)) => Grace::parse(&text).map_err(Refused::raised),
-            Some(Span::Seconds(f64::INFINITY)) => Ok(Grace::FOREVER),
-            Some(Span::Seconds(seconds)) => Grace::from_secs(seconds).map_err(Refused::raised),
-        }
-    }
-
-    /// What is to be known of a value before it is stored, without its weight.
-    pub(crate) fn fill(
-        &self,
-        store: &Store,
-        ttl: Option<&Bound<'_, PyAny>>,
-        grace: Option<&Bound<'_, PyAny>>,
-        tags: &[Bound<'_, PyAny>],
-        now: Moment,
-    ) -> PyResult<Fill> {
-        let life = store.life(self.ttl(ttl)?, Self::grace(grace)?, now);
-        Ok(Fill { life, bytes: 0, tags: store.tags(&names(tags)?).map_err(Refused::raised)? })
-    }
-}
-
-enum Span {
-    Seconds(f64),
-    Text(PyBackedStr),
-}
-
-fn read_span(span: &Bound<'_, PyAny>) -> PyResult<Span> {
-    if span.is_instance_of::<PyBool>() {
-        return Err(InvalidTtl::new_err(
-            "a ttl is seconds, a timedelta, text such as \"5m\", or FOREVER; a bool is none of them",
-        ));
-    }
-    if span.is_instance_of::<PyString>() {
-        return Ok(Span::Text(span.extract()?));
-    }
-    Ok(Span::Seconds(span.extract()?))
-}
-
-fn names<'a>(tags: &'a [Bound<'_, PyAny>]) -> PyResult<Vec<&'a str>> {
-    tags.iter().map(text::tag).collect()
 }
 
 /// Reads all keys before any is used; an error names the place of the bad one.
@@ -300,7 +229,8 @@ impl Core {
         let (name, now) = (text::key(key)?, self.terms.clock.exact());
         let fill = self.terms.fill(&self.store, ttl, grace, &tags, now)?;
         let value = self.terms.encode(value)?;
-        self.store.set(name, value.clone(), Fill { bytes: value.weight().get(), ..fill }, now);
+        let fill = weighed(fill, &value);
+        self.store.set(name, value, fill, now);
         Ok(())
     }
 
@@ -320,7 +250,7 @@ impl Core {
         let fill = self.terms.fill(&self.store, ttl, grace, &tags, now)?;
         let values = values.iter().map(|value| self.terms.encode(value)).collect::<PyResult<Vec<_>>>()?;
         for (key, value) in keys.iter().zip(values) {
-            let fill = Fill { bytes: value.weight().get(), ..fill.clone() };
+            let fill = weighed(fill.clone(), &value);
             self.store.set(known(key), value, fill, now);
         }
         Ok(())
@@ -331,7 +261,7 @@ impl Core {
         let (name, now) = (text::key(key)?, self.terms.clock.exact());
         let fill = self.terms.fill(&self.store, ttl, None, &[], now)?;
         let value = self.terms.encode(value)?;
-        let fill = Fill { bytes: value.weight().get(), ..fill };
+        let fill = weighed(fill, &value);
         Ok(self.store.swap(name, None, value, fill, now) == Some(true))
     }
 
@@ -358,7 +288,7 @@ impl Core {
             };
             let value = Kept::integer(py, count);
             let life = seen.as_ref().map_or(fresh.life, |seen| seen.life);
-            let fill = Fill { life, bytes: value.weight().get(), ..fresh.clone() };
+            let fill = weighed(Fill { life, ..fresh.clone() }, &value);
             if self.store.swap(name, seen.map(|seen| seen.ticket), value, fill, now).is_some() {
                 return Ok(count);
             }
@@ -389,7 +319,7 @@ impl Core {
     }
 
     fn invalidate_tags(&self, tags: Vec<Bound<'_, PyAny>>) -> PyResult<u64> {
-        self.store.invalidate_tags(&names(&tags)?).map_err(Refused::raised)
+        self.store.invalidate_tags(&tag_names(&tags)?).map_err(Refused::raised)
     }
 
     fn clear(&self, py: Python<'_>) -> u64 {

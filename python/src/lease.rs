@@ -9,15 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use donjon_core::cache::Fill;
 use donjon_core::flight::{Ending, Joined};
 use donjon_core::lease::{Filled, Lease as CoreLease};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
-use crate::core::{Fault, Store, Terms};
 use crate::sentinel::miss;
+use crate::terms::{Fault, Store, Terms, weighed};
 use crate::value::Kept;
 use crate::wake::waker;
 
@@ -89,7 +88,7 @@ impl Lease {
         let kept = self.terms.encode(value)?;
         let copy = kept.copy(value.py())?;
         let lease = self.take().ok_or_else(|| PyRuntimeError::new_err("this lease was filled or given up already"))?;
-        let fill = Fill { bytes: kept.weight().get(), ..fill };
+        let fill = weighed(fill, &kept);
         self.stored.store(lease.fill(kept, fill, now) == Filled::Stored, Ordering::Relaxed);
         Ok(copy)
     }

@@ -9,6 +9,7 @@ mod locks;
 mod names;
 mod sentinel;
 mod settings;
+mod terms;
 mod text;
 mod value;
 mod waiting;

@@ -305,7 +305,7 @@ async def test_several_workers_are_warned_of(caplog: pytest.LogCaptureFixture, m
     ],
 )
 def test_workers_are_seen_on_the_command_line(command: list[str], count: int) -> None:
-    from donjon._process import worker_count
+    from donjon._workers import worker_count
 
     assert worker_count({}, command) == count
     assert worker_count({"WEB_CONCURRENCY": "many"}, command) == count

@@ -21,13 +21,13 @@ from ._load import load_many, look_up
 from ._lock import Lock
 from ._lookup import Hit, Miss
 from ._memory import Memory, logger
-from ._process import worker_count
 from ._pubsub import Subscription
 from ._removed import Removed
 from ._runtime import ASYNCIO
 from ._sync import SyncCache
 from ._ttl import Ttl, span
 from ._warm import Warming, WarmReport
+from ._workers import worker_count
 
 if TYPE_CHECKING:
     from typing_extensions import Self
