@@ -1,6 +1,8 @@
 """The cases that every runtime is held to, as data in `tests/cases`: Python comes to the same results."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +62,10 @@ def test_globs_match_as_a_redis_server_says_they_do() -> None:
     for case in GLOB["patterns"]:
         matched = [at for at, text in enumerate(GLOB["texts"]) if _donjon.glob_matches(case["pattern"], text)]
         assert matched == case["matches"], case["pattern"]
+
+
+def test_the_golden_envelopes_are_what_a_second_writer_makes_of_the_layout() -> None:
+    # The writer shares no code with the core, whose own tests read and write the same bytes.
+    writer = CASES.parent / "tools" / "envelope_vectors.py"
+    written = subprocess.run([sys.executable, str(writer)], capture_output=True, check=True).stdout
+    assert written == (CASES / "envelope.json").read_bytes()
