@@ -120,7 +120,7 @@ class Cache(Face):
             ttl_classes: Names for times to live, used as `ttl="stats"`.
             jitter: Largest part cut at random from each time to live: 0.1 on 60 s gives 54 to 60 s.
             early: How eagerly a value is refreshed before it expires, the earlier the longer its load takes; 0.0 never.
-            load_timeout: Seconds that others wait for a load, before each loads for itself and stores nothing.
+            load_timeout: Seconds that others wait for a load; then one takes it over, and the rest load for themselves.
             enabled: The kill switch, as `enabled` later.
             clock: Moves time by hand, in tests. Waiting for a load or a lock takes real time all the same.
 
