@@ -19,7 +19,7 @@ lint: ## check formats, lints and types only
 bench: ## time Python in memory beside a dict, cashews and aiocache (ROUNDS=15)
 	@tools/bench.sh
 
-clean: ## remove what the other commands built and installed
+clean: ## remove what the other commands built, installed and stored
 	@tools/clean.sh
 
 # What these scripts read from the command line.
