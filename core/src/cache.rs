@@ -95,7 +95,8 @@ impl<V, E> Shared<V, E> {
 
 /// What an entry takes of the capacity: value, key and bookkeeping.
 pub(crate) fn weigh<V, E>(key: &str, fill: &Fill) -> Weight {
-    Weight::new(fill.bytes.saturating_add(key.len() as u64).saturating_add(row_overhead::<V, E>()))
+    let bookkeeping = fill.tags.0.weight() + row_overhead::<V, E>();
+    Weight::new(fill.bytes.saturating_add(key.len() as u64).saturating_add(bookkeeping))
 }
 
 impl<V: Clone, E: Clone> Cache<V, E> {

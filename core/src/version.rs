@@ -54,6 +54,16 @@ impl TagSet {
         }
     }
 
+    /// What it takes of the capacity, in bytes: of each tag as large a share as there are who carry it by now.
+    pub(crate) fn weight(&self) -> u64 {
+        let Some(tags) = &self.0 else { return 0 };
+        let share = |tag: &Arc<Tag>| {
+            let carriers = Arc::strong_count(tag) - 1; // the table has it, too
+            (2 * tag.name.len() as u64 + TAG_OVERHEAD) / carriers.max(1) as u64
+        };
+        ALLOCATION + tags.iter().map(|tag| share(tag) + size_of::<Arc<Tag>>() as u64).sum::<u64>()
+    }
+
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().flat_map(|tags| tags.iter().map(|tag| &*tag.name))
     }
@@ -147,6 +157,14 @@ impl Table {
 
 const PRUNE_FROM: usize = 1_024;
 
+/// What an allocation costs besides what is asked for, about.
+const ALLOCATION: u64 = 16;
+
+/// What a tag costs besides its name, which it has twice: itself, its row in the table, which is at least half full, and
+/// three allocations.
+const TAG_OVERHEAD: u64 =
+    (size_of::<Tag>() + 2 * size_of::<usize>()) as u64 + 2 * size_of::<(Box<str>, Arc<Tag>)>() as u64 + 3 * ALLOCATION;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,6 +215,19 @@ mod tests {
         }
         versions.invalidate(&["held"]).unwrap();
         assert!(held.moved_since(begun));
+    }
+
+    #[test]
+    fn the_weight_of_a_tag_is_shared_by_who_carries_it() {
+        let versions = versions();
+        assert_eq!(versions.tags::<&str>(&[]).unwrap().weight(), 0);
+        let names = ["t".repeat(100), "u".repeat(100)];
+        let carried: Vec<_> = (0..100).map(|_| versions.tags(&names).unwrap()).collect();
+        let shared = carried[0].weight();
+        assert!((32..64).contains(&shared), "{shared}");
+        drop(carried);
+        let alone = versions.tags(&names).unwrap().weight();
+        assert!((600..900).contains(&alone), "{alone}");
     }
 
     #[test]
