@@ -398,7 +398,7 @@ impl Core {
         self.store.reset_stats();
     }
 
-    #[pyo3(signature = (limit = 1_000, /))]
+    #[pyo3(signature = (limit = 100, /))]
     fn expire(&self, limit: usize) -> bool {
         self.store.expire(limit, self.terms.clock.now())
     }

@@ -153,12 +153,14 @@ impl Join {
         !self.poll(&waker(wake))
     }
 
-    /// (0, the value's copy), (1, the loader's error) or (2, None): look up anew.
+    /// (0, the value's copy), (1, the loader's error) or (2, None): look up anew. The first two are given once.
     fn outcome(&self, py: Python<'_>) -> PyResult<(u8, Py<PyAny>)> {
         self.poll(Waker::noop());
-        let ending = match &*self.state.lock() {
+        // Taken, not shared: an error's traceback leads to the frame that has this, and the collector does not see in here.
+        let state = std::mem::replace(&mut *self.state.lock(), State::Ended(Ending::Again));
+        let ending = match state {
             State::Waiting(_) => Ending::Again,
-            State::Ended(ending) => ending.clone(),
+            State::Ended(ending) => ending,
         };
         Ok(match ending {
             Ending::Value(value) => (0, value.copy(py)?),

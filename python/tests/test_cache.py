@@ -400,6 +400,24 @@ async def test_expired_values_leave_without_being_read(
     assert not complaints
 
 
+async def test_what_expired_leaves_in_slices_that_hold_nobody_up(cache: Cache, clock: ManualClock) -> None:
+    await cache.set_many({f"k{number}": number for number in range(10_000)}, ttl=10)
+    clock.advance(11)
+    assert cache._memory.core.expire()
+    assert 7_000 <= cache.get_size() < 10_000
+    while cache._memory.core.expire():
+        pass
+    assert cache.get_size() == 0
+
+
+async def test_tags_take_their_share_of_the_room() -> None:
+    cache = Cache.memory(max_bytes=1_000_000)
+    for number in range(1_000):
+        await cache.set(f"k{number}", number, tags=[f"{number}:{place}:{'t' * 100}" for place in range(20)])
+    assert 100 < cache.get_size() < 300
+    assert cache.stats().bytes <= 1_000_000
+
+
 async def test_a_hit_is_true_and_a_miss_is_false(cache: Cache) -> None:
     found = await cache.lookup("k")
     assert isinstance(found, Miss)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import logging
 import threading
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -175,6 +177,26 @@ async def test_an_error_that_cannot_be_copied_is_raised_itself(cache: Cache, spi
     await spin()
     loader.go.set()
     assert await asyncio.gather(*callers, return_exceptions=True) == [failure] * 3
+
+
+async def test_an_error_that_was_shared_is_freed_with_those_who_had_it(cache: Cache, spin: Spin) -> None:
+    class Unique(Exception):
+        def __copy__(self) -> Exception:
+            raise TypeError
+
+    async def ask() -> weakref.ref[Exception]:
+        loader = Loader(error=Unique())
+        callers = [asyncio.create_task(cache.get_or_set("k", loader)) for _ in range(3)]
+        await spin()
+        loader.go.set()
+        errors = await asyncio.gather(*callers, return_exceptions=True)
+        assert errors == [loader.error] * 3
+        return weakref.ref(loader.error)
+
+    error = await ask()
+    await spin()
+    gc.collect()
+    assert error() is None
 
 
 async def test_an_error_whose_copy_would_say_something_else_is_raised_itself(cache: Cache, spin: Spin) -> None:

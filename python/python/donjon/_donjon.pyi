@@ -99,7 +99,7 @@ class Core:
     # -- the rest
     def stats(self) -> dict[str, Any]: ...
     def reset_stats(self) -> None: ...
-    def expire(self, limit: int = 1000, /) -> bool:
+    def expire(self, limit: int = 100, /) -> bool:
         """Lets up to `limit` entries whose time is over leave; true while more are due."""
     def validate(self) -> None:
         """Recounts everything; raises AssertionError where a count is off. For tests: visits every entry."""
@@ -134,7 +134,7 @@ class Join:
     def notify(self, wake: Callable[[], object], /) -> bool:
         """Calls `wake` when the load ends; false, and no call, where it has ended."""
     def outcome(self) -> tuple[int, Any]:
-        """(0, value's copy), (1, the loader's error) or (2, None): look up anew."""
+        """(0, value's copy), (1, the loader's error) or (2, None): look up anew. The first two are given once."""
     def leave(self) -> None: ...
 
 # -- keys, patterns, rules -------------------------------------------------------------------------
