@@ -21,7 +21,7 @@ use donjon_core::pattern::Pattern;
 use donjon_core::rules::{Rules, Targets};
 use donjon_core::version::Ticket;
 use parking_lot::{Mutex, RwLock};
-use pyo3::exceptions::{PyAssertionError, PyOverflowError};
+use pyo3::exceptions::PyAssertionError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyDict;
@@ -283,7 +283,7 @@ impl Core {
                     })?;
                     count
                         .checked_add(by)
-                        .ok_or_else(|| PyOverflowError::new_err(format!("{} would leave 64 bits", name.as_str())))?
+                        .ok_or_else(|| NotACounter::new_err(format!("{} would leave 64 bits", name.as_str())))?
                 }
             };
             let value = Kept::integer(py, count);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use donjon_core::cache::{Cache, Fill};
 use donjon_core::expiry::{Grace, Ttl, TtlClasses};
 use donjon_core::moment::Moment;
+use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBool, PyString};
@@ -84,7 +85,12 @@ fn read_span(span: &Bound<'_, PyAny>) -> PyResult<Span> {
     if span.is_instance_of::<PyString>() {
         return Ok(Span::Text(span.extract()?));
     }
-    Ok(Span::Seconds(span.extract()?))
+    match span.extract::<f64>() {
+        Err(error) if error.is_instance_of::<PyOverflowError>(span.py()) => {
+            Err(InvalidTtl::new_err("a ttl is at most ten years: write donjon.FOREVER where no end is meant"))
+        }
+        seconds => seconds.map(Span::Seconds),
+    }
 }
 
 pub(crate) fn tag_names<'a>(tags: &'a [Bound<'_, PyAny>]) -> PyResult<Vec<&'a str>> {

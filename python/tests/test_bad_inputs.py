@@ -156,6 +156,7 @@ BAD_TTLS = [
     math.inf,
     -math.inf,
     1e18,
+    pytest.param(10**400, id="past all floats"),
     10**18,
     315_576_001,
     True,

@@ -123,6 +123,20 @@ async def test_what_is_no_integer_is_no_counter(cache: Cache) -> None:
     assert await cache.get("k") == "text"
 
 
+async def test_a_sum_past_64_bits_is_refused_and_changes_nothing(cache: Cache) -> None:
+    await cache.set("n", 2**63 - 1)
+    with pytest.raises(donjon.NotACounter, match="64 bits"):
+        await cache.incr("n")
+    assert await cache.get("n") == 2**63 - 1
+
+
+@pytest.mark.parametrize("bound", ["max_bytes", "max_entries"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_a_bound_is_positive(bound: str, value: int) -> None:
+    with pytest.raises(donjon.ConfigError, match=f"`{bound}` is at least 1, not {value}"):
+        Cache.memory(**{bound: value})  # type: ignore[arg-type]
+
+
 async def test_touch_starts_the_ttl_anew(cache: Cache, clock: ManualClock) -> None:
     await cache.set("k", 1, ttl=10)
     clock.advance(8)

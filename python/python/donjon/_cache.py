@@ -129,6 +129,9 @@ class Cache(Face):
             InvalidTtl: As for `set`.
             ConfigError: A bound is not positive, or another number is out of its range.
         """
+        for name, bound in (("max_bytes", max_bytes), ("max_entries", max_entries)):
+            if bound is not None and bound < 1:
+                raise ConfigError(f"`{name}` is at least 1, not {bound}: to keep nothing, write enabled=False")
         classes = None
         if ttl_classes is not None:
             classes = {name: _seconds(ttl) for name, ttl in ttl_classes.items()}
