@@ -24,7 +24,7 @@ use parking_lot::{Mutex, RwLock};
 use pyo3::exceptions::PyAssertionError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyMapping};
 
 use crate::clock::{Clock, ManualClock};
 use crate::errors::{NotACounter, Refused};
@@ -244,7 +244,7 @@ impl Core {
     ) -> PyResult<()> {
         let now = self.terms.clock.exact();
         let pairs: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)> =
-            items.call_method0("items")?.try_iter()?.map(|pair| pair?.extract()).collect::<PyResult<_>>()?;
+            items.cast::<PyMapping>()?.items()?.try_iter()?.map(|pair| pair?.extract()).collect::<PyResult<_>>()?;
         let (keys, values): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
         let keys = read_keys(&keys)?;
         let fill = self.terms.fill(&self.store, ttl, grace, &tags, now)?;

@@ -32,7 +32,7 @@ mod _donjon {
     #[pymodule_export]
     use super::locks::Locks;
     #[pymodule_export]
-    use super::names::{Template, check_key, glob_escape, glob_matches, key, parse_ttl, pattern};
+    use super::names::{Template, check_key, check_tags, glob_escape, glob_matches, key, parse_ttl, pattern};
     #[pymodule_export]
     use super::settings::{Settings, parse_settings};
     #[pymodule_export]

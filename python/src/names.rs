@@ -58,6 +58,14 @@ pub(crate) fn check_key(key: &Bound<'_, PyAny>) -> PyResult<()> {
     text::key(key).map(drop)
 }
 
+/// Raises unless a value may carry these tags.
+#[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "what pyo3 extracts is owned")]
+pub(crate) fn check_tags(tags: Vec<Bound<'_, PyAny>>) -> PyResult<()> {
+    let names = tags.iter().map(text::tag).collect::<PyResult<Vec<_>>>()?;
+    donjon_core::tag::check_tags(&names).map_err(Refused::raised)
+}
+
 /// Seconds, from text such as `300`, `5m` or `1h30m`.
 #[pyfunction]
 pub(crate) fn parse_ttl(text: &Bound<'_, PyAny>) -> PyResult<f64> {

@@ -508,3 +508,25 @@ def test_no_message_shows_a_value(cache: Cache) -> None:
     with pytest.raises(UnsupportedValue) as caught:
         cache.sync.set("k", {"password": ["hush", object()]})
     assert not re.search("hush", str(caught.value))
+
+
+async def test_one_text_is_no_list_of_tags_and_what_is_told_says_so(cache: Cache) -> None:
+    loader = Loader(1)
+    for call in (
+        lambda: cache.set("k", 1, tags="abc"),
+        lambda: cache.set_many({"k": 1}, tags="abc"),
+        lambda: cache.get_or_set("k", loader, tags="abc"),
+    ):
+        with pytest.raises(TypeError, match=r"write \['abc'\]"):
+            await call()
+    assert loader.calls == 0 and not await cache.exists("k")
+    await cache.set("k", 1, tags={"a"})
+    await cache.invalidate_tags("a")
+    assert not await cache.exists("k")
+
+
+async def test_tags_are_checked_before_the_loader_runs(cache: Cache) -> None:
+    loader = Loader(1)
+    with pytest.raises(InvalidTag):
+        await cache.get_or_set("k", loader, tags=["fine", ""])
+    assert loader.calls == 0

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, TypedDict
 import pytest
 from pydantic import AliasGenerator, BaseModel, ConfigDict, Field, RootModel, computed_field
 
-from donjon import Cache, ConfigError, UnsupportedValue
-from donjon._types import decoder
+from donjon import Cache, ConfigError, DecodeError, UnsupportedValue
+from donjon._types import annotation_decoder, decoder
 
 
 class Level(enum.IntEnum):
@@ -148,8 +148,36 @@ async def test_a_value_that_one_reader_cannot_read_is_loaded_once(cache: Cache) 
     ],
     ids=str,
 )
-def test_what_json_can_say_needs_no_work(as_: Any) -> None:
-    assert decoder(as_) is None
+def test_what_a_function_says_it_returns_needs_no_work_where_json_can_say_it(as_: Any) -> None:
+    assert annotation_decoder(as_) is None
+
+
+@pytest.mark.parametrize(
+    ("as_", "good", "bad"),
+    [
+        (int, 1, True),
+        (int, 1, "1"),
+        (bool, True, 1),
+        (float, 1, True),
+        (float, 1.5, "1.5"),
+        (str, "a", b"a"),
+        (dict, {}, []),
+        (list, [], {}),
+        (dict[str, Any], {"a": [1]}, [1]),
+        (list[dict[str, list[int]]], [{"a": [1]}], [{"a": [1, "2"]}]),
+        (str | None, None, 1),
+        (int | list[str], ["a"], [1]),
+    ],
+    ids=str,
+)
+async def test_a_value_is_what_as_says_or_none_at_all(cache: Cache, as_: Any, good: Any, bad: Any) -> None:
+    await cache.set("good", good)
+    await cache.set("bad", bad)
+    assert await cache.get("good", "none", as_=as_) == good
+    assert await cache.get("bad", "none", as_=as_) == "none"
+    assert await cache.get_or_set("bad", lambda: good, as_=as_) == good
+    with pytest.raises(DecodeError):
+        await cache.get_or_set("loaded", lambda: bad, as_=as_)
 
 
 @pytest.mark.parametrize("as_", [dict[int, str], tuple, set[int], TypedDict, list[datetime.date]], ids=str)
@@ -166,7 +194,7 @@ def test_without_pydantic_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "pydantic", None)
     with pytest.raises(ConfigError, match=r"donjon\[pydantic\]"):
         decoder(Unseen)
-    assert decoder(dict[str, int]) is None
+    assert decoder(dict[str, int]) is not None
 
 
 def test_an_unknown_class_is_told_what_to_be(cache: Cache) -> None:

@@ -19,7 +19,7 @@ from ._memory import Memory, Storing
 from ._removed import Removed
 from ._runtime import ASYNCIO, BLOCKING, Runtime, complete
 from ._ttl import Ttl
-from ._types import Decoder, decoder, return_type
+from ._types import Decoder, annotation_decoder, decoder, return_type
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -156,7 +156,7 @@ class _Plan:
 
     def resolve(self) -> None:
         """Finds out the type, when a call needs it: an annotation may name what is defined after the function."""
-        self.decode = decoder(return_type(self.function) if self.as_ is None else self.as_)
+        self.decode = annotation_decoder(return_type(self.function)) if self.as_ is None else decoder(self.as_)
         self.is_plain = self.decode is None
 
     async def call(self, runtime: Runtime, key: str, value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -154,10 +154,10 @@ class Memory:
 
     # -- writes
     def set(self, key: str, value: Any, ttl: Ttl | None, grace: Ttl | None, tags: Sequence[str]) -> None:
-        self.core.set(key, value, span(ttl), grace_span(grace), tags)
+        self.core.set(key, value, span(ttl), grace_span(grace), _tag_list(tags))
 
     def set_many(self, items: Mapping[str, Any], ttl: Ttl | None, grace: Ttl | None, tags: Sequence[str]) -> None:
-        self.core.set_many(items, span(ttl), grace_span(grace), tags)
+        self.core.set_many(items, span(ttl), grace_span(grace), _tag_list(tags))
 
     def seconds(self, ttl: Ttl) -> float:
         """What a time to live means here; `math.inf` for ever.
@@ -175,6 +175,9 @@ class Memory:
         grace_seconds = grace_span(grace)
         if grace_seconds is not None:
             grace_seconds = self.core.seconds(grace_seconds)
+        if not callable(tags):
+            tags = _tag_list(tags)
+            _donjon.check_tags(tags)
         return Storing(seconds, grace_seconds, tags)
 
     # -- invalidation
@@ -244,6 +247,10 @@ def _listed(texts: Iterable[str]) -> list[str]:
     if isinstance(texts, str):
         raise TypeError(f"a list of texts is wanted, not one text: write [{texts!r}]")
     return list(texts)
+
+
+def _tag_list(tags: Iterable[str]) -> Sequence[str]:
+    return tags if isinstance(tags, (list, tuple)) else _listed(tags)
 
 
 def _bury(core: _donjon.Core, loop: asyncio.AbstractEventLoop) -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from ._errors import ConfigError, DecodeError
 
-__all__ = ["Decoder", "decoder", "return_type"]
+__all__ = ["Decoder", "annotation_decoder", "decoder", "return_type"]
 
 Decoder = Callable[[Any], Any]
 """Gives the typed value; raises DecodeError."""
@@ -24,28 +24,33 @@ _PLAIN = frozenset({dict, list, str, int, float, bool, bytes, NoneType, Any, obj
 
 
 def decoder(as_: Any) -> Decoder | None:
-    """What turns a stored value into an `as_`; None where it is one already.
+    """What turns a stored value into an `as_`, or finds that it is none; None where every value is one.
 
     Raises:
         ConfigError: pydantic is not installed, or knows nothing of the type.
 
     Examples:
-        >>> decoder(dict[str, list[int]]) is None
-        True
+        >>> decoder(dict[str, list[int]])({"a": [1]})
+        {'a': [1]}
         >>> from datetime import date
         >>> decoder(date)("2026-01-31")
         datetime.date(2026, 1, 31)
     """
+    if _is_plain(as_):
+        return None if as_ in (Any, object) else partial(_expect, as_)
     try:
         return _decoder(as_)
     except TypeError:  # a type that cannot be hashed, such as an Annotated with a list in it
         return _decoder.__wrapped__(as_)
 
 
+def annotation_decoder(annotation: Any) -> Decoder | None:
+    """As `decoder`, for a function's own word: what JSON can say needs no look at each hit, since the function returned it."""
+    return None if _is_plain(annotation) else decoder(annotation)
+
+
 @lru_cache(maxsize=1024)
-def _decoder(as_: Any) -> Decoder | None:
-    if _is_plain(as_):
-        return None
+def _decoder(as_: Any) -> Decoder:
     try:
         from pydantic import PydanticUserError, TypeAdapter, ValidationError
     except ImportError:
@@ -73,8 +78,32 @@ def _decoder(as_: Any) -> Decoder | None:
     return decode
 
 
+def _expect(as_: Any, value: Any) -> Any:
+    if not _conforms(value, as_):
+        raise DecodeError(f"no valid {_name(as_)}")
+    return value
+
+
+def _conforms(value: Any, as_: Any) -> bool:
+    """Whether a plain value is of a plain type; an int is a float as well, and a bool is neither."""
+    if as_ is Any or as_ is object:
+        return True
+    origin, arguments = get_origin(as_) or as_, get_args(as_)
+    if origin in (Union, UnionType):
+        return any(_conforms(value, each) for each in arguments)
+    if origin is float:
+        return type(value) in (int, float)
+    if origin is dict:
+        return type(value) is dict and (not arguments or all(_conforms(each, arguments[1]) for each in value.values()))
+    if origin is list:
+        return type(value) is list and (not arguments or all(_conforms(each, arguments[0]) for each in value))
+    if _is_mapped(origin):
+        return type(value) is dict
+    return type(value) is (NoneType if origin is None else origin)
+
+
 def _is_plain(as_: Any) -> bool:
-    """Whether every value that JSON can say for `as_` is one already."""
+    """Whether JSON can say every value of the type."""
     origin = get_origin(as_)
     if origin is None:
         return _hashable(as_) and (as_ in _PLAIN or _is_mapped(as_))
