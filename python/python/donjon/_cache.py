@@ -452,6 +452,9 @@ class Cache(Face):
             pattern: As Redis has it: `*` any text, `?` one byte, `[a-c]` a class, `\` before what is meant literally.
                 Put text into one by `donjon.pattern`.
 
+        Every key is looked at, which takes about 40 ms for a million and holds the event loop as long. Where there are so many,
+        `await asyncio.to_thread(cache.sync.invalidate_pattern, pattern)` lets it run on.
+
         Raises:
             InvalidPattern: It is empty, over 1 KiB, or has too many stars.
         """
