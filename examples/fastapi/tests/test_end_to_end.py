@@ -189,12 +189,15 @@ class Driver:
                 self.history.changed(f"index of {message['document_id']}", message["version"])
 
     async def quiet(self) -> None:
-        """Wait until the background has nothing left to do, by what SQL says."""
+        """Wait until the background has nothing left to do, by what SQL says and then by what the last job announced."""
         end = time.monotonic() + 60
-        while self.in_sql("SELECT count(*) FROM jobs WHERE status IN ('queued', 'running')"):
+        while self.in_sql("SELECT count(*) FROM jobs WHERE status IN ('queued', 'running')") or await self.busy():
             assert time.monotonic() < end, "jobs are left over"
             await asyncio.sleep(0.05)
-        await asyncio.sleep(0.1)  # the last job's invalidation follows its commit
+
+    async def busy(self) -> bool:
+        jobs = (await self.ask("GET", "/api/v1/stats"))["jobs"]
+        return bool(jobs["queued"] or jobs["running"])
 
 
 @asynccontextmanager
