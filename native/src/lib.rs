@@ -1,0 +1,9 @@
+//! donjon: a cache that never serves what was invalidated, in memory or in a Redis that processes share.
+//!
+//! Waits and speaks; what is decided is decided in `donjon-core`. Imports run downward through the list below.
+//!
+//! | to find out | look in |
+//! |---|---|
+//! | where the code that waits runs | [`runtime`] |
+
+pub mod runtime;
