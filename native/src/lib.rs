@@ -4,6 +4,8 @@
 //!
 //! | to find out | look in |
 //! |---|---|
+//! | what a value is, once it is bytes | [`payload`] |
 //! | where the code that waits runs | [`runtime`] |
 
+pub mod payload;
 pub mod runtime;
