@@ -11,6 +11,7 @@
 //! | what is counted | [`stats`] |
 //! | what can be configured | [`settings`] |
 //! | how a value looks in Redis | [`envelope`] |
+//! | what can go wrong at Redis | [`fault`] |
 //! | which event invalidates what | [`rules`] |
 //! | how a key is made from a text with names in it | [`template`] |
 //! | who holds a lock, who hears a message | [`lock`], [`pubsub`] |
@@ -24,6 +25,7 @@ pub mod chance;
 pub mod entry;
 pub mod envelope;
 pub mod expiry;
+pub mod fault;
 pub mod flight;
 pub mod key;
 pub mod lock;
