@@ -1,0 +1,21 @@
+//! Real Redis servers for the tests, and what can go wrong between a program and one of them.
+//!
+//! Knows nothing of donjon. All is for tests: what cannot be done panics and says why.
+//!
+//! | to have | take |
+//! |---|---|
+//! | a server of one's own, to be paused, killed, restarted or filled | [`Server`] |
+//! | a server with passwords, TLS, a limit of memory or a log on disk | [`Builder`] |
+//! | a foreign client's words to it | [`Server::ask`], [`Client`], [`Reply`] |
+//! | a connection that is cut, held, late or silent | [`Proxy`] |
+
+#![allow(clippy::missing_panics_doc, reason = "all of it panics: that is how a test learns that its ground is gone")]
+
+mod certificates;
+mod client;
+mod proxy;
+mod server;
+
+pub use client::{Client, Reply};
+pub use proxy::{Direction, Proxy};
+pub use server::{Builder, Server};
