@@ -10,7 +10,7 @@ import pytest
 from donjon import Cache
 from donjon._donjon import ManualClock
 
-pytest_plugins = ["donjon.testing"]
+pytest_plugins = ["donjon.testing", "redis_fixtures"]
 
 
 @pytest.fixture
