@@ -61,6 +61,22 @@ need_node() {
     command -v node >/dev/null || missing "Node 20 or newer" "Install it from https://nodejs.org, or with your system's packages."
 }
 
+# The tests start servers of their own. Where there is none and we may, Debian's package is installed, its service left off.
+need_redis() {
+    if [ -n "${REDIS_SERVER:-}" ]; then
+        command -v "$REDIS_SERVER" >/dev/null || missing "the Redis server that REDIS_SERVER names" "There is no $REDIS_SERVER."
+        return
+    fi
+    command -v redis-server >/dev/null || command -v valkey-server >/dev/null && return
+    local as_root=()
+    [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
+    if command -v apt-get >/dev/null && "${as_root[@]}" true 2>/dev/null; then
+        step "Debian's redis-server is installed" "${as_root[@]}" bash tools/install-redis.sh
+    fi
+    command -v redis-server >/dev/null ||
+        missing "a Redis or Valkey server, for its tests" "On Debian and Ubuntu: apt-get install redis-server. Or name one: REDIS_SERVER=/path/to/redis-server"
+}
+
 # venv NAME REQUIREMENTS…: sees to it that .tools/NAME has what the files list; at once where it does already.
 venv() {
     local folder=.tools/$1 have want

@@ -7,6 +7,7 @@ need_rust_component rustfmt cargo fmt
 need_rust_component clippy cargo clippy
 need_python
 need_node
+need_redis
 
 # The extension links against no libpython and so cannot be a test binary: Python tests it.
 rust_tests() {
