@@ -49,4 +49,5 @@ step "the stub of the extension is true" .tools/venv/bin/python -m mypy.stubtest
     --ignore-positional-only --allowlist tools/stubtest-allow.txt
 step "Python tests" python_tests python
 step "the example's tests" python_tests examples/fastapi
+step "a history of many processes, checked" python_tests tests/history
 summary "every test passed"

@@ -1,0 +1,179 @@
+"""The checker: proves a history coherent, or shows the reads that refute it.
+
+The promise: a read that begins after an invalidation returned never yields what was loaded before that invalidation began.
+Versions only grow and a loader returns the one that it saw, so this is a comparison: the version that a read yields is at
+least the one that the source had when the invalidation began. No search is needed, and a run of any length is checked in
+one pass over its reads.
+
+An invalidation that was queued binds the reads of its own process only, and one that failed binds nobody.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from history import OK, QUEUED, History, Invalidation, Read
+
+__all__ = ["LEAST", "Report", "Stale", "check"]
+
+LEAST = {"loads_refused": 100, "takeovers": 50, "overlapping": 1000}
+"""A run with less of these tried too little to prove anything."""
+
+_SHOWN = 10
+
+
+class Stale(NamedTuple):
+    """A read that yielded what was invalidated before it began."""
+
+    read: Read
+    invalidation: Invalidation
+
+    def __str__(self) -> str:
+        read, past = self.read, self.invalidation
+        return (
+            f"{read.key}: {read.process} read version {read.version} by {read.way} in [{read.begun}, {read.ended}], "
+            f"{_ms(read.begun - past.ended)} after {past.process} had invalidated {past.target} at version "
+            f"{past.versions[read.key]} in [{past.begun}, {past.ended}] ({past.outcome})"
+        )
+
+
+@dataclass
+class Report:
+    """What a history shows."""
+
+    reads: Counter[str] = field(default_factory=Counter)
+    """Reads that yielded a version, by the call used."""
+    invalidations: Counter[str] = field(default_factory=Counter)
+    """Invalidations by kind and outcome."""
+    overlapping: int = 0
+    """Reads during which an invalidation of their key was under way."""
+    counters: Counter[str] = field(default_factory=Counter)
+    """What the caches counted, summed over all processes."""
+    stale: list[Stale] = field(default_factory=list)
+    """The reads that refute the promise, the first few."""
+    stale_reads: int = 0
+    """How many there were."""
+    late: int = 0
+    """By how many nanoseconds the worst of them was late."""
+    oldest: int = 0
+    """How long ago, in nanoseconds, an invalidation of what a read yielded had begun at most. Legal while one ran or the read did."""
+    slowest: int = 0
+    """How many nanoseconds a read took at most."""
+    faults: Counter[str] = field(default_factory=Counter)
+    """Calls that failed though they may not."""
+
+    @property
+    def shortfalls(self) -> list[str]:
+        """What this run did too little of to prove anything."""
+        had = {**self.counters, "overlapping": self.overlapping}
+        return [
+            f"{name}: {had.get(name, 0)} of at least {least}"
+            for name, least in LEAST.items()
+            if had.get(name, 0) < least
+        ]
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.reads.total()} reads: {_listed(self.reads)}",
+            f"{self.invalidations.total()} invalidations: {_listed(self.invalidations)}",
+            f"{self.overlapping} reads overlapped an invalidation of their key",
+            f"counted by the caches: {_listed(self.counters)}",
+            f"oldest value served: {_ms(self.oldest)} after its invalidation began; slowest read: {_ms(self.slowest)}",
+        ]
+        lines += [f"FAULT {times} times: {fault}" for fault, times in self.faults.most_common(_SHOWN)]
+        if self.stale_reads:
+            lines.append(f"{self.stale_reads} STALE READS, the worst {_ms(self.late)} late")
+            lines += [f"  {stale}" for stale in self.stale]
+        else:
+            lines.append("no stale read")
+        return "\n".join(lines)
+
+
+def check(history: History) -> Report:
+    """Goes through a history."""
+    report = Report()
+    everyone: dict[str, list[Invalidation]] = {}
+    own: dict[tuple[str, str], list[Invalidation]] = {}
+    ended: dict[str, list[Invalidation]] = {}
+    for invalidation in history.invalidations:
+        report.invalidations[f"{invalidation.target.partition(' ')[0]} {invalidation.outcome}"] += 1
+        for key in invalidation.versions:
+            ended.setdefault(key, []).append(invalidation)
+            if invalidation.outcome == OK:
+                everyone.setdefault(key, []).append(invalidation)
+            elif invalidation.outcome == QUEUED:
+                own.setdefault((invalidation.process, key), []).append(invalidation)
+    for counters in history.counters.values():
+        report.counters.update(counters)
+    report.faults.update(f"{fault.way}: {fault.error}" for fault in history.faults)
+
+    required = {key: _Floor(key, those) for key, those in everyone.items()}
+    required_here = {(process, key): _Floor(key, those) for (process, key), those in own.items()}
+    spans = {key: _Spans(key, those) for key, those in ended.items()}
+    for read in history.reads():
+        report.reads[read.way] += 1
+        report.slowest = max(report.slowest, read.ended - read.begun)
+        if (span := spans.get(read.key)) is not None:
+            report.overlapping += span.meet(read)
+            report.oldest = max(report.oldest, span.age(read))
+        for floor in (required.get(read.key), required_here.get((read.process, read.key))):
+            if floor is not None and (broken := floor.broken_by(read)) is not None:
+                report.stale_reads += 1
+                report.late = max(report.late, read.begun - broken.ended)
+                if len(report.stale) < _SHOWN:
+                    report.stale.append(Stale(read, broken))
+                break
+    return report
+
+
+class _Floor:
+    """The least version that a read of one key may yield, by when it begins."""
+
+    def __init__(self, key: str, invalidations: Iterable[Invalidation]) -> None:
+        self._from: list[int] = []
+        self._by: list[Invalidation] = []
+        self._key = key
+        for invalidation in sorted(invalidations, key=lambda each: each.ended):
+            if not self._by or invalidation.versions[key] > self._by[-1].versions[key]:
+                self._from.append(invalidation.ended)
+                self._by.append(invalidation)
+
+    def broken_by(self, read: Read) -> Invalidation | None:
+        """The first invalidation that had returned before the read began, and whose version it does not reach."""
+        past = bisect_left(self._from, read.begun)
+        if not past or self._by[past - 1].versions[self._key] <= read.version:
+            return None
+        return self._by[bisect_right(self._by, read.version, hi=past, key=lambda each: each.versions[self._key])]
+
+
+class _Spans:
+    """When invalidations of one key were under way."""
+
+    def __init__(self, key: str, invalidations: list[Invalidation]) -> None:
+        self._begun = sorted(each.begun for each in invalidations)
+        self._ended = sorted(each.ended for each in invalidations)
+        self._rising: list[tuple[int, int]] = []  # versions and when the first invalidation that knew of them began
+        for begun, version in sorted((each.begun, each.versions[key]) for each in invalidations):
+            if not self._rising or version > self._rising[-1][0]:
+                self._rising.append((version, begun))
+
+    def meet(self, read: Read) -> bool:
+        """Whether one of them and the read had a moment in common."""
+        return bisect_right(self._begun, read.ended) > bisect_left(self._ended, read.begun)
+
+    def age(self, read: Read) -> int:
+        """How long before the read ended an invalidation began that knew of a later version than it yielded; 0 for none."""
+        later = bisect_right(self._rising, (read.version, 1 << 63))
+        return max(0, read.ended - self._rising[later][1]) if later < len(self._rising) else 0
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "nothing"
+
+
+def _ms(nanoseconds: int) -> str:
+    return f"{nanoseconds / 1e6:.1f} ms"

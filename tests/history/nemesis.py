@@ -1,0 +1,60 @@
+"""The nemesis: breaks connections, freezes the server, kills and stalls processes, at random moments."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+
+import redis
+
+from fleet import Fleet
+from redis_server import RedisServer
+
+__all__ = ["Nemesis"]
+
+REST = (0.1, 0.5)
+FREEZE = (0.05, 0.4)
+STALL = (2.2, 3.5)
+"""Longer than a lease lasts that is not renewed."""
+DEEDS = {"cut": 5, "cut all": 1, "freeze": 4, "kill": 4, "stall": 2, "forget scripts": 1}
+
+
+class Nemesis:
+    """Does harm until the run is over."""
+
+    def __init__(self, server: RedisServer, fleet: Fleet, seed: int) -> None:
+        self.done: Counter[str] = Counter()
+        """What it did, and how often."""
+        self._server = server
+        self._fleet = fleet
+        self._chance = random.Random(f"{seed}/nemesis")
+
+    def run(self, over: threading.Event) -> None:
+        """Does one thing after another, and leaves nothing frozen."""
+        with self._server.client() as client:
+            while not over.wait(self._chance.uniform(*REST)):
+                deed = self._chance.choices(list(DEEDS), list(DEEDS.values()))[0]
+                self._do(deed, client)
+                self.done[deed] += 1
+
+    def _do(self, deed: str, client: redis.Redis) -> None:
+        if deed == "cut":
+            others = [each["id"] for each in client.client_list() if each["cmd"] != "client|list"]
+            for victim in self._chance.sample(others, min(3, len(others))):
+                client.client_kill_filter(_id=victim, skipme=True)
+        elif deed == "cut all":
+            client.client_kill_filter(_type="normal", skipme=True)
+        elif deed == "freeze":
+            self._server.pause()
+            try:
+                time.sleep(self._chance.uniform(*FREEZE))
+            finally:
+                self._server.resume()
+        elif deed == "kill":
+            self._fleet.kill_one(self._chance)
+        elif deed == "stall":
+            self._fleet.stall_one(self._chance, self._chance.uniform(*STALL))
+        else:
+            client.script_flush()

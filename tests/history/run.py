@@ -1,0 +1,97 @@
+"""Runs the history test: processes on one real Redis, a nemesis among them, and the checker over what they wrote down.
+
+python tests/history/run.py                        a minute of donjon, in Python and Rust
+python tests/history/run.py --seconds 600          longer
+python tests/history/run.py --naive --seconds 12   cache-aside by hand, which must be found out
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "redis/python")]
+
+from check import Report, check  # noqa: E402
+from fleet import Fleet, Program  # noqa: E402
+from history import History  # noqa: E402
+from nemesis import Nemesis  # noqa: E402
+from outside import Outside  # noqa: E402
+from plan import Plan  # noqa: E402
+from redis_server import RedisServer  # noqa: E402
+
+__all__ = ["NAIVE", "run"]
+
+
+def python(adapter: str) -> Program:
+    """The worker in Python, on one of the adapters."""
+    return Program(
+        adapter, lambda plan, log, seed: [sys.executable, str(HERE / "worker.py"), str(plan), str(log), seed, adapter]
+    )
+
+
+NAIVE = [python("naive")] * 8
+
+
+def run(programs: Sequence[Program], seconds: float, seed: int, folder: Path) -> Report:
+    """Runs programs for some seconds and checks what they wrote into a folder.
+
+    Raises:
+        RuntimeError: A process failed by itself.
+    """
+    print(f"history: seed {seed}, {len(programs)} processes for {seconds:.0f} s; written to {folder}", flush=True)
+    logs = folder / "logs"
+    logs.mkdir(parents=True)
+    with RedisServer() as server:
+        plan = Plan.of(server.url, folder / "source", seed)
+        plan.save(folder / "plan.json")
+        fleet = Fleet(programs, folder / "plan.json", logs, seed)
+        nemesis = Nemesis(server, fleet, seed)
+        over = threading.Event()
+        with ThreadPoolExecutor() as threads:
+            meddlers = [threads.submit(each.run, over) for each in (nemesis, Outside(server.port, plan, logs))]
+            try:
+                _wait(seconds, lambda: bool(fleet.failures()) or any(each.done() for each in meddlers))
+            finally:
+                over.set()
+                wait(meddlers)
+                bad = fleet.end()
+            for meddler in meddlers:
+                meddler.result()
+    if bad:
+        raise RuntimeError("\n".join(bad))
+    report = check(History(logs))
+    did = ", ".join(f"{times} {deed}" for deed, times in sorted(nemesis.done.items()))
+    print(f"the nemesis did: {did}\n{report}", flush=True)
+    return report
+
+
+def _wait(seconds: float, broken: Callable[[], bool]) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and not broken():
+        time.sleep(0.2)
+
+
+def main() -> int:
+    """Runs what the command line says; 1 where the promise does not hold or too little was tried."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    parser.add_argument("--naive", action="store_true", help="cache-aside by hand instead of donjon")
+    parser.add_argument("--keep", type=Path, help="a folder, not there yet, for what the processes write")
+    said = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="donjon-history-") as scratch:
+        report = run(NAIVE, said.seconds, said.seed, said.keep or Path(scratch) / "run")
+    return bool(report.stale_reads or report.shortfalls)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
