@@ -8,14 +8,17 @@
 //! | a server with passwords, TLS, a limit of memory or a log on disk | [`Builder`] |
 //! | a foreign client's words to it | [`Server::ask`], [`Client`], [`Reply`] |
 //! | a connection that is cut, held, late or silent | [`Proxy`] |
+//! | replies that no server should give, or not now | [`Rogue`], [`Answer`] |
 
 #![allow(clippy::missing_panics_doc, reason = "all of it panics: that is how a test learns that its ground is gone")]
 
 mod certificates;
 mod client;
 mod proxy;
+mod rogue;
 mod server;
 
 pub use client::{Client, Reply};
 pub use proxy::{Direction, Proxy};
+pub use rogue::{Answer, Rogue};
 pub use server::{Builder, Server};

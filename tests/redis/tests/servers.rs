@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use donjon_test_redis::{Direction, Proxy, Reply, Server};
+use donjon_test_redis::{Answer, Direction, Proxy, Reply, Rogue, Server};
 
 #[test]
 fn a_server_keeps_what_a_foreign_client_writes() {
@@ -184,6 +184,34 @@ fn a_proxy_swallows_a_reply_and_leaves_its_connection_open() {
 
     assert!(client.read(&mut [0; 64]).is_err());
     assert_eq!(ask(&mut connect(proxy.port()), "PING"), "+PONG\r\n");
+}
+
+#[test]
+fn a_rogue_answers_by_its_rule_and_is_honest_otherwise() {
+    let server = Server::start();
+    let rogue = Rogue::before(&server, |words| match words[0].as_slice() {
+        b"GET" => Answer::error("LOADING not yet"),
+        b"PING" => Answer::HonestAfter(b">1\r\n+news\r\n".to_vec()),
+        b"QUIT" => Answer::Last(b"$4294967296\r\nabc".to_vec()),
+        b"LRANGE" => Answer::nested(3),
+        _ => Answer::Honest,
+    });
+    let mut client = connect(rogue.port());
+    let mut says = |command: &str| {
+        let words: Vec<_> = command.split(' ').map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
+        ask(&mut client, &format!("*{}\r\n{}", words.len(), words.concat()).trim_end())
+    };
+
+    assert_eq!(says("RPUSH list a b"), ":2\r\n");
+    assert_eq!(says("SMEMBERS none"), "*0\r\n");
+    assert_eq!(says("LINDEX list 1"), "$1\r\nb\r\n");
+    assert_eq!(says("GET key"), "-LOADING not yet\r\n");
+    assert_eq!(says("PING"), ">1\r\n+news\r\n+PONG\r\n");
+    assert_eq!(says("LRANGE list 0 -1"), "*1\r\n*1\r\n*1\r\n:1\r\n");
+    assert!(says("HELLO 3").starts_with('%'));
+    assert_eq!(says("QUIT"), "$4294967296\r\nabc");
+    assert_eq!(read(&mut client), "");
+    assert_eq!(rogue.connections(), 1);
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);
