@@ -317,6 +317,16 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         self.shared.shards.iter().for_each(|shard| shard.rows.read().validate());
     }
 
+    /// Counts a look-up that another tier answered: by a value that stands so, or by none.
+    pub(crate) fn count(&self, key: Key<'_>, freshness: Freshness) {
+        let counters = &self.place(key).1.counters;
+        match freshness {
+            Freshness::Fresh => counters.hits.one(),
+            Freshness::Stale => counters.stale.one(),
+            Freshness::Over => counters.misses.one(),
+        }
+    }
+
     fn place(&self, key: Key<'_>) -> (u64, &Shard<V, E>) {
         let hash = self.shared.hasher.hash_one(key.as_str());
         (hash, self.shared.shard(hash))

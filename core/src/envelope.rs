@@ -87,8 +87,7 @@ impl Entry<'_> {
         out.extend(MAGIC);
         out.extend([FORMAT, self.content.kind()]);
         out.extend(self.token.0);
-        out.extend(to_millis(self.life.fresh_until()).to_be_bytes());
-        out.extend(to_millis(self.life.usable_until()).to_be_bytes());
+        out.extend(Self::times(self.life).as_flattened());
         out.extend([flags, codec]);
         let load_time = self.load_time.as_nanos().div_ceil(1_000_000);
         out.extend(u16::try_from(load_time).unwrap_or(u16::MAX).to_be_bytes());
@@ -105,6 +104,11 @@ impl Entry<'_> {
         }
         out.extend(payload);
         Ok(out)
+    }
+
+    /// The bytes that say until when an entry is fresh and usable: those at 20 and at 28.
+    pub fn times(life: Life) -> [[u8; 8]; 2] {
+        [life.fresh_until(), life.usable_until()].map(|until| to_millis(until).to_be_bytes())
     }
 
     /// How it stands at `now`, a moment of Redis's own clock in milliseconds since 1970.

@@ -9,6 +9,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
@@ -32,6 +33,7 @@ pub enum Ending<V, E> {
 pub(crate) struct Flight<V, E> {
     pub(crate) ticket: Ticket,
     pub(crate) begun: Moment,
+    closed: AtomicBool,
     state: Mutex<State<V, E>>,
 }
 
@@ -43,7 +45,7 @@ enum State<V, E> {
 
 impl<V: Clone, E: Clone> Flight<V, E> {
     pub(crate) fn new(ticket: Ticket, begun: Moment) -> Self {
-        Self { ticket, begun, state: Mutex::new(State::Loading(Waiters::default())) }
+        Self { ticket, begun, closed: AtomicBool::new(false), state: Mutex::new(State::Loading(Waiters::default())) }
     }
 
     /// Ends the flight and wakes who waits. The first ending stands. To be called with nothing locked.
@@ -57,6 +59,11 @@ impl<V: Clone, E: Clone> Flight<V, E> {
         *state = State::Ended(ending);
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// From now on its value is only for those who asked before it began: who joins later waits for its end and looks up anew.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
     }
 
     /// How many wait for the end.
@@ -79,7 +86,8 @@ pub struct Joined<V, E> {
 
 impl<V: Clone, E: Clone> Joined<V, E> {
     pub(crate) fn new(flight: Arc<Flight<V, E>>, since: Option<Ticket>) -> Self {
-        Self { flight, place: None, since }
+        let closed = flight.closed.load(Ordering::SeqCst).then_some(flight.ticket);
+        Self { since: since.or(closed), flight, place: None }
     }
 
     /// The ticket of the load that is being waited for: a loader that finds its own here must not wait.

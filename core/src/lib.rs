@@ -5,12 +5,13 @@
 //!
 //! | to find out | look in |
 //! |---|---|
+//! | what a tier is asked that processes share, and what its answers mean | [`remote`] |
 //! | what a caller can ask of a cache, and under what it loads | [`cache`], [`lease`] |
 //! | who waits for a load, and where it is all kept | [`flight`], `store` |
 //! | what tags and load tickets mean | [`version`] |
 //! | what is counted | [`stats`] |
 //! | what can be configured | [`settings`] |
-//! | how a value looks in Redis | [`envelope`] |
+//! | what the bytes of a value are, and how they look in Redis | [`payload`], [`envelope`] |
 //! | what can go wrong at Redis | [`fault`] |
 //! | which event invalidates what | [`rules`] |
 //! | how a key is made from a text with names in it | [`template`] |
@@ -31,8 +32,10 @@ pub mod key;
 pub mod lock;
 pub mod moment;
 pub mod pattern;
+pub mod payload;
 pub mod policy;
 pub mod pubsub;
+pub mod remote;
 pub mod rules;
 pub mod settings;
 mod spelling;

@@ -38,6 +38,12 @@ pub struct Stats {
     pub replacements: u64,
     /// Values not stored because they are larger than a cache of this size takes.
     pub too_large: u64,
+    /// Leases taken from the dead: of a holder that is gone, or on a value that a tag has made dead. Of a shared tier only.
+    pub takeovers: u64,
+    /// Look-ups that met what is not this release's to replace. Of a shared tier only.
+    pub foreign: u64,
+    /// Commands that failed. Of a shared tier only.
+    pub faults: u64,
     /// Values kept now.
     pub entries: u64,
     /// What they weigh: bytes of keys, values and bookkeeping.
@@ -102,11 +108,11 @@ impl Counter {
         self.0.fetch_add(amount, Ordering::Relaxed);
     }
 
-    fn read(&self) -> u64 {
+    pub(crate) fn read(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
-    fn reset(&self) {
+    pub(crate) fn reset(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
 }

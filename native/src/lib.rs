@@ -7,5 +7,5 @@
 //! | what a value is, once it is bytes | [`payload`] |
 //! | where the code that waits runs | [`runtime`] |
 
-pub mod payload;
+pub use donjon_core::payload;
 pub mod runtime;

@@ -1,0 +1,439 @@
+//! Remote: a tier that processes share, which is one Redis: what to ask it, what its answers mean, and what to do about them.
+//!
+//! Owns the protocol that `docs/coherence.md` describes: leases across processes, tags, and what is a hit, stale or dead. Must not
+//! know how a connection works: it gives [`call::Call`]s and is told [`call::Reply`]s. Loads of one process are shared by the
+//! flights of a cache that keeps nothing.
+//!
+//! | to find out | look in |
+//! |---|---|
+//! | who is served, who loads, who waits | [`look`] |
+//! | how a loaded value gets there | [`lease`] |
+//! | what bytes under a key mean | [`sight`] |
+//! | how tags are kept | `tables` |
+//! | what things are called in Redis | [`name`] |
+//! | commands, answers and scripts | [`call`], [`script`] |
+
+pub mod call;
+pub mod lease;
+pub mod look;
+pub mod name;
+pub mod script;
+pub mod sight;
+mod tables;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+
+use crate::cache::{Cache, Config};
+use crate::chance::{Chance, Seed};
+use crate::entry::{Freshness, Life};
+use crate::envelope::{Codec, Content, Decoded, Entry, Token, decode};
+use crate::expiry::{Early, Grace, Ttl};
+use crate::fault::Fault;
+use crate::key::{Key, Namespace};
+use crate::moment::Moment;
+use crate::pattern::Pattern;
+use crate::payload::Payload;
+use crate::stats::{Counter, Stats};
+use crate::version::Ticket;
+
+use call::{Call, Replies, Reply};
+use look::{Look, Step, Want};
+use name::Names;
+use script::{INCREMENT, TOUCH};
+use sight::{Header, Seen, Sight};
+use tables::{Standing, ToNote, ToRead};
+
+pub use tables::Notes;
+
+/// The shared tier as one process sees it. Clones share everything.
+#[derive(Debug)]
+pub struct Remote<E: Clone> {
+    shared: Arc<Shared<E>>,
+}
+
+impl<E: Clone> Clone for Remote<E> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+#[derive(Debug)]
+struct Shared<E> {
+    names: Names,
+    /// Keeps no values: it is where loads of this process meet.
+    flights: Cache<Payload, E>,
+    early: Early,
+    load_timeout: Duration,
+    max_value_bytes: u64,
+    chance: Chance,
+    /// Of this process alone: half of each of its tokens.
+    prefix: u64,
+    counters: Counters,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    stores: Counter,
+    refused: Counter,
+    too_large: Counter,
+    takeovers: Counter,
+    closed: Counter,
+    faults: Counter,
+}
+
+/// How a value is to be stored.
+#[derive(Clone, Debug)]
+pub struct Storing {
+    /// How long it stays fresh.
+    pub ttl: Ttl,
+    /// How long it may be served after that.
+    pub grace: Grace,
+    /// What it can be invalidated by besides its key: checked by [`crate::tag::check_tags`], each once.
+    pub tags: Arc<[Box<str>]>,
+}
+
+/// What is under a key, or what has to be known first.
+#[derive(Debug)]
+pub enum See {
+    /// It is known.
+    Plain(Sight),
+    /// Send these in one go and say by [`Tagged::replied`] what was answered.
+    Tagged(Box<Tagged>, Vec<Call>),
+}
+
+/// A value whose tags are being asked about.
+#[derive(Debug)]
+pub struct Tagged(Seen, ToRead);
+
+/// Tables of tags that are being noted.
+#[derive(Debug)]
+pub struct Noting(ToNote);
+
+impl<E: Clone> Remote<E> {
+    /// A view of the tier. `config` says how loads are shared and how time is treated; its bounds are for what is kept in memory,
+    /// which is nothing. The seed comes from the operating system, and a child of `fork` needs another.
+    pub fn new(namespace: Namespace, config: &Config, max_value_bytes: u64, seed: Seed) -> Self {
+        let chance = Chance::new(seed);
+        let flights = Cache::new(config, Seed(seed.0.rotate_left(64) ^ u128::from(chance.bits())));
+        Self {
+            shared: Arc::new(Shared {
+                names: Names::new(namespace),
+                flights,
+                early: config.early,
+                load_timeout: config.load_timeout,
+                max_value_bytes,
+                prefix: (seed.0 >> 64) as u64,
+                chance,
+                counters: Counters::default(),
+            }),
+        }
+    }
+
+    /// What things are called.
+    pub fn names(&self) -> &Names {
+        &self.shared.names
+    }
+
+    /// A ticket later than every load begun so far in this process.
+    pub fn ticket(&self) -> Ticket {
+        self.shared.flights.ticket()
+    }
+
+    /// Looks up for a caller that can load. Counts a hit, a stale hit or a miss.
+    pub fn look(&self, key: Key<'_>, want: Want, now: Moment) -> Step<E> {
+        let look = Look::new(self, key.as_str(), self.shared.names.key(key), want);
+        if self.is_enabled() {
+            return look.ask();
+        }
+        self.count(key.as_str(), Freshness::Over);
+        look.bypass(now)
+    }
+
+    /// Loads without storing, and without asking.
+    pub fn bypass(&self, key: Key<'_>, now: Moment) -> Step<E> {
+        Look::new(self, key.as_str(), self.shared.names.key(key), Want::default()).bypass(now)
+    }
+
+    /// The hot path of a call that would load: takes the value out of these bytes, where it is fresh, has no tags and need not
+    /// be refreshed early. Counts a hit, or nothing: on `None` go on with [`Remote::look`].
+    pub fn hit(&self, key: Key<'_>, bytes: &mut Option<Vec<u8>>, clock: Moment) -> Option<Payload> {
+        let (codec, from) = self.plain(bytes.as_deref()?, clock)?;
+        self.count(key.as_str(), Freshness::Fresh);
+        let mut bytes = Bytes::from(bytes.take()?);
+        bytes.advance(from);
+        Some(Payload { codec, bytes })
+    }
+
+    /// Of a value that can be served without another question: how to read it, and from where on.
+    fn plain(&self, bytes: &[u8], clock: Moment) -> Option<(Codec, usize)> {
+        let entry = match decode(bytes) {
+            Decoded::Entry(entry) => entry,
+            Decoded::Counter(_) => return Some((Codec::Json, 0)),
+            _ => return None,
+        };
+        let Content::Value { codec, payload } = entry.content else { return None };
+        let early = self.shared.early.possible(clock, entry.life.fresh_until(), entry.load_time);
+        (entry.tags.is_empty() && !early && entry.at(clock) == Freshness::Fresh)
+            .then(|| (codec, bytes.len() - payload.len()))
+    }
+
+    /// Says what is under a key. Counts nothing.
+    pub fn see(&self, bytes: Option<Vec<u8>>, clock: Moment) -> See {
+        match Sight::of(bytes, clock) {
+            Sight::Value(seen) if !seen.marks.is_empty() => {
+                let tags = ToRead::of(seen.marks.iter().map(|mark| &*mark.name));
+                let calls = tags.calls(&self.shared.names).collect();
+                See::Tagged(Box::new(Tagged(seen, tags)), calls)
+            }
+            sight => See::Plain(sight),
+        }
+    }
+
+    /// Counts a plain read by what it found.
+    pub fn count_read(&self, key: Key<'_>, sight: &Sight, clock: Moment) {
+        self.count(key.as_str(), if let Sight::Value(seen) = sight { seen.life.at(clock) } else { Freshness::Over });
+    }
+
+    /// Whether a value is within the limit for one.
+    pub fn fits(&self, payload: &Payload) -> bool {
+        payload.bytes.len() as u64 <= self.shared.max_value_bytes
+    }
+
+    /// The limit for one value, in bytes.
+    pub fn max_value_bytes(&self) -> u64 {
+        self.shared.max_value_bytes
+    }
+
+    // -- writes: each is one call, after the tables of its tags were noted
+
+    /// What to ask before a value with these tags is stored by hand; no calls where it has none.
+    pub fn note(&self, tags: &[Box<str>]) -> (Noting, Vec<Call>) {
+        let noting = ToNote::of(tags);
+        let calls = noting.calls(&self.shared.names, self.bits()).collect();
+        (Noting(noting), calls)
+    }
+
+    /// Stores a value whatever is there. `None` where it is too large or switched off: then the key is to be invalidated.
+    pub fn set(
+        &self,
+        key: Key<'_>,
+        payload: &Payload,
+        storing: &Storing,
+        notes: &Notes,
+        clock: Moment,
+    ) -> Option<Call> {
+        let (entry, span) = self.written(payload, storing, notes, clock)?;
+        let call = Call::plain("SET", &self.shared.names.key(key)).with(entry);
+        self.shared.counters.stores.one();
+        Some(if span == 0 { call } else { call.word("PX").number(span) })
+    }
+
+    /// Stores a value where nothing is; the second call tells what is there.
+    pub fn add(&self, key: Key<'_>, payload: &Payload, storing: &Storing, clock: Moment) -> Option<[Call; 2]> {
+        let (entry, span) = self.written(payload, storing, &Notes::default(), clock)?;
+        let name = self.shared.names.key(key);
+        let call = Call::plain("SET", &name).with(entry).word("NX");
+        let call = if span == 0 { call } else { call.word("PX").number(span) };
+        Some([call, Call::plain("GET", &name)])
+    }
+
+    /// Stores a value in the place of what has this header; answers with a number, 0 where it is there no longer.
+    pub fn swap(
+        &self,
+        key: Key<'_>,
+        header: &Header,
+        payload: &Payload,
+        storing: &Storing,
+        clock: Moment,
+    ) -> Option<Call> {
+        let (entry, span) = self.written(payload, storing, &Notes::default(), clock)?;
+        let name = self.shared.names.key(key);
+        Some(Call::run(&script::FILL, &name).with(header.as_bytes().to_vec()).with(entry).number(span))
+    }
+
+    /// Gives a value another time to live; its grace stays as long as it was. Answers with a number, 0 where it is gone.
+    pub fn touch(&self, key: Key<'_>, seen: &Seen, ttl: Ttl, clock: Moment) -> Call {
+        let fresh_until = self.shared.flights.life(ttl, Grace::NONE, clock).fresh_until();
+        let call = Call::run(&TOUCH, &self.shared.names.key(key)).with(seen.header.as_bytes().to_vec());
+        if seen.counter {
+            return call.with(&b""[..]).with(&b""[..]).number(lasting(Life::new(fresh_until, fresh_until), clock));
+        }
+        let usable_until = match (seen.life.fresh_until(), seen.life.usable_until()) {
+            // What was fresh for ever had no grace to keep.
+            (Moment::NEVER, _) => fresh_until,
+            (_, Moment::NEVER) => Moment::NEVER,
+            (fresh, usable) => fresh_until.after(usable - fresh),
+        };
+        let life = Life::new(fresh_until, usable_until);
+        let [soft, hard] = Entry::times(life);
+        call.with(soft.to_vec()).with(hard.to_vec()).number(lasting(life, clock))
+    }
+
+    /// Adds to a counter. Answers with the sum as text, or with a list of one: a value with tags, to be judged, and the call made
+    /// again saying whether what has its header is dead or alive.
+    pub fn increment(&self, key: Key<'_>, by: i64, ttl: Ttl, judged: Option<(&Header, bool)>, clock: Moment) -> Call {
+        let life = self.shared.flights.life(ttl, Grace::NONE, clock);
+        let header = |wanted: bool| {
+            let header = judged.filter(|(_, alive)| *alive == wanted).map(|(header, _)| header.as_bytes().to_vec());
+            header.unwrap_or_default()
+        };
+        Call::run(&INCREMENT, &self.shared.names.key(key))
+            .number(by)
+            .number(lasting(life, clock))
+            .with(header(false))
+            .with(header(true))
+    }
+
+    /// Removes a key; the first call tells, by [`sight::is_value`], whether a value was there.
+    pub fn delete(&self, key: Key<'_>) -> [Call; 2] {
+        let name = self.shared.names.key(key);
+        [Call::plain("GETRANGE", &name).number(0).number(3), Call::plain("UNLINK", &name)]
+    }
+
+    /// Makes dead whatever carries one of these tags: a call for each table.
+    pub fn move_tags<N: AsRef<str>>(&self, tags: &[N]) -> Vec<Call> {
+        tables::moves(tags, &self.shared.names, self.bits())
+    }
+
+    // -- this process
+
+    /// Sends away the load of a key that is under way in this process.
+    pub fn detach(&self, key: Key<'_>, now: Moment) {
+        self.shared.flights.delete(key, now);
+    }
+
+    /// Sends away the loads of the keys that match.
+    pub fn detach_matching(&self, pattern: &Pattern, now: Moment) {
+        drop(self.shared.flights.invalidate_pattern(pattern, now));
+    }
+
+    /// Sends away all loads.
+    pub fn detach_all(&self, now: Moment) {
+        drop(self.shared.flights.clear(now));
+    }
+
+    /// Switches the cache on or off, as [`Cache::switch`] does.
+    pub fn switch(&self, enabled: bool) {
+        self.shared.flights.switch(enabled);
+    }
+
+    /// Whether the cache is switched on.
+    pub fn is_enabled(&self) -> bool {
+        self.shared.flights.is_enabled()
+    }
+
+    /// Notes that Redis could not be asked, or answered with an error.
+    pub fn noticed(&self, _fault: &Fault) {
+        self.shared.counters.faults.one();
+    }
+
+    /// A reading of the counters of this process. Entries and bytes are not known: others store, too.
+    pub fn stats(&self) -> Stats {
+        let counters = &self.shared.counters;
+        let mut stats = self.shared.flights.stats();
+        stats.stores += counters.stores.read();
+        stats.loads_refused += counters.refused.read();
+        stats.too_large += counters.too_large.read();
+        stats.takeovers = counters.takeovers.read();
+        stats.foreign = counters.closed.read();
+        stats.faults = counters.faults.read();
+        stats
+    }
+
+    /// Sets the counters back to zero.
+    pub fn reset_stats(&self) {
+        let Counters { stores, refused, too_large, takeovers, closed, faults } = &self.shared.counters;
+        for counter in [stores, refused, too_large, takeovers, closed, faults] {
+            counter.reset();
+        }
+        self.shared.flights.reset_stats();
+    }
+
+    fn written(&self, payload: &Payload, storing: &Storing, notes: &Notes, clock: Moment) -> Option<(Vec<u8>, u128)> {
+        if !self.fits(payload) {
+            self.shared.counters.too_large.one();
+            return None;
+        }
+        let life = self.shared.flights.life(storing.ttl, storing.grace, clock);
+        let (entry, _) = self.entry(payload, life, Duration::ZERO, &storing.tags, notes)?;
+        self.is_enabled().then(|| (entry, lasting(life, clock)))
+    }
+
+    fn placeholder(&self) -> Vec<u8> {
+        let entry = Entry {
+            token: self.token(),
+            life: Life::new(Moment::from_millis(0), Moment::from_millis(0)),
+            load_time: Duration::ZERO,
+            fingerprint: None,
+            tags: Vec::new(),
+            content: Content::Lease,
+        };
+        entry.encode().expect("a lease has neither tags nor a payload")
+    }
+
+    fn token(&self) -> Token {
+        let mut token = [0; 16];
+        token[..8].copy_from_slice(&self.shared.prefix.to_be_bytes());
+        token[8..].copy_from_slice(&self.bits().to_be_bytes());
+        Token(token)
+    }
+
+    fn bits(&self) -> u64 {
+        self.shared.chance.bits()
+    }
+
+    fn share(&self) -> f64 {
+        self.shared.chance.share()
+    }
+
+    fn refreshes_early(&self, seen: &Seen, clock: Moment) -> bool {
+        let (end, took) = (seen.life.fresh_until(), seen.load_time);
+        took > Duration::ZERO
+            && self.shared.early.possible(clock, end, took)
+            && self.shared.early.due(clock, end, took, self.share())
+    }
+
+    fn count(&self, key: &str, freshness: Freshness) {
+        self.shared.flights.count(self.key(key), freshness);
+    }
+
+    #[expect(clippy::unused_self, reason = "says whose key it is")]
+    fn key<'k>(&self, key: &'k str) -> Key<'k> {
+        Key::new(key).expect("a look-up begins with a key")
+    }
+}
+
+impl Tagged {
+    /// What is under the key, now that it is known how its tags stand.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`] where a table could not be read: then the value may be dead.
+    pub fn replied(self, replies: Vec<Reply>) -> Result<Sight, Fault> {
+        let Self(seen, tags) = self;
+        let standing: Standing = tags.read(&mut Replies::new(replies))?;
+        Ok(if standing.keeps(&seen.marks) == Some(true) { Sight::Value(seen) } else { Sight::Dead(seen.header) })
+    }
+}
+
+impl Noting {
+    /// How the tables stand.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`] where one could not be read.
+    pub fn replied(self, replies: Vec<Reply>) -> Result<Notes, Fault> {
+        self.0.read(&mut Replies::new(replies))
+    }
+}
+
+/// Milliseconds from `clock` until nothing may be served any more; 0 for ever.
+fn lasting(life: Life, clock: Moment) -> u128 {
+    match life.usable_until() {
+        Moment::NEVER => 0,
+        until => (until - clock).as_millis().max(1),
+    }
+}

@@ -1,0 +1,112 @@
+//! Call: one command for Redis and what it answers, as data: whoever has a connection puts it on the wire.
+
+use std::borrow::Cow;
+
+use crate::fault::Fault;
+use crate::remote::script::Script;
+
+/// One argument of a command.
+pub type Arg = Cow<'static, [u8]>;
+
+/// One command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// A command by its name, with its arguments.
+    Plain(Vec<Arg>),
+    /// A script; its keys come first, its arguments follow.
+    Run(&'static Script, Vec<Arg>),
+}
+
+impl Call {
+    pub(crate) fn plain(command: &'static str, name: &[u8]) -> Self {
+        Self::Plain(vec![command.as_bytes().into(), name.to_vec().into()])
+    }
+
+    pub(crate) fn run(script: &'static Script, name: &[u8]) -> Self {
+        Self::Run(script, vec![name.to_vec().into()])
+    }
+
+    /// With one more argument.
+    pub(crate) fn with(mut self, arg: impl Into<Arg>) -> Self {
+        match &mut self {
+            Self::Plain(args) | Self::Run(_, args) => args.push(arg.into()),
+        }
+        self
+    }
+
+    /// With a word of Redis's own.
+    pub(crate) fn word(self, word: &'static str) -> Self {
+        self.with(word.as_bytes())
+    }
+
+    /// With a number in digits.
+    pub(crate) fn number(self, number: impl std::fmt::Display) -> Self {
+        self.with(number.to_string().into_bytes())
+    }
+}
+
+/// What one command answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Nothing is there.
+    Nil,
+    /// A whole number.
+    Int(i64),
+    /// The bytes of a string.
+    Bytes(Vec<u8>),
+    /// Several answers.
+    List(Vec<Reply>),
+    /// The command failed; others of the same pipeline need not have.
+    Error(Fault),
+}
+
+impl Reply {
+    /// The bytes of a string, or none where there is nothing.
+    pub(crate) fn into_bytes(self) -> Result<Option<Vec<u8>>, Fault> {
+        match self {
+            Self::Nil => Ok(None),
+            Self::Bytes(bytes) => Ok(Some(bytes)),
+            Self::Error(fault) => Err(fault),
+            Self::Int(_) | Self::List(_) => Err(Fault::Protocol),
+        }
+    }
+
+    pub(crate) fn into_int(self) -> Result<i64, Fault> {
+        match self {
+            Self::Int(number) => Ok(number),
+            Self::Error(fault) => Err(fault),
+            _ => Err(Fault::Protocol),
+        }
+    }
+
+    pub(crate) fn into_list(self) -> Result<Vec<Reply>, Fault> {
+        match self {
+            Self::List(list) => Ok(list),
+            Self::Error(fault) => Err(fault),
+            _ => Err(Fault::Protocol),
+        }
+    }
+
+    /// Whether a `SET` with a condition was carried out.
+    pub(crate) fn into_done(self) -> Result<bool, Fault> {
+        match self {
+            Self::Nil => Ok(false),
+            Self::Error(fault) => Err(fault),
+            _ => Ok(true),
+        }
+    }
+}
+
+/// The answers to a pipeline, taken one by one.
+#[derive(Debug)]
+pub(crate) struct Replies(std::vec::IntoIter<Reply>);
+
+impl Replies {
+    pub(crate) fn new(replies: Vec<Reply>) -> Self {
+        Self(replies.into_iter())
+    }
+
+    pub(crate) fn take(&mut self) -> Result<Reply, Fault> {
+        self.0.next().ok_or(Fault::Protocol)
+    }
+}

@@ -1,0 +1,216 @@
+//! Lease: the right to load a key for all processes, and to store what was loaded unless something was invalidated since.
+//!
+//! Invariant: the flight is closed before a value is sent to Redis, and its value goes to those who joined only once Redis has
+//! said that it took it: the answer may arrive after a later invalidation has returned.
+
+use crate::entry::Life;
+use crate::envelope::{Content, Entry};
+use crate::fault::Fault;
+use crate::lease::{Filled, Lease as Local};
+use crate::moment::Moment;
+use crate::payload::Payload;
+use crate::remote::call::{Call, Replies, Reply};
+use crate::remote::look::LEASE;
+use crate::remote::script::{FILL, RELEASE, RENEW};
+use crate::remote::sight::Header;
+use crate::remote::tables::{Mark, Notes, ToRead};
+use crate::remote::{Remote, Storing, lasting};
+use crate::version::Ticket;
+
+/// The right to load one key. Given up by [`Lease::fill`], [`Lease::fail`] or [`Lease::abandon`]; where it is dropped, those of
+/// this process who wait look up anew, and other processes once it has run out.
+#[derive(Debug)]
+pub struct Lease<E: Clone> {
+    remote: Remote<E>,
+    local: Local<Payload, E>,
+    name: Vec<u8>,
+    hold: Hold,
+    notes: Notes,
+}
+
+/// What stands for the lease in Redis.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Hold {
+    /// Nothing: what is loaded is not stored.
+    Alone,
+    /// A placeholder.
+    Claimed(Header),
+    /// The value that is to be replaced, and perhaps the right to refresh it.
+    Seen {
+        /// Of the value.
+        header: Header,
+        /// Whether others stay away meanwhile.
+        elected: bool,
+    },
+}
+
+/// What filling a lease comes to.
+#[derive(Debug)]
+pub enum Filling<E: Clone> {
+    /// It is done.
+    Done(Filled),
+    /// Send these in one go and say by [`Sent::replied`] what was answered.
+    Send(Box<Sent<E>>, Vec<Call>),
+}
+
+/// A loaded value on its way to Redis.
+#[derive(Debug)]
+pub struct Sent<E: Clone> {
+    remote: Remote<E>,
+    local: Local<Payload, E>,
+    payload: Payload,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Stored {
+        marks: Vec<Mark>,
+        tags: ToRead,
+        elected: bool,
+    },
+    /// Too large, or switched off: what is there was removed, if it was still what it was.
+    Passed,
+}
+
+impl<E: Clone> Lease<E> {
+    pub(crate) fn new(remote: Remote<E>, local: Local<Payload, E>, name: Vec<u8>, hold: Hold, notes: Notes) -> Self {
+        Self { remote, local, name, hold, notes }
+    }
+
+    /// The key to load.
+    pub fn key(&self) -> &str {
+        self.local.key()
+    }
+
+    /// The ticket under which this load runs.
+    pub fn ticket(&self) -> Ticket {
+        self.local.ticket()
+    }
+
+    /// What keeps it from running out, to be sent every third of a lease while the load runs.
+    pub fn renewal(&self) -> Option<Call> {
+        let Hold::Claimed(header) = self.hold else { return None };
+        Some(Call::run(&RENEW, &self.name).with(header.as_bytes().to_vec()).number(LEASE.as_millis()))
+    }
+
+    /// Stores what was loaded, unless something was invalidated since the load began. `clock` is Redis's.
+    pub fn fill(self, payload: Payload, storing: &Storing, now: Moment, clock: Moment) -> Filling<E> {
+        let Self { remote, local, name, hold, notes } = self;
+        let (header, elected) = match hold {
+            Hold::Alone => {
+                local.hand_on(Some(payload), now);
+                return Filling::Done(Filled::Refused);
+            }
+            Hold::Claimed(header) => (header, false),
+            Hold::Seen { header, elected } => (header, elected),
+        };
+        let life = remote.shared.flights.life(storing.ttl, storing.grace, clock);
+        let load_time = now - local.begun();
+        let fits = remote.shared.flights.is_enabled() && remote.fits(&payload);
+        let entry = fits.then(|| remote.entry(&payload, life, load_time, &storing.tags, &notes)).flatten();
+        local.close();
+        let Some((entry, marks)) = entry else {
+            remote.shared.counters.too_large.add(u64::from(!remote.fits(&payload)));
+            let calls = vec![Call::run(&RELEASE, &name).with(header.as_bytes().to_vec())];
+            return Filling::Send(Box::new(Sent { remote, local, payload, kind: Kind::Passed }), calls);
+        };
+        let tags = ToRead::of(marks.iter().map(|mark| &*mark.name));
+        let fill = Call::run(&FILL, &name).with(header.as_bytes().to_vec()).with(entry).number(lasting(life, clock));
+        let mut calls = vec![fill];
+        calls.extend(elected.then(|| Call::plain("UNLINK", &remote.shared.names.refresh(local.key()))));
+        calls.extend(tags.calls(&remote.shared.names));
+        let kind = Kind::Stored { marks, tags, elected };
+        Filling::Send(Box::new(Sent { remote, local, payload, kind }), calls)
+    }
+
+    /// Passes the loader's error to those who wait. What it gives is to be sent; the answers do not matter.
+    pub fn fail(self, error: E, now: Moment) -> Vec<Call> {
+        let calls = match self.hold {
+            Hold::Claimed(_) => self.release(),
+            // The election runs out by itself: until then nobody tries again.
+            Hold::Alone | Hold::Seen { .. } => Vec::new(),
+        };
+        drop(self.local.fail(error, now));
+        calls
+    }
+
+    /// Gives the load up: those who wait look up anew. What it gives is to be sent; the answers do not matter.
+    pub fn abandon(self) -> Vec<Call> {
+        self.release()
+    }
+
+    fn release(&self) -> Vec<Call> {
+        match self.hold {
+            Hold::Claimed(header) => vec![Call::run(&RELEASE, &self.name).with(header.as_bytes().to_vec())],
+            Hold::Seen { elected: true, .. } => {
+                vec![Call::plain("UNLINK", &self.remote.shared.names.refresh(self.key()))]
+            }
+            Hold::Alone | Hold::Seen { .. } => Vec::new(),
+        }
+    }
+}
+
+impl<E: Clone> Sent<E> {
+    /// Ends the load by what Redis answered. Where it is not known whether the value was stored, it goes to its own caller only.
+    pub fn replied(self, replies: Result<Vec<Reply>, Fault>, now: Moment) -> Filled {
+        let counters = &self.remote.shared.counters;
+        let filled = match replies.and_then(|replies| self.kind.read(&mut Replies::new(replies))) {
+            Ok(filled) => filled,
+            Err(fault) => {
+                self.remote.noticed(&fault);
+                Filled::Refused
+            }
+        };
+        match filled {
+            Filled::Refused => {
+                counters.refused.one();
+                self.local.hand_on(None, now);
+            }
+            Filled::Stored | Filled::Passed => {
+                counters.stores.add(u64::from(filled == Filled::Stored));
+                self.local.hand_on(Some(self.payload), now);
+            }
+        }
+        filled
+    }
+}
+
+impl Kind {
+    fn read(self, replies: &mut Replies) -> Result<Filled, Fault> {
+        let done = replies.take()?.into_int()? != 0;
+        match self {
+            Self::Passed => Ok(if done { Filled::Passed } else { Filled::Refused }),
+            Self::Stored { marks, tags, elected } => {
+                if elected {
+                    let _gone_or_not = replies.take()?;
+                }
+                let standing = tags.read(replies)?;
+                Ok(if done && standing.keeps(&marks) == Some(true) { Filled::Stored } else { Filled::Refused })
+            }
+        }
+    }
+}
+
+impl<E: Clone> Remote<E> {
+    /// The bytes of an entry with its tags as they were noted; `None` where one was not, or the value has no place in one.
+    pub(crate) fn entry(
+        &self,
+        payload: &Payload,
+        life: Life,
+        load_time: std::time::Duration,
+        tags: &[Box<str>],
+        notes: &Notes,
+    ) -> Option<(Vec<u8>, Vec<Mark>)> {
+        let entry = Entry {
+            token: self.token(),
+            life,
+            load_time,
+            fingerprint: None,
+            tags: notes.marks(tags)?,
+            content: Content::Value { codec: payload.codec, payload: &payload.bytes },
+        };
+        let marks = entry.tags.iter().map(Mark::from).collect();
+        Some((entry.encode().ok()?, marks))
+    }
+}

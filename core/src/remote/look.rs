@@ -1,0 +1,474 @@
+//! Look: from a key to its value, or to the right to load it, step by step.
+//!
+//! Each reader sends a GET of its own; only loads are shared. In a process one caller at a time leads for a key and the others
+//! join it; between processes a lease does the same: a placeholder under the key itself, so that whatever removes the key voids
+//! the load, in whatever way it is done. Who finds another's lease waits for it, and no longer than a load may take.
+//!
+//! Where Redis cannot be asked, the loader still runs, once at a time for a key, and gives its value to those alone who asked
+//! before it began: what others may have invalidated meanwhile cannot be known here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cache::{self, Ask};
+use crate::entry::Freshness;
+use crate::fault::Fault;
+use crate::flight::{Ending, Joined};
+use crate::lease::Lease as Local;
+use crate::moment::Moment;
+use crate::payload::Payload;
+use crate::remote::Remote;
+use crate::remote::call::{Call, Replies, Reply};
+use crate::remote::lease::{Hold, Lease};
+use crate::remote::script::FILL;
+use crate::remote::sight::{Header, Seen, Sight};
+use crate::remote::tables::{Notes, Standing, ToNote, ToRead};
+use crate::version::Ticket;
+
+/// How a look-up is meant.
+#[derive(Clone, Debug, Default)]
+pub struct Want {
+    /// Only what was loaded under a later ticket will do.
+    pub since: Option<Ticket>,
+    /// The loads that the caller is in the middle of: waiting for one of them would be waiting for itself.
+    pub own: Vec<Ticket>,
+    /// The tags that the value will have; `None` where they are known only once it is loaded.
+    pub tags: Option<Arc<[Box<str>]>>,
+    /// Whether to give [`Step::Later`] instead of waiting for another's load.
+    pub impatient: bool,
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub enum Step<E: Clone> {
+    /// Serve this.
+    Done(Payload),
+    /// Serve this, or load under the lease first: should that fail, this is served instead.
+    Stale(Payload, Lease<E>),
+    /// Load under the lease.
+    Load(Lease<E>),
+    /// Another's load failed.
+    Failed(E),
+    /// Another loads, and the caller did not want to wait.
+    Later,
+    /// Send these in one go and say by [`Pending::replied`] what was answered.
+    Send(Box<Pending<E>>, Vec<Call>),
+    /// Another of this process loads: wait for it, but no longer than this, and go on by [`Look::joined`].
+    Join(Box<Look<E>>, Joined<Payload, E>, Duration),
+    /// Another process loads: let so much time pass, and go on by [`Look::slept`].
+    Sleep(Box<Look<E>>, Duration),
+}
+
+/// A look-up under way.
+#[derive(Debug)]
+pub struct Look<E: Clone> {
+    remote: Remote<E>,
+    key: Box<str>,
+    name: Vec<u8>,
+    want: Want,
+    /// Held while a lease is asked for or waited for, so that others of this process join.
+    local: Option<Local<Payload, E>>,
+    waiting: Option<Waiting>,
+    counted: bool,
+    /// How often something changed between two of its own commands.
+    raced: u32,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    from: Moment,
+    polls: u32,
+}
+
+/// A look-up whose commands are under way.
+#[derive(Debug)]
+pub struct Pending<E: Clone> {
+    look: Look<E>,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// The value, how the tags that were named stand, and perhaps how long it lasts.
+    Got { tags: ToRead, lasts: bool },
+    /// How the tags of the value stand.
+    Tagged(Seen, ToRead),
+    /// A lease on nothing.
+    Claimed(Vec<u8>, ToNote),
+    /// A lease in the place of what is dead.
+    Taken(Vec<u8>, ToNote),
+    /// The right to refresh a value.
+    Elected(Seen, ToNote),
+    /// How the tags stand, before a value is loaded that replaces this one.
+    Noted(Seen, ToNote),
+}
+
+impl<E: Clone> Look<E> {
+    pub(crate) fn new(remote: &Remote<E>, key: &str, name: Vec<u8>, want: Want) -> Self {
+        Self {
+            remote: remote.clone(),
+            key: key.into(),
+            name,
+            want,
+            local: None,
+            waiting: None,
+            counted: false,
+            raced: 0,
+        }
+    }
+
+    /// Asks for the value.
+    pub(crate) fn ask(self) -> Step<E> {
+        let tags = ToRead::of(self.want.tags.iter().flat_map(|tags| tags.iter().map(|tag| &**tag)));
+        // Once in a while: a placeholder without an end, which none of ours is, would be waited for by everyone for ever.
+        let lasts = self.waiting.as_ref().is_some_and(|waiting| waiting.polls % LASTS_EVERY == 0);
+        let mut calls = vec![Call::plain("GET", &self.name)];
+        calls.extend(lasts.then(|| Call::plain("PTTL", &self.name)));
+        calls.extend(tags.calls(&self.remote.shared.names));
+        self.send(Stage::Got { tags, lasts }, calls)
+    }
+
+    /// Goes on after waiting for another of this process; `None` where it took too long.
+    pub fn joined(self, ending: Option<Ending<Payload, E>>, now: Moment) -> Step<E> {
+        match ending {
+            Some(Ending::Value(payload)) => Step::Done(payload),
+            Some(Ending::Failed(error)) => Step::Failed(error),
+            Some(Ending::Again) => self.ask(),
+            None => self.bypass(now),
+        }
+    }
+
+    /// Goes on after a pause.
+    pub fn slept(self) -> Step<E> {
+        self.ask()
+    }
+
+    fn got(mut self, sight: Sight, standing: &Standing, lasts: Option<i64>, now: Moment, clock: Moment) -> Step<E> {
+        match sight {
+            Sight::Value(seen) => match standing.keeps(&seen.marks) {
+                Some(true) => self.value(seen, now, clock),
+                Some(false) => self.dead(seen.header, now),
+                None => {
+                    let tags = ToRead::of(seen.marks.iter().map(|mark| &*mark.name));
+                    let calls = tags.calls(&self.remote.shared.names).collect();
+                    self.send(Stage::Tagged(seen, tags), calls)
+                }
+            },
+            Sight::Absent => self.absent(now),
+            Sight::Dead(header) => self.dead(header, now),
+            Sight::Held(header) if lasts == Some(WITHOUT_END) => self.dead(header, now),
+            Sight::Held(_) => self.held(now),
+            Sight::Closed => {
+                self.miss();
+                self.remote.shared.counters.closed.one();
+                self.bypass(now)
+            }
+        }
+    }
+
+    fn value(mut self, seen: Seen, now: Moment, clock: Moment) -> Step<E> {
+        if self.want.since.is_some() {
+            return self.forced(seen, now);
+        }
+        // Whoever joined meanwhile sends a GET of its own: this value was asked for before they came.
+        self.local = None;
+        let freshness = seen.life.at(clock);
+        if !self.counted {
+            self.counted = true;
+            self.remote.count(&self.key, freshness);
+        }
+        if freshness == Freshness::Fresh && !self.remote.refreshes_early(&seen, clock) {
+            return Step::Done(seen.payload);
+        }
+        let remote = self.remote.clone();
+        match remote.shared.flights.begin(remote.key(&self.key), Ask::value().again(), now) {
+            cache::Step::Load(local) if local.leads() => {
+                let notes = self.to_note();
+                let span = (seen.load_time * 3).clamp(LEASE, LONGEST_REFRESH);
+                let token = remote.token();
+                let election = Call::plain("SET", &remote.shared.names.refresh(&self.key))
+                    .with(token.0.to_vec())
+                    .word("NX")
+                    .word("PX")
+                    .number(span.as_millis());
+                let mut calls = vec![election];
+                calls.extend(notes.calls(&remote.shared.names, remote.bits()));
+                self.local = Some(local);
+                self.send(Stage::Elected(seen, notes), calls)
+            }
+            _ => Step::Done(seen.payload),
+        }
+    }
+
+    /// There is a value, and it will not do.
+    fn forced(mut self, seen: Seen, now: Moment) -> Step<E> {
+        self.miss();
+        let look = match self.lead(now) {
+            Ok(look) => look,
+            Err(step) => return *step,
+        };
+        let notes = look.to_note();
+        if notes.is_empty() {
+            return look.begin(Hold::Seen { header: seen.header, elected: false }, Notes::default(), now);
+        }
+        let calls = notes.calls(&look.remote.shared.names, look.remote.bits()).collect();
+        look.send(Stage::Noted(seen, notes), calls)
+    }
+
+    fn absent(mut self, now: Moment) -> Step<E> {
+        self.miss();
+        let look = match self.lead(now) {
+            Ok(look) => look,
+            Err(step) => return *step,
+        };
+        let placeholder = look.remote.placeholder();
+        let notes = look.to_note();
+        let claim =
+            Call::plain("SET", &look.name).with(placeholder.clone()).word("NX").word("PX").number(LEASE.as_millis());
+        let mut calls = vec![claim, Call::plain("GET", &look.name)];
+        calls.extend(notes.calls(&look.remote.shared.names, look.remote.bits()));
+        look.send(Stage::Claimed(placeholder, notes), calls)
+    }
+
+    fn dead(mut self, header: Header, now: Moment) -> Step<E> {
+        self.miss();
+        let look = match self.lead(now) {
+            Ok(look) => look,
+            Err(step) => return *step,
+        };
+        let placeholder = look.remote.placeholder();
+        let notes = look.to_note();
+        let taking = Call::run(&FILL, &look.name)
+            .with(header.as_bytes().to_vec())
+            .with(placeholder.clone())
+            .number(LEASE.as_millis());
+        let mut calls = vec![taking];
+        calls.extend(notes.calls(&look.remote.shared.names, look.remote.bits()));
+        look.send(Stage::Taken(placeholder, notes), calls)
+    }
+
+    /// Another process holds the lease.
+    fn held(mut self, now: Moment) -> Step<E> {
+        self.miss();
+        let mut look = match self.lead(now) {
+            Ok(look) => look,
+            Err(step) => return *step,
+        };
+        if look.want.impatient {
+            return Step::Later;
+        }
+        let chance = look.remote.share();
+        let waiting = look.waiting.get_or_insert(Waiting { from: now, polls: 0 });
+        if now - waiting.from >= look.remote.shared.load_timeout {
+            return look.bypass(now);
+        }
+        waiting.polls += 1;
+        let pause = FIRST_POLL.saturating_mul(1 << (waiting.polls - 1).min(5)).min(LONGEST_POLL);
+        Step::Sleep(Box::new(look), pause.mul_f64(0.5 + chance / 2.0))
+    }
+
+    /// Redis cannot be asked.
+    fn down(mut self, fault: &Fault, now: Moment) -> Step<E> {
+        self.remote.noticed(fault);
+        self.miss();
+        self.local = None;
+        self.waiting = None;
+        if self.want.since.is_none() {
+            self.want.since = Some(self.remote.shared.flights.ticket());
+        }
+        match self.lead(now) {
+            Ok(look) => {
+                look.local.iter().for_each(Local::close);
+                look.begin(Hold::Alone, Notes::default(), now)
+            }
+            Err(step) => *step,
+        }
+    }
+
+    /// Becomes the one of this process who leads for the key, or what is to be done as another does.
+    fn lead(mut self, now: Moment) -> Result<Self, Box<Step<E>>> {
+        if self.local.is_some() {
+            return Ok(self);
+        }
+        let ask = self.want.since.map_or_else(Ask::value, Ask::newer_than).again();
+        let remote = self.remote.clone();
+        match remote.shared.flights.begin(remote.key(&self.key), ask, now) {
+            cache::Step::Load(local) if local.leads() => {
+                self.local = Some(local);
+                Ok(self)
+            }
+            cache::Step::Join(joined, _) if self.want.own.contains(&joined.ticket()) => Err(Box::new(self.bypass(now))),
+            cache::Step::Join(..) if self.want.impatient => Err(Box::new(Step::Later)),
+            cache::Step::Join(joined, at_most) => Err(Box::new(Step::Join(Box::new(self), joined, at_most))),
+            // Too many loads at once, or switched off. Nothing is kept here, so nothing is found.
+            _ => Err(Box::new(self.bypass(now))),
+        }
+    }
+
+    /// Loads without storing.
+    pub(crate) fn bypass(mut self, now: Moment) -> Step<E> {
+        self.local = None;
+        let local = self.remote.shared.flights.bypass(self.remote.key(&self.key), now);
+        self.load(local, Hold::Alone, Notes::default())
+    }
+
+    fn load(self, local: Local<Payload, E>, hold: Hold, notes: Notes) -> Step<E> {
+        Step::Load(Lease::new(self.remote, local, self.name, hold, notes))
+    }
+
+    fn to_note(&self) -> ToNote {
+        self.want.tags.as_ref().map_or_else(ToNote::all, |tags| ToNote::of(tags))
+    }
+
+    fn miss(&mut self) {
+        if !self.counted {
+            self.counted = true;
+            self.remote.count(&self.key, Freshness::Over);
+        }
+    }
+
+    fn send(self, stage: Stage, calls: Vec<Call>) -> Step<E> {
+        Step::Send(Box::new(Pending { look: self, stage }), calls)
+    }
+
+    /// Something changed between two commands: from the start, unless that goes on and on.
+    fn again(mut self, now: Moment) -> Step<E> {
+        self.raced += 1;
+        if self.raced > MOST_RACES { self.bypass(now) } else { self.ask() }
+    }
+}
+
+impl<E: Clone> Pending<E> {
+    /// Goes on with what Redis answered, an answer for each command, at `now` and at `clock` of Redis's own.
+    pub fn replied(self, replies: Result<Vec<Reply>, Fault>, now: Moment, clock: Moment) -> Step<E> {
+        let Self { look, stage } = self;
+        let mut replies = match replies {
+            Ok(replies) => Replies::new(replies),
+            Err(fault) => return look.failed(stage, &fault, now),
+        };
+        match stage {
+            Stage::Got { tags, lasts } => look.replied_got(&mut replies, tags, lasts, now, clock),
+            Stage::Tagged(seen, tags) => match tags.read(&mut replies) {
+                Ok(standing) => look.got(Sight::Value(seen), &standing, None, now, clock),
+                // A table that cannot be read: what it guards is neither served nor replaced.
+                Err(fault) => look.down(&fault, now),
+            },
+            Stage::Claimed(placeholder, notes) => look.replied_claimed(&mut replies, &placeholder, &notes, now, clock),
+            Stage::Taken(placeholder, notes) => look.replied_taken(&mut replies, &placeholder, &notes, now),
+            Stage::Elected(seen, notes) => look.replied_elected(&mut replies, seen, &notes),
+            Stage::Noted(seen, notes) => match notes.read(&mut replies) {
+                Ok(notes) => look.begin(Hold::Seen { header: seen.header, elected: false }, notes, now),
+                Err(fault) => look.down(&fault, now),
+            },
+        }
+    }
+}
+
+impl<E: Clone> Look<E> {
+    fn failed(mut self, stage: Stage, fault: &Fault, now: Moment) -> Step<E> {
+        if let Stage::Elected(seen, _) = stage {
+            self.local = None;
+            self.remote.noticed(fault);
+            return Step::Done(seen.payload);
+        }
+        self.down(fault, now)
+    }
+
+    fn replied_got(self, replies: &mut Replies, tags: ToRead, lasts: bool, now: Moment, clock: Moment) -> Step<E> {
+        let read = |replies: &mut Replies| {
+            let bytes = replies.take()?.into_bytes()?;
+            let lasts = lasts.then(|| replies.take()?.into_int()).transpose()?;
+            Ok((bytes, lasts, tags.read(replies)?))
+        };
+        match read(replies) {
+            Ok((bytes, lasts, standing)) => self.got(Sight::of(bytes, clock), &standing, lasts, now, clock),
+            Err(fault) => self.down(&fault, now),
+        }
+    }
+
+    fn replied_claimed(
+        self,
+        replies: &mut Replies,
+        placeholder: &[u8],
+        notes: &ToNote,
+        now: Moment,
+        clock: Moment,
+    ) -> Step<E> {
+        let mut read = || {
+            let granted = replies.take()?.into_done()?;
+            let there = replies.take()?.into_bytes()?;
+            Ok((granted, there, notes.read(replies)?))
+        };
+        match read() {
+            Ok((granted, there, notes)) if granted || there.as_deref() == Some(placeholder) => {
+                if self.waiting.is_some() {
+                    self.remote.shared.counters.takeovers.one();
+                }
+                self.begin(Hold::Claimed(Header::of(placeholder)), notes, now)
+            }
+            Ok((_, None, _)) => self.again(now),
+            Ok((_, there, _)) => {
+                let mut look = self;
+                look.raced += 1;
+                if look.raced > MOST_RACES {
+                    return look.bypass(now);
+                }
+                let standing = Standing::default();
+                look.got(Sight::of(there, clock), &standing, None, now, clock)
+            }
+            Err(fault) => self.down(&fault, now),
+        }
+    }
+
+    fn replied_taken(self, replies: &mut Replies, placeholder: &[u8], notes: &ToNote, now: Moment) -> Step<E> {
+        let mut read = || Ok((replies.take()?.into_int()?, notes.read(replies)?));
+        match read() {
+            Ok((0, _)) => self.again(now),
+            Ok((_, notes)) => {
+                self.remote.shared.counters.takeovers.one();
+                self.begin(Hold::Claimed(Header::of(placeholder)), notes, now)
+            }
+            Err(fault) => self.down(&fault, now),
+        }
+    }
+
+    fn replied_elected(mut self, replies: &mut Replies, seen: Seen, notes: &ToNote) -> Step<E> {
+        let local = self.local.take();
+        let mut read = || Ok((replies.take()?.into_done()?, notes.read(replies)?));
+        match (read(), local) {
+            (Ok((true, notes)), Some(local)) => {
+                let hold = Hold::Seen { header: seen.header, elected: true };
+                Step::Stale(seen.payload.clone(), Lease::new(self.remote, local, self.name, hold, notes))
+            }
+            (Err(fault), _) => {
+                self.remote.noticed(&fault);
+                Step::Done(seen.payload)
+            }
+            _ => Step::Done(seen.payload),
+        }
+    }
+
+    fn begin(mut self, hold: Hold, notes: Notes, now: Moment) -> Step<E> {
+        match self.local.take() {
+            Some(local) => self.load(local, hold, notes),
+            None => self.bypass(now),
+        }
+    }
+}
+
+/// How long a lease lasts unless it is renewed.
+pub(crate) const LEASE: Duration = Duration::from_secs(2);
+
+/// How long at most one process has the right to refresh a stale value.
+const LONGEST_REFRESH: Duration = Duration::from_secs(30);
+
+const FIRST_POLL: Duration = Duration::from_millis(5);
+const LONGEST_POLL: Duration = Duration::from_millis(100);
+
+/// How often somebody who waits asks whether what it waits for has an end at all.
+const LASTS_EVERY: u32 = 8;
+
+/// What PTTL says of a key that stays for ever.
+const WITHOUT_END: i64 = -1;
+
+const MOST_RACES: u32 = 8;

@@ -1,0 +1,110 @@
+//! Name: what things are called in Redis.
+//!
+//! A key of the user is `{namespace}:{key}`. All else is `{namespace}!…`, and since no namespace holds a `!`, no key, pattern or
+//! sweep of the user reaches it.
+
+use crate::key::{Key, Namespace};
+use crate::pattern::{Pattern, glob_escape};
+
+/// What the things of one namespace are called.
+#[derive(Clone, Debug)]
+pub struct Names(Namespace);
+
+impl Names {
+    /// The names of this namespace.
+    pub fn new(namespace: Namespace) -> Self {
+        Self(namespace)
+    }
+
+    /// The namespace itself.
+    pub fn namespace(&self) -> &Namespace {
+        &self.0
+    }
+
+    /// Where a key is kept.
+    pub fn key(&self, key: Key<'_>) -> Vec<u8> {
+        let mut name = Vec::with_capacity(self.0.as_str().len() + 1 + key.as_str().len());
+        name.extend(self.0.as_str().as_bytes());
+        name.push(b':');
+        name.extend(key.as_str().as_bytes());
+        name
+    }
+
+    /// What a sweep looks for: whatever matches within this namespace.
+    pub fn matching(&self, pattern: &Pattern) -> String {
+        let glob = if pattern.is_everything() { "*" } else { pattern.as_str() };
+        format!("{}:{glob}", glob_escape(self.0.as_str()))
+    }
+
+    /// Who refreshes a stale key.
+    pub(crate) fn refresh(&self, key: &str) -> Vec<u8> {
+        format!("{}!r:{key}", self.0.as_str()).into_bytes()
+    }
+
+    /// The versions of the tags that [`table_of`] puts there.
+    pub(crate) fn table(&self, table: u8) -> Vec<u8> {
+        format!("{}!t{table}", self.0.as_str()).into_bytes()
+    }
+
+    /// Who holds a lock. The braces keep it on one node of a cluster with its count.
+    pub fn lock(&self, lock: &str) -> Vec<u8> {
+        format!("{}!{{lock:{lock}}}", self.0.as_str()).into_bytes()
+    }
+
+    /// How often a lock was taken.
+    pub fn fence(&self, lock: &str) -> Vec<u8> {
+        format!("{}!{{lock:{lock}}}#fence", self.0.as_str()).into_bytes()
+    }
+
+    /// A channel of the user's.
+    pub fn channel(&self, channel: &str) -> Vec<u8> {
+        format!("{}!ch:{channel}", self.0.as_str()).into_bytes()
+    }
+
+    /// The channel that tells who waits for a lock that it is free.
+    pub fn lock_channel(&self, lock: &str) -> Vec<u8> {
+        format!("{}!ch!lock:{lock}", self.0.as_str()).into_bytes()
+    }
+}
+
+/// Which of the tables of versions a tag is in: FNV-1a of its name, folded. The same in every language, or they would not
+/// see each other's invalidations.
+pub(crate) fn table_of(tag: &str) -> u8 {
+    let hash = tag
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    ((hash ^ (hash >> 32)) % u64::from(TABLES)) as u8
+}
+
+/// How many tables of versions there are.
+pub(crate) const TABLES: u8 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_donjon_keeps_for_itself_is_out_of_reach_of_keys_and_patterns() {
+        let names = Names::new(Namespace::new("a-b").unwrap());
+        assert_eq!(names.key(Key::new("user:1").unwrap()), b"a-b:user:1");
+        assert_eq!(names.matching(&Pattern::new("user:*").unwrap()), "a\\-b:user:*");
+        assert_eq!(names.matching(&Pattern::new("**").unwrap()), "a\\-b:*");
+        let all = Pattern::new("*").unwrap();
+        let sweep = Pattern::new(&names.matching(&all)).unwrap();
+        assert!(sweep.matches(b"a-b:!t1"));
+        for own in [names.refresh("k"), names.table(3), names.lock("l"), names.fence("l"), names.channel("c")] {
+            assert!(!sweep.matches(&own), "{}", String::from_utf8_lossy(&own));
+        }
+    }
+
+    #[test]
+    fn tags_spread_over_the_tables_and_stay_in_theirs() {
+        let tables: std::collections::BTreeSet<u8> = (0..1_000).map(|tag| table_of(&format!("user:{tag}"))).collect();
+        assert_eq!(tables.len(), usize::from(TABLES));
+        assert_eq!([table_of("jobs"), table_of("user:5")], [KNOWN_JOBS, KNOWN_USER]);
+    }
+
+    // Worked out once; other languages have the same.
+    const KNOWN_JOBS: u8 = 3;
+    const KNOWN_USER: u8 = 29;
+}

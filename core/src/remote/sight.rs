@@ -1,0 +1,109 @@
+//! Sight: what the bytes under a key mean to who wants its value.
+
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+
+use crate::entry::{Freshness, Life};
+use crate::envelope::{COMPARED_BYTES, Content, Decoded, decode, header_of};
+use crate::moment::Moment;
+use crate::payload::Payload;
+use crate::remote::tables::Mark;
+
+/// The first bytes of what is under a key: what a conditional write compares. All of it, where it is shorter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    bytes: [u8; COMPARED_BYTES],
+    length: u8,
+}
+
+impl Header {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        let length = bytes.len().min(COMPARED_BYTES);
+        let mut header = Self { bytes: [0; COMPARED_BYTES], length: length as u8 };
+        header.bytes[..length].copy_from_slice(&bytes[..length]);
+        header
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+/// What is under a key.
+#[derive(Debug)]
+pub enum Sight {
+    /// Nothing.
+    Absent,
+    /// Somebody's lease.
+    Held(Header),
+    /// A value, dead only if one of its tags says so.
+    Value(Seen),
+    /// What was an entry of this cache: to be loaded anew, in its place.
+    Dead(Header),
+    /// What this release must not replace, or has been told not to: it stays, and nothing is stored.
+    Closed,
+}
+
+/// A value under a key.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The value.
+    pub payload: Payload,
+    /// What a conditional write compares.
+    pub header: Header,
+    /// Until when it is fresh and usable, on Redis's clock.
+    pub life: Life,
+    /// How long its load took.
+    pub load_time: Duration,
+    pub(crate) marks: Vec<Mark>,
+    /// Whether it is a bare integer, whose time to live Redis alone knows.
+    pub counter: bool,
+}
+
+impl Seen {
+    /// The tags it carries.
+    pub fn tags(&self) -> impl Iterator<Item = &str> {
+        self.marks.iter().map(|mark| &*mark.name)
+    }
+}
+
+impl Sight {
+    /// Judges by Redis's clock. Copies nothing but tags.
+    pub(crate) fn of(bytes: Option<Vec<u8>>, clock: Moment) -> Self {
+        let Some(bytes) = bytes else { return Self::Absent };
+        let header = Header::of(&bytes);
+        let (life, load_time, marks, payload) = match decode(&bytes) {
+            Decoded::Counter(_) => {
+                let payload = Payload::json(bytes);
+                let (life, load_time, marks) = (Life::FOREVER, Duration::ZERO, Vec::new());
+                return Self::Value(Seen { payload, header, life, load_time, marks, counter: true });
+            }
+            Decoded::Foreign | Decoded::Newer(_) => return Self::Closed,
+            Decoded::Damaged(_) => return Self::Dead(header),
+            Decoded::Entry(entry) => match entry.content {
+                Content::Lease => return Self::Held(header),
+                Content::Uncacheable | Content::HoldDown => return Self::Closed,
+                Content::NotFound => return Self::Dead(header),
+                Content::Value { .. } if entry.at(clock) == Freshness::Over => return Self::Dead(header),
+                Content::Value { codec, payload } => {
+                    let marks = entry.tags.iter().map(Mark::from).collect();
+                    (entry.life, entry.load_time, marks, (codec, bytes.len() - payload.len()))
+                }
+            },
+        };
+        let (codec, from) = payload;
+        let mut bytes = Bytes::from(bytes);
+        bytes.advance(from);
+        Self::Value(Seen { payload: Payload { codec, bytes }, header, life, load_time, marks, counter: false })
+    }
+}
+
+/// Whether the bytes are a value to who deletes them: by their first four.
+pub fn is_value(start: &[u8]) -> bool {
+    match start {
+        [] => false,
+        [0xC1, b'D', _, kind] => matches!(kind, b'V' | b'N'),
+        _ => header_of(start).is_none(),
+    }
+}
