@@ -199,7 +199,7 @@ fn a_rogue_answers_by_its_rule_and_is_honest_otherwise() {
     let mut client = connect(rogue.port());
     let mut says = |command: &str| {
         let words: Vec<_> = command.split(' ').map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
-        ask(&mut client, &format!("*{}\r\n{}", words.len(), words.concat()).trim_end())
+        ask(&mut client, format!("*{}\r\n{}", words.len(), words.concat()).trim_end())
     };
 
     assert_eq!(says("RPUSH list a b"), ":2\r\n");
