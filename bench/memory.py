@@ -15,12 +15,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
 from statistics import median
 from time import perf_counter_ns
 from typing import Any
@@ -30,6 +26,8 @@ import cashews
 import uvloop
 
 import donjon
+
+from .machine import machine
 
 KEYS = 1_000
 TTL = 300
@@ -222,16 +220,6 @@ def goals(found: dict[str, dict[str, list[float]]]) -> list[tuple[str, float, st
     ]
 
 
-def machine() -> str:
-    """What the figures were taken on."""
-    cpuinfo = Path("/proc/cpuinfo")
-    models = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-    cpu = models[0] if models else platform.processor() or platform.machine()
-    python = f"{platform.python_implementation()} {platform.python_version()}"
-    peers = ", ".join(f"{name} {version(name)}" for name in ("donjon", "cashews", "aiocache", "uvloop"))
-    return f"{cpu}, {os.cpu_count()} cores, {platform.system()}; {python}; {peers}"
-
-
 def report(found: dict[str, dict[str, list[float]]], rounds: int) -> None:
     """Prints the table, the goals and the machine."""
     names = list(found[OPERATIONS[0]])
@@ -247,12 +235,12 @@ def report(found: dict[str, dict[str, list[float]]], rounds: int) -> None:
     for sentence, figure, how, limit in goals(found):
         reached = figure < limit if how == "under" else figure >= limit
         print(f"{'reached' if reached else 'NOT reached':12}{sentence}: {figure:.1f} (goal: {how} {limit:g})")
-    print(f"\n{machine()}")
+    print(f"\n{machine('donjon', 'cashews', 'aiocache', 'uvloop')}")
 
 
 def main() -> None:
     """Reads the command line, measures, prints."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m bench.memory", description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=15, help="slices of each operation and library (default: 15)")
     rounds: int = parser.parse_args().rounds
     report(uvloop.run(measure(rounds)), rounds)

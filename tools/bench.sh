@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
-# Times Python in memory beside a dict, cashews and aiocache, in one process, in interleaved rounds.
+# Times Python in memory and over a Redis of its own, beside what else there is, in interleaved rounds.
 source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
 
 need_rust
 need_python
+command -v redis-server >/dev/null || missing "redis-server" "On Debian and Ubuntu: apt-get install redis-server"
 
 step "the peers, in .tools/bench" venv bench bench/requirements.txt
 step "donjon, built from this checkout (a minute or two at first)" .tools/bench/bin/python -m pip install --quiet ./python
 printf '\n'
-exec .tools/bench/bin/python bench/memory.py --rounds "${ROUNDS:-15}"
+.tools/bench/bin/python -m bench.memory --rounds "${ROUNDS:-15}"
+printf '\n'
+exec .tools/bench/bin/python -m bench.redis --rounds "${ROUNDS:-7}"

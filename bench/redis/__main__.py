@@ -1,0 +1,113 @@
+"""What does a cache in Redis cost a Python program, a call?
+
+Starts a redis-server of its own on the loopback, without persistence. In each round every client runs everything once, in a
+fresh process on uvloop and on an empty server, in changing order; a bystander pings meanwhile. A figure is the median over
+rounds; a ratio is the median of the ratios within rounds, so that what slows the machine for a while slows both sides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import donjon
+
+from . import bystander
+from .clients import CLIENTS
+from .report import Found, report
+
+HERE = Path(__file__).parents[2]
+
+
+@contextmanager
+def server() -> Iterator[int]:
+    """A redis-server on a free port, ended with the block."""
+    program = shutil.which("redis-server")
+    if program is None:
+        sys.exit("the benchmark needs redis-server.\n  On Debian and Ubuntu: apt-get install redis-server")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
+    process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
+    try:
+        for _ in range(500):
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except ConnectionRefusedError:
+                time.sleep(0.01)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def emptied(port: int) -> str:
+    """Empties the server; says its version."""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"FLUSHALL\r\nINFO server\r\n")
+        text = b""
+        while b"\r\nredis_version:" not in text:
+            text += connection.recv(65536)
+    return text.split(b"redis_version:")[1].split(b"\r\n")[0].decode()
+
+
+def timed(name: str, port: int) -> dict[str, Any]:
+    """What one process found of one client, and what the bystander saw meanwhile."""
+    python = [sys.executable, "-m"]
+    pings = subprocess.Popen(
+        [*python, "bench.redis.bystander", str(port)], cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        work = [*python, "bench.redis.work", name, str(port)]
+        done = subprocess.run(work, cwd=HERE, stdout=subprocess.PIPE, check=True)
+    finally:
+        numbers = array("q", pings.communicate()[0])
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    samples = list(zip(numbers[::2], numbers[1::2], strict=True))
+    figures["pings"] = {kind: bystander.between(samples, *span) for kind, span in figures.pop("spans").items()}
+    return figures
+
+
+def measure(names: list[str], rounds: int) -> tuple[Found, str]:
+    """The figures by client and round, and the server's version."""
+    found: Found = {name: [] for name in names}
+    with server() as port:
+        for turn in range(rounds):
+            for name in names[turn % len(names) :] + names[: turn % len(names)]:
+                redis = emptied(port)
+                found[name].append(timed(name, port))
+                print(f"\rround {turn + 1} of {rounds}: {name:20}", end="", file=sys.stderr, flush=True)
+    print(f"\r{'':60}\r", end="", file=sys.stderr)
+    return found, redis
+
+
+def main() -> None:
+    """Reads the command line, measures, prints."""
+    parser = argparse.ArgumentParser(prog="python -m bench.redis", description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=7, help="processes of each client (default: 7)")
+    parser.add_argument("--clients", nargs="+", choices=CLIENTS, default=list(CLIENTS), help="who runs (default: all)")
+    options = parser.parse_args()
+    names = list(options.clients)
+    if "donjon" in names:
+        try:
+            donjon.Cache.redis("redis://127.0.0.1")
+        except donjon.ConfigError:
+            print("donjon: not available over Redis yet\n")
+            names.remove("donjon")
+    report(*measure(names, options.rounds), options.rounds)
+
+
+if __name__ == "__main__":
+    main()

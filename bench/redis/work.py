@@ -1,0 +1,188 @@
+"""What one client is timed at, in a process of its own: `python -m bench.redis.work CLIENT PORT` prints figures as JSON.
+
+A fresh process for every client and round keeps imports, connections and the garbage of one client from costing another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from time import monotonic_ns, perf_counter_ns, process_time_ns
+from typing import Any
+
+import uvloop
+
+from .clients import CLIENTS, NAMESPACE, Client
+from .floor import command
+
+VALUE = {"id": 123, "name": "John Smith", "email": "john@example.org", "active": True, "score": 4.5}
+KEYS = 1_000
+BATCH = 100
+TASKS = [1, 10, 100, 1_000]
+SWEEPS = {"few": 1_000, "many": 100_000}
+CROWD = 200_000
+SLICE_NS = 250_000_000
+SERIAL = 3_000
+
+Run = Callable[[int], Awaitable[int]]
+
+
+@dataclass
+class Figures:
+    """What one process found. Times are nanoseconds."""
+
+    gets_a_second: dict[int, float] = field(default_factory=dict)
+    cpu_a_get: dict[int, float] = field(default_factory=dict)
+    failed: dict[int, int] = field(default_factory=dict)
+    p50: float = 0
+    p99: float = 0
+    serial_cpu: float = 0
+    get_many: float = 0
+    set_many: float = 0
+    sweep: dict[str, float] = field(default_factory=dict)
+    sweep_cpu: dict[str, float] = field(default_factory=dict)
+    # When, on the machine's monotonic clock, for the bystander's sake.
+    spans: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+def compiled(source: str, names: dict[str, Any]) -> Any:
+    """The function `run` of a source text."""
+    scope = dict(names)
+    exec(source, scope)
+    return scope["run"]
+
+
+def gets(client: Client, keys: list[str]) -> Run:
+    """A loop of gets that counts those which failed or found nothing; some clients hide their errors so."""
+    source = f"""async def run(count):
+    failed = 0
+    for n in range(count):
+        key = keys[n % {KEYS}]
+        try:
+            if {client.get} is None:
+                failed += 1
+        except Exception:
+            failed += 1
+    return failed
+"""
+    run: Run = compiled(source, client.names | {"keys": keys})
+    return run
+
+
+def repeated(client: Client, call: str, **names: Any) -> Run:
+    """A loop of one call."""
+    run: Run = compiled(f"async def run(count):\n for _ in range(count):\n  {call}\n return 0\n", client.names | names)
+    return run
+
+
+async def sliced(run: Run, tasks: int = 1) -> tuple[int, int, int, int]:
+    """Runs for about one slice; gives the count of calls, nanoseconds, those of the processor, and failures."""
+    count = 10
+    while True:
+        wall, cpu = perf_counter_ns(), process_time_ns()
+        failed = sum(await asyncio.gather(*(run(count) for _ in range(tasks))))
+        cpu, wall = process_time_ns() - cpu, perf_counter_ns() - wall
+        if wall > SLICE_NS / 2:
+            return count * tasks, wall, cpu, failed
+        count = min(count * 20, max(count + 1, round(count * SLICE_NS / wall)))
+
+
+async def serial(client: Client, keys: list[str], figures: Figures) -> None:
+    """One get after the other: how long each takes, then what they cost."""
+    source = f"""async def run(count):
+    times = []
+    for n in range(count):
+        key = keys[n % {KEYS}]
+        start = clock()
+        {client.get}
+        times.append(clock() - start)
+    return times
+"""
+    run = compiled(source, client.names | {"keys": keys, "clock": perf_counter_ns})
+    await run(KEYS)
+    cpu = process_time_ns()
+    times = sorted(await run(SERIAL))
+    figures.serial_cpu = (process_time_ns() - cpu) / SERIAL
+    figures.p50, figures.p99 = times[SERIAL // 2], times[SERIAL * 99 // 100]
+
+
+@contextmanager
+def spoken(port: int) -> Iterator[Callable[[bytes, int], bytes]]:
+    """Commands on a plain socket, beside the client: sends them, waits for a number of lines."""
+    with socket.create_connection(("127.0.0.1", port)) as server:
+        file = server.makefile("rb")
+
+        def speak(commands: bytes, lines: int) -> bytes:
+            server.sendall(commands)
+            for _ in range(lines):
+                line = file.readline()
+                assert not line.startswith(b"-"), line
+            return line
+
+        yield speak
+
+
+async def sweeps(client: Client, port: int, figures: Figures) -> None:
+    """Invalidates a few of many keys, then half of them."""
+    value = json.dumps(VALUE).encode()
+    with spoken(port) as speak:
+        speak(command([b"FLUSHALL"]), 1)
+        kinds = SWEEPS | {"other": CROWD - sum(SWEEPS.values())}
+        for kind, count in kinds.items():
+            for first in range(0, count, 1_000):
+                names = (f"{NAMESPACE}:{kind}:{n}:status".encode() for n in range(first, first + 1_000))
+                speak(b"".join(command([b"SET", name, value]) for name in names), 1_000)
+        # The server frees and rehashes for a while.
+        await asyncio.sleep(0.3)
+        start = monotonic_ns()
+        await asyncio.sleep(1)
+        figures.spans["idle"] = start, monotonic_ns()
+        left = CROWD
+        for kind, count in SWEEPS.items():
+            run = repeated(client, str(client.invalidate), pattern=f"{client.prefix}{kind}:*")
+            start, cpu = monotonic_ns(), process_time_ns()
+            await run(1)
+            cpu, end = process_time_ns() - cpu, monotonic_ns()
+            left -= count
+            size = int(speak(command([b"DBSIZE"]), 1)[1:])
+            assert size == left, f"{size} keys are left of {left}"
+            figures.sweep[kind], figures.sweep_cpu[kind] = end - start, cpu
+            figures.spans[kind] = start, end
+
+
+async def measure(name: str, port: int) -> Figures:
+    """Everything that one client is timed at."""
+    client = await CLIENTS[name](port)
+    figures = Figures()
+    keys = [f"{client.prefix}user:profile:{n}" for n in range(KEYS)]
+    items = {key: client.values(VALUE) for key in keys}
+    for first in range(0, KEYS, BATCH):
+        part = dict(list(items.items())[first : first + BATCH])
+        await repeated(client, client.set_many, items=part)(1)
+    key = keys[-1]
+    answer = await compiled(f"async def run(): return {client.get}", client.names | {"key": key})()
+    assert answer == client.values(VALUE), f"{name} answered {answer!r}"
+
+    await serial(client, keys, figures)
+    for tasks in TASKS:
+        count, wall, cpu, failed = await sliced(gets(client, keys), tasks)
+        figures.gets_a_second[tasks] = (count - failed) / wall * 1e9
+        figures.cpu_a_get[tasks] = cpu / count
+        figures.failed[tasks] = failed
+    count, wall, _, _ = await sliced(repeated(client, client.get_many, keys=keys[:BATCH]))
+    figures.get_many = wall / count
+    part = dict(list(items.items())[:BATCH])
+    count, wall, _, _ = await sliced(repeated(client, client.set_many, items=part))
+    figures.set_many = wall / count
+    if client.invalidate is not None:
+        await sweeps(client, port, figures)
+    return figures
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(uvloop.run(measure(sys.argv[1], int(sys.argv[2]))))))
