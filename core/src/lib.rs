@@ -12,7 +12,7 @@
 //! | what is counted | [`stats`] |
 //! | what can be configured | [`settings`] |
 //! | what the bytes of a value are, and how they look in Redis | [`payload`], [`envelope`] |
-//! | what can go wrong at Redis | [`fault`] |
+//! | what can go wrong at Redis, and when to leave it alone | [`fault`], [`breaker`] |
 //! | which event invalidates what | [`rules`] |
 //! | how a key is made from a text with names in it | [`template`] |
 //! | who holds a lock, who hears a message | [`lock`], [`pubsub`] |
@@ -21,6 +21,7 @@
 //! | where random numbers come from | [`chance`] |
 //! | who is to be woken | [`waiters`] |
 
+pub mod breaker;
 pub mod cache;
 pub mod chance;
 pub mod entry;
