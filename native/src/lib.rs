@@ -5,7 +5,10 @@
 //! | to find out | look in |
 //! |---|---|
 //! | what a value is, once it is bytes | [`payload`] |
+//! | how one Redis is reached, and what is done when it is not | [`link`] |
 //! | where the code that waits runs | [`runtime`] |
 
 pub use donjon_core::payload;
+
+pub mod link;
 pub mod runtime;

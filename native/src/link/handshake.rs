@@ -1,0 +1,114 @@
+//! Handshake: what is said first on every connection: which protocol, who asks, which database, what time it is.
+//!
+//! Must not know how the bytes travel. Not left to redis-rs, which does not fall back to the older protocol.
+
+use donjon_core::fault::Fault;
+use donjon_core::moment::Moment;
+use donjon_core::settings::{RedisTarget, Secret};
+use redis::{Pipeline, ServerError, Value};
+
+use super::line::Line;
+
+/// Introduces this side on a new connection.
+pub(super) async fn shake(line: &Line, target: &RedisTarget) -> Result<(), Fault> {
+    match introduce(line, target, Protocol::Three, target.username()).await? {
+        Met::Yes => Ok(()),
+        Met::No(refusal) if is_about_protocol(&refusal) => {
+            match introduce(line, target, Protocol::Two, target.username()).await? {
+                Met::Yes => Ok(()),
+                // Before version 6 there are no users, and many URLs name one all the same.
+                Met::No(refusal) if is_about_users(&refusal) && target.username().is_some() => {
+                    match introduce(line, target, Protocol::Two, None).await? {
+                        Met::Yes => Ok(()),
+                        Met::No(refusal) => Err(fault_of(&refusal)),
+                    }
+                }
+                Met::No(refusal) => Err(fault_of(&refusal)),
+            }
+        }
+        Met::No(refusal) => Err(fault_of(&refusal)),
+    }
+}
+
+/// Asks Redis for its time. What comes back was true between question and answer: it is taken to be the time of the
+/// question, so that nothing seems younger than it is.
+pub(super) async fn read_clock(line: &Line) -> Result<(), Fault> {
+    let asked = line.vitals().now();
+    let reply = line.ask(&redis::cmd("TIME")).await?;
+    note_clock(line, &reply, asked);
+    Ok(())
+}
+
+enum Protocol {
+    Two,
+    Three,
+}
+
+enum Met {
+    Yes,
+    No(ServerError),
+}
+
+async fn introduce(
+    line: &Line,
+    target: &RedisTarget,
+    protocol: Protocol,
+    username: Option<&str>,
+) -> Result<Met, Fault> {
+    let mut said = Pipeline::new();
+    let password = target.password().map(Secret::expose);
+    match (protocol, password) {
+        (Protocol::Three, password) => {
+            said.cmd("HELLO").arg(3);
+            if let Some(password) = password {
+                said.arg("AUTH").arg(username.unwrap_or("default")).arg(password);
+            }
+        }
+        (Protocol::Two, Some(password)) => {
+            said.cmd("AUTH");
+            if let Some(username) = username {
+                said.arg(username);
+            }
+            said.arg(password);
+        }
+        (Protocol::Two, None) => {}
+    }
+    if target.db() != 0 {
+        said.cmd("SELECT").arg(target.db());
+    }
+    said.cmd("TIME");
+    let asked = line.vitals().now();
+    let mut replies = line.ask_all(&said).await?;
+    // A user may be allowed no TIME: Redis's clock is unknown then.
+    if let Some(time) = replies.pop() {
+        note_clock(line, &time, asked);
+    }
+    let refusal = replies.into_iter().find_map(|reply| match reply {
+        Value::ServerError(error) => Some(error),
+        _ => None,
+    });
+    Ok(refusal.map_or(Met::Yes, Met::No))
+}
+
+fn note_clock(line: &Line, reply: &Value, asked: Moment) {
+    let Value::Array(parts) = reply else { return };
+    let [Value::BulkString(seconds), Value::BulkString(micros)] = &parts[..] else { return };
+    let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
+    if let (Some(seconds), Some(micros)) = (number(seconds), number(micros)) {
+        let nanos = seconds.saturating_mul(1_000_000_000).saturating_add(micros.saturating_mul(1_000));
+        line.hub().set_clock(Moment::from_nanos(nanos), asked);
+    }
+}
+
+/// Whether `HELLO` is what was not understood: before version 6, and by some proxies.
+fn is_about_protocol(refusal: &ServerError) -> bool {
+    matches!(refusal.code(), "ERR" | "NOPROTO")
+}
+
+fn is_about_users(refusal: &ServerError) -> bool {
+    refusal.details().is_some_and(|detail| detail.to_ascii_lowercase().contains("wrong number of arguments"))
+}
+
+fn fault_of(refusal: &ServerError) -> Fault {
+    Fault::server(refusal.code(), refusal.details().unwrap_or_default())
+}

@@ -1,0 +1,42 @@
+//! Watch: ends a connection that keeps somebody waiting for longer than a command may take.
+//!
+//! One task for each connection, which sleeps to the earliest moment at which anything could be overdue; a timer for each
+//! command would cost more than all else on this side. A connection that nobody uses costs nothing.
+
+use std::time::Duration;
+
+use super::handshake;
+use super::line::Line;
+use crate::runtime::Runtime;
+
+/// Watches `line` until it ends, and keeps Redis's time up to date while it is used.
+pub(super) async fn watch<R: Runtime>(runtime: R, line: Line, budget: Duration) {
+    let vitals = line.vitals();
+    while line.is_open() {
+        let now = runtime.now();
+        match vitals.deadline(budget) {
+            Some(deadline) if now < deadline => runtime.sleep((deadline - now).min(budget)).await,
+            Some(_) => {
+                // For one round of the event loop: what has come by now lies in the socket until then.
+                runtime.sleep(GRACE).await;
+                if vitals.deadline(budget).is_some_and(|deadline| deadline <= runtime.now()) {
+                    vitals.suspect();
+                }
+            }
+            None if now - vitals.last_use() < LINGER => runtime.sleep(budget).await,
+            None => vitals.parked().await,
+        }
+        if vitals.is_awaited() && line.hub().is_clock_due(runtime.now()) {
+            let line = line.clone();
+            runtime.spawn(async move {
+                // Best effort: the last estimate serves until the next.
+                let _ = handshake::read_clock(&line).await;
+            });
+        }
+    }
+}
+
+const GRACE: Duration = Duration::from_millis(2);
+
+/// How long a connection may be unused before its watch stops looking.
+const LINGER: Duration = Duration::from_secs(1);
