@@ -12,7 +12,7 @@
 //! | what is counted | [`stats`] |
 //! | what can be configured | [`settings`] |
 //! | what the bytes of a value are, and how they look in Redis | [`payload`], [`envelope`] |
-//! | what can go wrong at Redis, and when to leave it alone | [`fault`], [`breaker`] |
+//! | what can go wrong at Redis, when to leave it alone, what it must still be told | [`fault`], [`breaker`], [`outbox`] |
 //! | which event invalidates what | [`rules`] |
 //! | how a key is made from a text with names in it | [`template`] |
 //! | who holds a lock, who hears a message | [`lock`], [`pubsub`] |
@@ -32,6 +32,7 @@ pub mod flight;
 pub mod key;
 pub mod lock;
 pub mod moment;
+pub mod outbox;
 pub mod pattern;
 pub mod payload;
 pub mod policy;

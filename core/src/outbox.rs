@@ -1,0 +1,578 @@
+//! Outbox: which invalidations must still reach Redis, and which are to be said again after a new connection.
+//!
+//! Owns what was not said, and what was said of late. Must not know how anything is said, nor what a key means.
+//! Invariants: what was queued stays until a batch that was taken after it was said in full over the connection of that
+//! time; a batch that is given up costs nothing. What was said within [`REPEAT_WITHIN`] before a connection was last heard
+//! from is queued again at the next one, as a server that took its place may never have got it. Both are bounded: too many
+//! become [`Target::Everything`]. All of it may be said twice and in any order, as an invalidation does no harm twice.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::moment::Moment;
+
+/// What was said this long before a connection broke is said again over the next.
+pub const REPEAT_WITHIN: Duration = Duration::from_secs(10);
+
+/// As many keys are kept one by one; beyond, they become [`Target::Everything`]. As many tags as well.
+pub const MAX_NAMES: usize = 10_000;
+
+/// As many patterns are kept one by one; each of them is a sweep.
+pub const MAX_PATTERNS: usize = 1_000;
+
+/// The invalidations of one process that Redis has not confirmed, and those it may have forgotten.
+///
+/// Whoever reads from Redis, first looks at [`is_empty`](Self::is_empty), with the connection for the read at hand; unless
+/// it is, [`batch`](Self::batch) has to be said and reported by [`replayed`](Self::replayed) before. Who makes a connection
+/// calls [`reconnected`](Self::reconnected) before anybody may use it.
+///
+/// To queue or to report costs O(log n) for each target, a batch O(n). Nothing waits but for a short lock.
+///
+/// # Examples
+///
+/// ```
+/// use donjon_core::moment::Moment;
+/// use donjon_core::outbox::{Outbox, Target};
+///
+/// let outbox = Outbox::default();
+/// let at = Moment::from_millis;
+/// let epoch = outbox.epoch();
+/// // UNLINK of one key was answered, that of another one was not.
+/// outbox.sent(&[Target::Key("user:5".into())], epoch, at(1_000));
+/// assert!(outbox.is_empty());
+/// outbox.queue(&[Target::Key("user:6".into())]);
+///
+/// // A new connection: both are to be said before anything is read.
+/// outbox.reconnected(at(1_500));
+/// let batch = outbox.batch();
+/// assert_eq!(batch.targets(), [Target::Key("user:5".into()), Target::Key("user:6".into())]);
+/// outbox.replayed(&batch, at(1_600));
+/// assert!(outbox.is_empty());
+/// ```
+#[derive(Debug, Default)]
+pub struct Outbox {
+    kept: Mutex<Kept>,
+    /// Written under the lock only, so that it never lags behind.
+    is_waiting: AtomicBool,
+}
+
+/// What an invalidation covers. The texts are as the caller gave them, without the namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Target {
+    /// One key.
+    Key(Arc<str>),
+    /// The keys that match.
+    Pattern(Arc<str>),
+    /// The entries that carry this tag.
+    Tag(Arc<str>),
+    /// The whole namespace, what carries tags included.
+    Everything,
+}
+
+/// Names the connection of a time. To be read before an invalidation is sent, and given back with its outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Epoch(u64);
+
+/// What has to be said now. To give it up, drop it.
+#[derive(Debug)]
+pub struct Batch {
+    targets: Vec<Target>,
+    /// All that was queued up to here is covered.
+    cut: u64,
+    epoch: Epoch,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// Each marked by the number it was queued under.
+    waiting: Targets<u64>,
+    queued: u64,
+    /// The highest cut of any batch.
+    taken: u64,
+    /// Each marked by when it was last said.
+    said: Targets<Moment>,
+    swept: Moment,
+    epoch: Epoch,
+}
+
+impl Outbox {
+    /// Whether nothing waits to be said. One atomic read.
+    pub fn is_empty(&self) -> bool {
+        !self.is_waiting.load(Ordering::Acquire)
+    }
+
+    /// Which connection the next invalidation will be said over, or a later one.
+    pub fn epoch(&self) -> Epoch {
+        self.kept.lock().epoch
+    }
+
+    /// Keeps what did not reach Redis for certain, until it is replayed.
+    pub fn queue(&self, targets: &[Target]) {
+        self.change(|kept| targets.iter().for_each(|target| kept.queue(target)));
+    }
+
+    /// Reports that Redis did what was sent since `epoch` was read.
+    ///
+    /// Where there has been a new connection since, nobody knows which one did it, so that it has to be said again: then
+    /// the outbox [is not empty](Self::is_empty) afterwards.
+    pub fn sent(&self, targets: &[Target], epoch: Epoch, now: Moment) {
+        self.change(|kept| {
+            for target in targets {
+                if epoch == kept.epoch {
+                    kept.note_said(target, now);
+                } else {
+                    kept.queue(target);
+                }
+            }
+        });
+    }
+
+    /// Tells of a new connection, before anybody uses it. `heard` is when the old one last answered, or `now` where that is
+    /// not known: then what an outage of ten seconds has made older than that is not said again.
+    pub fn reconnected(&self, heard: Moment) {
+        self.change(|kept| {
+            kept.epoch.0 += 1;
+            kept.said.keep(|at| heard - *at <= REPEAT_WITHIN);
+            let again = kept.said.list();
+            kept.said.keep(|_| false);
+            for target in &again {
+                kept.queue(target);
+            }
+        });
+    }
+
+    /// What has to be said now: everything alone, or keys, patterns and tags, each once. It stays queued meanwhile.
+    pub fn batch(&self) -> Batch {
+        let mut kept = self.kept.lock();
+        kept.taken = kept.queued;
+        Batch { targets: kept.waiting.list(), cut: kept.queued, epoch: kept.epoch }
+    }
+
+    /// Reports that Redis did all of `batch`. What was queued after it was taken stays, be it the same.
+    pub fn replayed(&self, batch: &Batch, now: Moment) {
+        self.change(|kept| {
+            // Said over an old connection it may be lost; it still waits.
+            if batch.epoch == kept.epoch {
+                kept.waiting.keep(|number| *number > batch.cut);
+                batch.targets.iter().for_each(|target| kept.note_said(target, now));
+            }
+        });
+    }
+
+    fn change(&self, how: impl FnOnce(&mut Kept)) {
+        let mut kept = self.kept.lock();
+        how(&mut kept);
+        self.is_waiting.store(!kept.waiting.is_empty(), Ordering::Release);
+    }
+}
+
+impl Batch {
+    /// What to say.
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+}
+
+impl Kept {
+    fn queue(&mut self, target: &Target) {
+        // Everything that nobody has begun to say covers this too.
+        if self.waiting.everything.is_some_and(|number| number > self.taken) {
+            return;
+        }
+        self.queued += 1;
+        if self.waiting.put(target, self.queued) == Room::None {
+            self.waiting.put(&Target::Everything, self.queued);
+        }
+    }
+
+    fn note_said(&mut self, target: &Target, now: Moment) {
+        if now - self.swept >= SWEEP_EVERY {
+            self.swept = now;
+            self.said.keep(|at| now - *at <= REPEAT_WITHIN);
+        }
+        if self.said.put(target, now) == Room::None {
+            self.said.put(&Target::Everything, now);
+        }
+    }
+}
+
+/// Targets, each with a mark that only rises: everything, and beside it what was put in after.
+#[derive(Debug)]
+struct Targets<M> {
+    everything: Option<M>,
+    others: BTreeMap<Target, M>,
+    /// How many keys, patterns and tags the others are.
+    counts: [usize; 3],
+    bounds: [usize; 3],
+}
+
+#[derive(PartialEq, Eq)]
+enum Room {
+    Enough,
+    None,
+}
+
+impl<M> Targets<M> {
+    fn is_empty(&self) -> bool {
+        self.everything.is_none() && self.others.is_empty()
+    }
+
+    /// Puts `target` in, or marks it anew.
+    fn put(&mut self, target: &Target, mark: M) -> Room {
+        let Some(kind) = kind(target) else {
+            *self = Self { everything: Some(mark), bounds: self.bounds, ..Self::default() };
+            return Room::Enough;
+        };
+        if let Some(known) = self.others.get_mut(target) {
+            *known = mark;
+        } else if self.counts[kind] == self.bounds[kind] {
+            return Room::None;
+        } else {
+            self.counts[kind] += 1;
+            self.others.insert(target.clone(), mark);
+        }
+        Room::Enough
+    }
+
+    fn keep(&mut self, stays: impl Fn(&M) -> bool) {
+        self.everything = self.everything.take().filter(&stays);
+        self.others.retain(|target, mark| {
+            let stays = stays(mark);
+            if let (false, Some(kind)) = (stays, kind(target)) {
+                self.counts[kind] -= 1;
+            }
+            stays
+        });
+    }
+
+    fn list(&self) -> Vec<Target> {
+        if self.everything.is_some() { vec![Target::Everything] } else { self.others.keys().cloned().collect() }
+    }
+}
+
+impl<M> Default for Targets<M> {
+    fn default() -> Self {
+        Self { everything: None, others: BTreeMap::new(), counts: [0; 3], bounds: BOUNDS }
+    }
+}
+
+/// Where a target is counted; everything is not.
+fn kind(target: &Target) -> Option<usize> {
+    match target {
+        Target::Key(_) => Some(0),
+        Target::Pattern(_) => Some(1),
+        Target::Tag(_) => Some(2),
+        Target::Everything => None,
+    }
+}
+
+/// How many keys, patterns and tags are kept one by one.
+const BOUNDS: [usize; 3] = [MAX_NAMES, MAX_PATTERNS, MAX_NAMES];
+
+/// How often what was said too long ago is dropped. In between it takes room.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::slice::from_ref;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(millis: u64) -> Moment {
+        Moment::from_millis(millis)
+    }
+
+    fn key(name: &str) -> Target {
+        Target::Key(name.into())
+    }
+
+    /// What a batch taken now says.
+    fn waiting(outbox: &Outbox) -> Vec<Target> {
+        let waits = outbox.batch().targets().to_vec();
+        assert_eq!(outbox.is_empty(), waits.is_empty());
+        waits
+    }
+
+    #[test]
+    fn what_is_queued_while_a_batch_is_said_has_to_be_said_too_be_it_the_same() {
+        let outbox = Outbox::default();
+        outbox.queue(&[key("a"), key("b"), key("a")]);
+        let batch = outbox.batch();
+        assert_eq!(batch.targets(), [key("a"), key("b")], "each once");
+        outbox.queue(&[key("a"), Target::Tag("t".into())]);
+        outbox.replayed(&batch, at(0));
+        assert_eq!(waiting(&outbox), [key("a"), Target::Tag("t".into())]);
+    }
+
+    #[test]
+    fn a_batch_that_is_given_up_loses_nothing() {
+        let outbox = Outbox::default();
+        outbox.queue(&[key("a"), Target::Pattern("b*".into())]);
+        drop(outbox.batch());
+        assert_eq!(waiting(&outbox), [key("a"), Target::Pattern("b*".into())]);
+    }
+
+    #[test]
+    fn what_was_said_of_late_is_said_again_over_a_new_connection_and_what_is_older_is_not() {
+        let outbox = Outbox::default();
+        outbox.sent(&[key("old"), key("anew")], outbox.epoch(), at(0));
+        outbox.sent(&[key("anew"), key("young")], outbox.epoch(), at(1));
+        assert!(outbox.is_empty());
+        outbox.reconnected(at(10_001));
+        let batch = outbox.batch();
+        assert_eq!(batch.targets(), [key("anew"), key("young")]);
+        outbox.replayed(&batch, at(10_002));
+        assert!(outbox.is_empty());
+        outbox.reconnected(at(20_002));
+        assert_eq!(waiting(&outbox), [key("anew"), key("young")], "it was said to yet another server ten seconds ago");
+    }
+
+    #[test]
+    fn an_outage_however_long_does_not_make_what_was_said_before_it_old() {
+        let outbox = Outbox::default();
+        outbox.sent(&[key("a")], outbox.epoch(), at(0));
+        outbox.reconnected(at(500));
+        assert_eq!(waiting(&outbox), [key("a")], "by now it may be minutes later");
+    }
+
+    #[test]
+    fn what_an_old_connection_did_is_said_again_when_that_is_known_only_after_the_new_one() {
+        let outbox = Outbox::default();
+        let epoch = outbox.epoch();
+        outbox.queue(&[key("b")]);
+        let batch = outbox.batch();
+        outbox.reconnected(at(0));
+        outbox.sent(&[key("a")], epoch, at(1));
+        outbox.replayed(&batch, at(1));
+        assert_eq!(waiting(&outbox), [key("a"), key("b")]);
+    }
+
+    #[test]
+    fn too_many_become_everything_and_what_comes_after_is_kept_beside_it() {
+        let keys: Vec<Target> = (0..=MAX_NAMES).map(|number| key(&number.to_string())).collect();
+        let patterns: Vec<Target> =
+            (0..=MAX_PATTERNS).map(|number| Target::Pattern(number.to_string().into())).collect();
+        for many in [keys, patterns] {
+            let outbox = Outbox::default();
+            outbox.queue(&many[1..]);
+            outbox.queue(&many[1..]);
+            assert_eq!(waiting(&outbox).len(), many.len() - 1);
+            outbox.queue(&many);
+            outbox.queue(&[key("covered")]);
+            let batch = outbox.batch();
+            assert_eq!(batch.targets(), [Target::Everything]);
+            outbox.queue(&[key("later")]);
+            outbox.replayed(&batch, at(0));
+            assert_eq!(waiting(&outbox), [key("later")]);
+        }
+    }
+
+    #[test]
+    fn too_many_said_of_late_become_everything_which_fades_while_others_come() {
+        let keys: Vec<Target> = (0..=MAX_NAMES).map(|number| key(&number.to_string())).collect();
+        for (heard, again) in [(10_000, Target::Everything), (10_001, key("later"))] {
+            let outbox = Outbox::default();
+            outbox.sent(&keys, outbox.epoch(), at(0));
+            outbox.sent(&[key("later")], outbox.epoch(), at(9_000));
+            outbox.reconnected(at(heard));
+            assert_eq!(waiting(&outbox), [again]);
+        }
+        let outbox = Outbox::default();
+        for (second, some) in keys.chunks(900).enumerate() {
+            outbox.sent(some, outbox.epoch(), at(second as u64 * 1_000));
+        }
+        outbox.reconnected(at(11_000));
+        assert!(waiting(&outbox).len() > 9_000, "the first of them left in time");
+    }
+
+    /// A server with six keys, two of a pattern and three of a tag, which may lose what it confirmed of late.
+    struct World {
+        outbox: Outbox,
+        now: Moment,
+        /// How often each key was written at the source.
+        source: [u64; KEYS],
+        /// Of which writing the server may hold something older: it holds nothing older than this.
+        server: [u64; KEYS],
+        /// As much was promised to those whose invalidation returned.
+        promised: [u64; KEYS],
+        /// What the server did and when, with what it had been before.
+        done: Vec<(Moment, [u64; KEYS])>,
+        /// Invalidations that the server did, whose callers do not know it yet.
+        unreported: Vec<(Target, Epoch, [u64; KEYS])>,
+        batches: Vec<Batch>,
+    }
+
+    const KEYS: usize = 6;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Pass(u64),
+        /// What is asked, and how it goes.
+        Invalidate(Target, Outcome),
+        Report(usize),
+        Take,
+        /// Says so many targets of a batch, and reports it where these are all.
+        Say(usize, usize),
+        Reconnect,
+        /// Another server comes up, without what was done in the last ten seconds; the outage lasts so long.
+        FailOver(u64),
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Outcome {
+        Confirmed,
+        ConfirmedLate,
+        DoneButLost,
+        NotDone,
+    }
+
+    fn covers(target: &Target, number: usize) -> bool {
+        match target {
+            Target::Key(name) => **name == *number.to_string(),
+            Target::Pattern(text) => text.contains(&number.to_string()),
+            Target::Tag(name) => **name == *["even", "odd"][number % 2],
+            Target::Everything => true,
+        }
+    }
+
+    impl World {
+        fn new() -> Self {
+            let outbox = Outbox::default();
+            let mut kept = outbox.kept.lock();
+            (kept.waiting.bounds, kept.said.bounds) = ([3, 1, 1], [3, 1, 1]);
+            drop(kept);
+            Self {
+                outbox,
+                now: at(60_000),
+                source: [0; KEYS],
+                server: [0; KEYS],
+                promised: [0; KEYS],
+                done: Vec::new(),
+                unreported: Vec::new(),
+                batches: Vec::new(),
+            }
+        }
+
+        fn serve(&mut self, target: &Target) {
+            self.done.push((self.now, self.server));
+            for number in (0..KEYS).filter(|number| covers(target, *number)) {
+                self.server[number] = self.source[number];
+            }
+        }
+
+        fn promise(&mut self, target: &Target, source: &[u64; KEYS]) {
+            for number in (0..KEYS).filter(|number| covers(target, *number)) {
+                self.promised[number] = self.promised[number].max(source[number]);
+            }
+        }
+
+        fn step(&mut self, step: Step) {
+            match step {
+                Step::Pass(millis) => self.now = self.now.after(Duration::from_millis(millis)),
+                Step::Invalidate(target, outcome) => {
+                    (0..KEYS).filter(|number| covers(&target, *number)).for_each(|number| self.source[number] += 1);
+                    let (epoch, source) = (self.outbox.epoch(), self.source);
+                    if !matches!(outcome, Outcome::NotDone) {
+                        self.serve(&target);
+                    }
+                    match outcome {
+                        Outcome::Confirmed => self.outbox.sent(from_ref(&target), epoch, self.now),
+                        Outcome::ConfirmedLate => return self.unreported.push((target, epoch, source)),
+                        Outcome::DoneButLost | Outcome::NotDone => self.outbox.queue(from_ref(&target)),
+                    }
+                    self.promise(&target, &source);
+                }
+                Step::Report(which) if !self.unreported.is_empty() => {
+                    let (target, epoch, source) = self.unreported.swap_remove(which % self.unreported.len());
+                    self.outbox.sent(from_ref(&target), epoch, self.now);
+                    self.promise(&target, &source);
+                }
+                Step::Take => self.batches.push(self.outbox.batch()),
+                Step::Say(which, many) if !self.batches.is_empty() => {
+                    let batch = self.batches.swap_remove(which % self.batches.len());
+                    // What a connection was told after its end, nobody did.
+                    if batch.epoch == self.outbox.epoch() {
+                        batch.targets().iter().take(many).for_each(|target| self.serve(target));
+                    }
+                    if many >= batch.targets().len() {
+                        self.outbox.replayed(&batch, self.now);
+                    }
+                }
+                Step::Reconnect => self.outbox.reconnected(self.now),
+                Step::FailOver(outage) => {
+                    let heard = self.now;
+                    while let Some((_, before)) = self.done.pop_if(|(when, _)| heard - *when <= REPEAT_WITHIN) {
+                        self.server = before;
+                    }
+                    self.now = self.now.after(Duration::from_millis(outage));
+                    self.outbox.reconnected(heard);
+                }
+                Step::Report(_) | Step::Say(..) => {}
+            }
+        }
+
+        /// What was promised is so, or will be before the next read.
+        fn check(&self) {
+            let kept = self.outbox.kept.lock();
+            let waits = kept.waiting.list();
+            assert_eq!(self.outbox.is_empty(), waits.is_empty());
+            for number in 0..KEYS {
+                assert!(
+                    self.server[number] >= self.promised[number] || waits.iter().any(|target| covers(target, number)),
+                    "key {number} is older than promised, and only {waits:?} wait"
+                );
+            }
+            for targets in [&kept.waiting.others.keys().collect::<Vec<_>>(), &kept.said.others.keys().collect()] {
+                let many = |kind_of: usize| targets.iter().filter(|target| kind(target) == Some(kind_of)).count();
+                assert!(many(0) <= 3 && many(1) <= 1 && many(2) <= 1, "too many: {targets:?}");
+            }
+            assert_eq!(kept.waiting.counts.iter().sum::<usize>(), kept.waiting.others.len());
+            assert_eq!(kept.said.counts.iter().sum::<usize>(), kept.said.others.len());
+        }
+    }
+
+    fn target() -> impl Strategy<Value = Target> {
+        prop_oneof![
+            6 => (0..KEYS).prop_map(|number| key(&number.to_string())),
+            2 => prop_oneof![Just("[01]"), Just("[234]")].prop_map(|text| Target::Pattern(text.into())),
+            2 => prop_oneof![Just("even"), Just("odd")].prop_map(|name| Target::Tag(name.into())),
+            1 => Just(Target::Everything),
+        ]
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let outcome = prop_oneof![
+            Just(Outcome::Confirmed),
+            Just(Outcome::ConfirmedLate),
+            Just(Outcome::DoneButLost),
+            Just(Outcome::NotDone)
+        ];
+        prop_oneof![
+            2 => (0..9_000_u64).prop_map(Step::Pass),
+            6 => (target(), outcome).prop_map(|(target, outcome)| Step::Invalidate(target, outcome)),
+            2 => any::<usize>().prop_map(Step::Report),
+            3 => Just(Step::Take),
+            4 => (any::<usize>(), prop_oneof![0..3_usize, Just(usize::MAX)]).prop_map(|(which, many)| Step::Say(which, many)),
+            1 => Just(Step::Reconnect),
+            2 => (0..60_000_u64).prop_map(Step::FailOver),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #[test]
+        fn what_was_promised_holds_or_waits_whatever_is_lost_and_in_whatever_order(steps in prop::collection::vec(step(), 1..60)) {
+            let mut world = World::new();
+            for step in steps {
+                world.step(step);
+                world.check();
+            }
+        }
+    }
+}
