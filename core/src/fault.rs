@@ -32,6 +32,11 @@ pub enum Fault {
     /// No connection could be made; nothing was sent.
     #[error("no connection to redis; check that it runs and that the URL names its host and port")]
     Unreachable,
+    /// The certificate that the server showed is not one to be believed; nothing was sent.
+    #[error(
+        "the certificate of redis is not trusted; give the authority that signed it, and the name it was signed for"
+    )]
+    Untrusted,
     /// There was no progress within the time allowed.
     #[error("redis did not answer in time; if it is merely far away or busy, allow it more time")]
     TimedOut,
@@ -81,7 +86,11 @@ impl Fault {
     pub const fn weight(&self) -> u32 {
         match self {
             Self::TimedOut => 2,
-            Self::Unreachable | Self::Lost | Self::Protocol | Self::Server { class: Class::Down, .. } => 1,
+            Self::Unreachable
+            | Self::Untrusted
+            | Self::Lost
+            | Self::Protocol
+            | Self::Server { class: Class::Down, .. } => 1,
             Self::Open | Self::Server { .. } => 0,
         }
     }

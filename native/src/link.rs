@@ -7,7 +7,7 @@
 //! | to find out | look in |
 //! |---|---|
 //! | who gets the connection, who waits, who is turned away | `hub` |
-//! | how a connection is made | `connect`, `handshake` |
+//! | how a connection is made | `connect`, `handshake`, `tls` |
 //! | how commands are asked | [`Line`], [`Script`] |
 //! | when a connection is given up | `watch`, `vitals` |
 //! | what is seen of the bytes | `wire`, `frames` |
@@ -18,26 +18,29 @@ mod handshake;
 mod hub;
 mod line;
 mod script;
+mod tls;
 mod vitals;
 mod watch;
 mod wire;
 
 use std::fmt;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use donjon_core::breaker::BreakerConfig;
 use donjon_core::fault::Fault;
 use donjon_core::moment::Moment;
-use donjon_core::settings::RedisTarget;
+use donjon_core::settings::{RedisAddress, RedisTarget};
 use parking_lot::Mutex;
 use redis::{Cmd, Pipeline, Value};
 
 use self::hub::{Found, Hub};
 pub use self::line::Line;
 pub use self::script::Script;
+pub use self::tls::{Authorities, InvalidAuthorities};
 use crate::runtime::Runtime;
 
 /// The connection to one Redis. Clones share it; when the last is dropped it is closed.
@@ -68,8 +71,8 @@ pub type Greeting = Pin<Box<dyn Future<Output = Result<(), Fault>> + Send>>;
 pub struct Options {
     /// Where the server is, and as whom to ask it.
     pub target: RedisTarget,
-    /// The certificates, in PEM, of which one has to have signed the server's; by default those that the system trusts.
-    pub ca: Option<Vec<u8>>,
+    /// Who may vouch for the server where TLS is spoken; by default those that the system trusts.
+    pub ca: Option<Authorities>,
     /// How long a connection may take until it can be used, socket, TLS and login together. Default 250 ms.
     pub connect_budget: Duration,
     /// How long a command may wait while nothing moves on the connection, and a millisecond more for every 10 kB of it.
@@ -98,6 +101,7 @@ impl Options {
 impl<R: Runtime> Link<R> {
     /// A link that has not connected yet.
     pub fn new(runtime: R, options: Options, greet: Greet) -> Self {
+        warn_of_open_password(&options.target);
         let hub = Arc::new(Hub::new(options.breaker));
         Self(Arc::new(Inner { runtime, options, greet, hub, said: Mutex::new(None) }))
     }
@@ -185,6 +189,24 @@ impl<R: Runtime> Link<R> {
         // An attempt whose runtime is no more tells nobody.
         outcome.await.unwrap_or(Err(Fault::Unreachable))
     }
+}
+
+/// Says, once in a process, that a password is readable on its way.
+fn warn_of_open_password(target: &RedisTarget) {
+    static SAID: Once = Once::new();
+    let RedisAddress::Tcp { host, tls: false, .. } = target.address() else { return };
+    if target.password().is_some() && !is_this_machine(host) {
+        SAID.call_once(|| {
+            tracing::warn!(redis = %target, "the password goes over the network unencrypted; use rediss:// instead");
+        });
+    }
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 impl<R: Runtime> Inner<R> {

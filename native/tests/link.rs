@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use donjon::link::{Greet, Line, Link, Options, Script};
+use donjon::link::{Authorities, Greet, InvalidAuthorities, Line, Link, Options, Script};
 use donjon::runtime::{Runtime, Tokio};
 use donjon_core::fault::{Class, Fault};
 use donjon_core::settings::RedisTarget;
@@ -112,6 +112,37 @@ async fn the_server_is_reached_by_socket_as_a_user_and_in_its_database() {
     set(&by_user, "k", "v").await.unwrap();
     assert_eq!(get(&by_socket, "k").await, Ok(text("v")));
     assert_eq!(get(&link(&server.url()), "k").await, Ok(Value::Nil), "database 0 is another");
+}
+
+#[tokio::test]
+async fn tls_is_spoken_with_whom_the_authority_vouches_for_and_with_nobody_else() {
+    let server = Server::builder().tls().password("hunter2").start();
+    let stranger = Server::builder().tls().start();
+    let tls = |url: &str, pem: Option<&[u8]>| {
+        let mut options = options(url);
+        options.ca = pem.map(|pem| Authorities::from_pem(pem).unwrap());
+        options.connect_budget = Duration::from_secs(5);
+        Link::new(Tokio::new(Handle::current()), options, no_greeting())
+    };
+    let known = tls(&server.url(), Some(server.authority()));
+    assert_eq!(ping(&known).await, Ok(pong()));
+    let long = "x".repeat(3_000_000);
+    set(&known, "k", &long).await.unwrap();
+    assert_eq!(get(&known, "k").await, Ok(text(&long)));
+
+    for (url, pem) in [
+        (server.url(), Some(stranger.authority())),
+        (server.url(), None),
+        (server.url().replace("localhost", "127.1"), Some(server.authority())),
+    ] {
+        assert_eq!(ping(&tls(&url, pem)).await, Err(Fault::Untrusted), "the last is a name of the same machine");
+    }
+    let plain = Server::start();
+    let fault = ping(&tls(&plain.url().replace("redis:", "rediss:"), Some(server.authority()))).await;
+    assert_eq!(fault, Err(Fault::Unreachable), "no downgrade");
+    assert_eq!(Authorities::from_pem(b"").unwrap_err(), InvalidAuthorities::Missing);
+    let cut = &server.authority()[..server.authority().len() / 2];
+    assert!(Authorities::from_pem(cut).is_err());
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo};
 
 use super::hub::Hub;
 use super::line::Line;
+use super::tls::{self, Authorities, Stream};
 use super::vitals::{End, Vitals};
 use super::wire::Wire;
 use super::{Inner, handshake, watch};
@@ -83,7 +84,13 @@ async fn open<R: Runtime>(inner: &Inner<R>, generation: u64, vitals: Arc<Vitals>
         RedisAddress::Tcp { host, port, .. } => Address::Tcp(host, *port),
         RedisAddress::Unix { path } => Address::Unix(path),
     };
-    let stream = inner.runtime.connect(address).await.map_err(Failure::from)?;
+    let stream = inner.runtime.connect(address).await?;
+    let stream = if let RedisAddress::Tcp { host, tls: true, .. } = target.address() {
+        let authorities = inner.options.ca.clone().map_or_else(Authorities::of_the_system, Ok)?;
+        authorities.secure(host, stream).await?
+    } else {
+        Stream::Plain(stream)
+    };
     let wire = Wire::new(stream, Arc::clone(&vitals), inner.options.max_reply_bytes);
     // Says nothing by itself, so as to leave the handshake to us.
     let silent = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP2).set_skip_set_lib_name();
@@ -94,7 +101,7 @@ async fn open<R: Runtime>(inner: &Inner<R>, generation: u64, vitals: Arc<Vitals>
     let line = Line::new(connection, Arc::clone(&vitals), Arc::clone(&inner.hub), generation);
     let budget = inner.options.command_budget;
     inner.runtime.spawn(drive(driver, budget, vitals, Arc::clone(&inner.hub), generation));
-    handshake::shake(&line, target).await.map_err(Failure::from)?;
+    handshake::shake(&line, target).await?;
     Ok(line)
 }
 
@@ -149,7 +156,8 @@ impl Drop for Ending<'_> {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self { fault: Fault::Unreachable, reason: error.to_string(), weight: 1 }
+        let fault = if tls::is_untrusted(&error) { Fault::Untrusted } else { Fault::Unreachable };
+        Self { fault, reason: error.to_string(), weight: 1 }
     }
 }
 
