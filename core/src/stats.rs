@@ -44,6 +44,8 @@ pub struct Stats {
     pub foreign: u64,
     /// Commands that failed. Of a shared tier only.
     pub faults: u64,
+    /// Invalidations that Redis has not confirmed yet. Of a shared tier only.
+    pub queued: u64,
     /// Values kept now.
     pub entries: u64,
     /// What they weigh: bytes of keys, values and bookkeeping.

@@ -6,9 +6,11 @@
 //! |---|---|
 //! | what a value is, once it is bytes | [`payload`] |
 //! | how one Redis is reached, and what is done when it is not | [`link`] |
+//! | how values are shared over Redis | [`engine`] |
 //! | where the code that waits runs | [`runtime`] |
 
 pub use donjon_core::payload;
 
+pub mod engine;
 pub mod link;
 pub mod runtime;

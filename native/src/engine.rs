@@ -1,0 +1,203 @@
+//! Engine: the shared tier at work: what the core decides is sent to Redis, waited for and told back.
+//!
+//! Owns the order in which things are said. An invalidation that could not be sent is kept and said before anything is read
+//! again; what was said in the last ten seconds is said once more on every new connection, since a server that took over may have
+//! lost it. Must not know what a value means, nor who asks.
+//!
+//! Bindings build on it; Rust programs use [`crate::Cache`].
+//!
+//! | to find out | look in |
+//! |---|---|
+//! | how a key is looked up, loaded and filled | `look`, [`Lease`] |
+//! | how values are stored and changed by hand | `write` |
+//! | how keys, patterns and tags are invalidated | `invalidate`, `replay` |
+//! | what is sent | `wire` |
+
+mod invalidate;
+mod lease;
+mod look;
+mod renewals;
+mod replay;
+mod wire;
+mod write;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use donjon_core::cache::Config;
+use donjon_core::chance::Seed;
+use donjon_core::fault::Fault;
+use donjon_core::key::Namespace;
+use donjon_core::moment::Moment;
+use donjon_core::outbox::Outbox;
+use donjon_core::remote::Remote;
+use donjon_core::remote::call::{Call, Reply};
+use donjon_core::stats::Stats;
+
+use crate::link::{Line, Link, Options};
+use crate::runtime::Runtime;
+
+pub use invalidate::Removed;
+pub use lease::{Lease, Looked};
+pub use write::{Peeked, WriteError};
+
+use renewals::{Renewal, Renewals};
+
+/// What the engines of one process share, whatever runtimes they run on: loads under way, counters, and the invalidations that are
+/// still to be said.
+#[derive(Debug)]
+pub struct Tier<E: Clone> {
+    remote: Remote<E>,
+    outbox: Outbox,
+}
+
+impl<E: Clone> Tier<E> {
+    /// A tier under `namespace`; a value may have up to `max_value_bytes`. The seed comes from the operating system.
+    pub fn new(namespace: Namespace, config: &Config, max_value_bytes: u64, seed: Seed) -> Arc<Self> {
+        let remote = Remote::new(namespace, config, max_value_bytes, seed);
+        Arc::new(Self { remote, outbox: Outbox::default() })
+    }
+
+    /// What is decided, and counted.
+    pub fn remote(&self) -> &Remote<E> {
+        &self.remote
+    }
+
+    /// A reading of the counters.
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.remote.stats();
+        stats.queued = self.outbox.batch().targets().len() as u64;
+        stats
+    }
+}
+
+/// A shared tier over one connection, in one runtime. Clones are the same engine.
+pub struct Engine<R: Runtime, E: Clone + Send + Sync + 'static> {
+    inner: Arc<Inner<R, E>>,
+}
+
+impl<R: Runtime, E: Clone + Send + Sync + 'static> Clone for Engine<R, E> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+struct Inner<R: Runtime, E: Clone + Send + Sync + 'static> {
+    tier: Arc<Tier<E>>,
+    link: Link<R>,
+    renewals: Arc<Renewals>,
+}
+
+impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
+    /// An engine that has not connected yet. One a runtime; all of a process share the tier.
+    pub fn new(tier: Arc<Tier<E>>, runtime: R, options: Options) -> Self {
+        let (greeted, clock) = (Arc::clone(&tier), runtime.clone());
+        let greet = move |line: Line| -> crate::link::Greeting {
+            let (tier, runtime) = (Arc::clone(&greeted), clock.clone());
+            tier.outbox.reconnected(runtime.now());
+            Box::pin(async move { replay::replay(&tier, &line, &runtime).await })
+        };
+        let link = Link::new(runtime, options, Arc::new(greet));
+        Self { inner: Arc::new(Inner { tier, link, renewals: Arc::default() }) }
+    }
+
+    /// What the engines of this process share.
+    pub fn tier(&self) -> &Arc<Tier<E>> {
+        &self.inner.tier
+    }
+
+    /// Asks Redis whether it is there.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`] where it is not, or does not let us in.
+    pub async fn ping(&self) -> Result<(), Fault> {
+        self.inner.link.ask(&redis::cmd("PING")).await.map(drop)
+    }
+
+    /// Sends what is still owed and closes the connection; waits for neither longer than `within`.
+    pub async fn close(&self, within: Duration) {
+        if !self.inner.tier.outbox.is_empty() {
+            let runtime = self.inner.link.runtime();
+            let mut said = std::pin::pin!(self.line());
+            let mut late = std::pin::pin!(runtime.sleep(within));
+            std::future::poll_fn(|context| {
+                let said = said.as_mut().poll(context).map(drop);
+                if said.is_ready() { said } else { late.as_mut().poll(context) }
+            })
+            .await;
+        }
+        self.inner.link.close();
+    }
+
+    fn remote(&self) -> &Remote<E> {
+        &self.inner.tier.remote
+    }
+
+    fn now(&self) -> Moment {
+        self.inner.link.runtime().now()
+    }
+
+    /// Redis's clock. Known from the first connection on; without one, nothing that it decides has arrived.
+    fn clock(&self) -> Moment {
+        self.inner.link.redis_now(self.now()).unwrap_or(Moment::from_millis(0))
+    }
+
+    /// The open connection, with nothing owed to Redis any more.
+    async fn line(&self) -> Result<Line, Fault> {
+        let line = self.inner.link.line().await?;
+        if !self.inner.tier.outbox.is_empty() {
+            replay::replay(&self.inner.tier, &line, self.inner.link.runtime()).await?;
+        }
+        Ok(line)
+    }
+
+    /// Sends calls that may be said twice, and says them again, once, on a new connection, where the old one was lost.
+    async fn ask(&self, calls: &[Call]) -> Result<Vec<Reply>, Fault> {
+        match self.ask_once(calls).await {
+            Err(Fault::Lost) => self.ask_once(calls).await,
+            asked => asked,
+        }
+    }
+
+    async fn ask_once(&self, calls: &[Call]) -> Result<Vec<Reply>, Fault> {
+        wire::ask(&self.line().await?, calls).await
+    }
+
+    /// Sends calls whose answers nobody needs.
+    fn ask_aside(&self, calls: Vec<Call>) {
+        if !calls.is_empty() {
+            let engine = self.clone();
+            self.inner.link.runtime().spawn(async move { drop(engine.ask(&calls).await) });
+        }
+    }
+
+    fn renew(&self, call: Call) -> Renewal {
+        let (renewal, starts) = self.inner.renewals.add(call);
+        if starts {
+            let (weak, runtime) = (Arc::downgrade(&self.inner), self.inner.link.runtime().clone());
+            self.inner.link.runtime().spawn(async move {
+                loop {
+                    runtime.sleep(RENEW_EVERY).await;
+                    let Some(inner) = weak.upgrade() else { return };
+                    let calls = inner.renewals.round();
+                    if calls.is_empty() {
+                        return;
+                    }
+                    // A lease that is not renewed in time is void, which its fill finds out.
+                    drop(Self { inner }.ask(&calls).await);
+                }
+            });
+        }
+        renewal
+    }
+}
+
+impl<R: Runtime, E: Clone + Send + Sync + 'static> std::fmt::Debug for Engine<R, E> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Engine").field("names", self.remote().names()).finish_non_exhaustive()
+    }
+}
+
+/// A third of a lease.
+const RENEW_EVERY: Duration = Duration::from_millis(660);

@@ -1,0 +1,207 @@
+//! Invalidate: keys, patterns, tags, or everything; said to Redis now, or owed until it can be.
+//!
+//! Invariant: from its first step an invalidation is owed; it is paid when Redis has confirmed all of it. Whatever cuts it short,
+//! an error or a caller that goes away, leaves it owed, and it is said before this process reads again.
+
+use std::sync::Arc;
+
+use donjon_core::fault::Fault;
+use donjon_core::key::Key;
+use donjon_core::moment::Moment;
+use donjon_core::outbox::{Epoch, Target};
+use donjon_core::pattern::Pattern;
+use donjon_core::remote::call::{Call, Reply};
+use donjon_core::remote::sight;
+use donjon_core::rules::Plan;
+use donjon_core::tag::{InvalidTag, check_tags};
+
+use super::{Engine, Tier, replay};
+use crate::runtime::Runtime;
+
+/// What an invalidation came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// How many values are known to have left.
+    pub count: u64,
+    /// Whether some of it could not be said yet: other processes may be served what was meant until Redis can be reached.
+    pub queued: bool,
+}
+
+impl Removed {
+    fn and(self, other: Self) -> Self {
+        Self { count: self.count + other.count, queued: self.queued || other.queued }
+    }
+}
+
+impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
+    /// Invalidates a key. One round trip.
+    pub async fn delete(&self, key: Key<'_>) -> Removed {
+        self.delete_many(&[key]).await
+    }
+
+    /// Invalidates keys, a thousand in a round trip.
+    pub async fn delete_many(&self, keys: &[Key<'_>]) -> Removed {
+        let owed = self.owe_keys(keys).await;
+        let mut count = 0;
+        for some in keys.chunks(replay::AT_ONCE) {
+            let calls: Vec<Call> = some.iter().flat_map(|key| self.remote().delete(*key)).collect();
+            match self.ask(&calls).await.and_then(|replies| values_removed(&replies)) {
+                Ok(removed) => count += removed,
+                Err(fault) => {
+                    self.remote().noticed(&fault);
+                    return owed.queued(count);
+                }
+            }
+        }
+        owed.paid(self.now());
+        self.detach(keys);
+        Removed { count, queued: false }
+    }
+
+    /// Invalidates every key of the namespace that matches, leases included; all of them for an all-star pattern. It holds when
+    /// this returns. A round trip for each thousand keys of the whole database.
+    pub async fn invalidate_pattern(&self, pattern: &Pattern) -> Removed {
+        let target =
+            if pattern.is_everything() { Target::Everything } else { Target::Pattern(pattern.as_str().into()) };
+        let owed = self.owe([target]).await;
+        self.remote().detach_matching(pattern, self.now());
+        let mut count = 0;
+        let mut swept = self.sweep(pattern, &mut count).await;
+        if swept == Err(Fault::Lost) {
+            // The server's cursor is of no use on another connection, or on another server.
+            swept = self.sweep(pattern, &mut count).await;
+        }
+        match swept {
+            Ok(()) => {
+                owed.paid(self.now());
+                self.remote().detach_matching(pattern, self.now());
+                Removed { count, queued: false }
+            }
+            Err(fault) => {
+                self.remote().noticed(&fault);
+                owed.queued(count)
+            }
+        }
+    }
+
+    /// Invalidates everything in the namespace, and nothing else in the database.
+    pub async fn clear(&self) -> Removed {
+        self.invalidate_pattern(&replay::everything()).await
+    }
+
+    /// Makes dead what carries one of these tags. One round trip; counts the tags.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidTag`] where a name is no tag or there are too many.
+    pub async fn invalidate_tags<N: AsRef<str>>(&self, tags: &[N]) -> Result<Removed, InvalidTag> {
+        check_tags(tags)?;
+        let owed = self.owe(tags.iter().map(|tag| Target::Tag(tag.as_ref().into())).collect::<Vec<_>>()).await;
+        let calls = self.remote().move_tags(tags);
+        let moved = self.ask(&calls).await.and_then(|replies| {
+            let failed =
+                replies.into_iter().find_map(|reply| if let Reply::Error(fault) = reply { Some(fault) } else { None });
+            failed.map_or(Ok(()), Err)
+        });
+        Ok(match moved {
+            Ok(()) => {
+                owed.paid(self.now());
+                Removed { count: tags.len() as u64, queued: false }
+            }
+            Err(fault) => {
+                self.remote().noticed(&fault);
+                owed.queued(0)
+            }
+        })
+    }
+
+    /// Invalidates what the rules of an event came to. The count leaves tags out.
+    pub async fn carry_out(&self, plan: &Plan) -> Removed {
+        // What is no key, or no tag, has no entries.
+        let keys: Vec<Key<'_>> = plan.keys.iter().filter_map(|key| Key::new(key).ok()).collect();
+        let mut removed = if keys.is_empty() { Removed::default() } else { self.delete_many(&keys).await };
+        for pattern in &plan.patterns {
+            removed = removed.and(self.invalidate_pattern(pattern).await);
+        }
+        if !plan.tags.is_empty()
+            && let Ok(tagged) = self.invalidate_tags(&plan.tags).await
+        {
+            removed.queued |= tagged.queued;
+        }
+        removed
+    }
+
+    pub(super) async fn owe_keys(&self, keys: &[Key<'_>]) -> Owed<E> {
+        self.detach(keys);
+        self.owe(keys.iter().map(|key| Target::Key(key.as_str().into()))).await
+    }
+
+    async fn owe(&self, targets: impl IntoIterator<Item = Target>) -> Owed<E> {
+        let tier = Arc::clone(self.tier());
+        let targets = targets.into_iter().collect();
+        let mut owed = Owed { epoch: tier.outbox.epoch(), tier, targets };
+        // What is said over a connection that is not there yet belongs to that one.
+        let _there_or_not = self.line().await;
+        owed.epoch = owed.tier.outbox.epoch();
+        owed
+    }
+
+    fn detach(&self, keys: &[Key<'_>]) {
+        let now = self.now();
+        for key in keys {
+            self.remote().detach(*key, now);
+        }
+    }
+
+    async fn sweep(&self, pattern: &Pattern, count: &mut u64) -> Result<(), Fault> {
+        let line = self.line().await?;
+        replay::sweep(self.remote(), &line, pattern, count).await
+    }
+}
+
+/// An invalidation that Redis has not confirmed: dropped like that, it stays owed.
+pub(super) struct Owed<E: Clone> {
+    tier: Arc<Tier<E>>,
+    targets: Vec<Target>,
+    epoch: Epoch,
+}
+
+impl<E: Clone> Owed<E> {
+    /// Redis has confirmed it; it is said again only on a new connection, if one comes soon.
+    pub(super) fn paid(mut self, now: Moment) {
+        self.tier.outbox.sent(&std::mem::take(&mut self.targets), self.epoch, now);
+    }
+
+    fn queued(self, count: u64) -> Removed {
+        drop(self);
+        Removed { count, queued: true }
+    }
+}
+
+impl<E: Clone> Drop for Owed<E> {
+    fn drop(&mut self) {
+        if !self.targets.is_empty() {
+            self.tier.outbox.queue(&self.targets);
+        }
+    }
+}
+
+/// Of pairs of the start of what was there and how many keys were unlinked: how many values.
+fn values_removed(replies: &[Reply]) -> Result<u64, Fault> {
+    let mut removed = 0;
+    for pair in replies.chunks(2) {
+        match pair {
+            [Reply::Error(fault), _] | [_, Reply::Error(fault)] if fault.class() != WRONG_TYPE => {
+                return Err(fault.clone());
+            }
+            [Reply::Bytes(start), Reply::Int(unlinked)] => {
+                removed += u64::from(*unlinked > 0 && sight::is_value(start));
+            }
+            _ => {}
+        }
+    }
+    Ok(removed)
+}
+
+/// A list or a hash under our name: it is gone all the same.
+const WRONG_TYPE: Option<donjon_core::fault::Class> = Some(donjon_core::fault::Class::WrongType);

@@ -1,0 +1,210 @@
+//! Look: from a key to its value or to the right to load it.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use donjon_core::fault::Fault;
+use donjon_core::key::Key;
+use donjon_core::payload::Payload;
+use donjon_core::remote::See;
+use donjon_core::remote::call::{Call, Reply};
+use donjon_core::remote::look::{Step, Want};
+use donjon_core::remote::sight::Sight;
+use redis::Value;
+
+use super::{Engine, Lease, Looked, wire};
+use crate::runtime::Runtime;
+
+impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
+    /// The value of a key, a stale one included; none where there is none, or where Redis cannot be asked. Never waits for a
+    /// load. One round trip, two for a value with tags.
+    pub async fn get(&self, key: Key<'_>) -> Option<Payload> {
+        if !self.remote().is_enabled() {
+            self.remote().count_read(key, &Sight::Absent, self.clock());
+            return None;
+        }
+        let mut bytes = self.fetch(key).await.unwrap_or_else(|fault| {
+            self.remote().noticed(&fault);
+            None
+        });
+        let clock = self.clock();
+        if let Some(payload) = self.remote().hit(key, &mut bytes, clock) {
+            return Some(payload);
+        }
+        let sight = self.judge(bytes).await;
+        self.remote().count_read(key, &sight, clock);
+        match sight {
+            Sight::Value(seen) => Some(seen.payload),
+            _ => None,
+        }
+    }
+
+    /// The values of keys, in their order. One round trip, two where some have tags.
+    pub async fn get_many(&self, keys: &[Key<'_>]) -> Vec<Option<Payload>> {
+        let sights = if self.remote().is_enabled() { self.see_many(keys).await } else { None };
+        let (remote, clock) = (self.remote(), self.clock());
+        let sights = sights.unwrap_or_else(|| keys.iter().map(|_| Sight::Absent).collect());
+        let found = keys.iter().zip(sights).map(|(key, sight)| {
+            remote.count_read(*key, &sight, clock);
+            if let Sight::Value(seen) = sight { Some(seen.payload) } else { None }
+        });
+        found.collect()
+    }
+
+    /// A value, or the right to load it: waits for another's load, of this process or another, as long as a load may take.
+    /// Where Redis cannot be asked, the right to load without storing.
+    pub async fn look(&self, key: Key<'_>, want: Want) -> Looked<R, E> {
+        let plain = want.since.is_none() && want.tags.as_ref().is_some_and(|tags| tags.is_empty());
+        if !plain || !self.remote().is_enabled() {
+            return self.advance(self.remote().look(key, want, self.now())).await;
+        }
+        let mut fetched = self.fetch(key).await;
+        if let Ok(bytes) = &mut fetched
+            && let Some(payload) = self.remote().hit(key, bytes, self.clock())
+        {
+            return Looked::Value(payload);
+        }
+        let step = match self.remote().look(key, want, self.now()) {
+            Step::Send(pending, _) => {
+                let replies = fetched.map(|bytes| vec![bytes.map_or(Reply::Nil, Reply::Bytes)]);
+                pending.replied(replies, self.now(), self.clock())
+            }
+            step => step,
+        };
+        self.advance(step).await
+    }
+
+    /// The right to load without storing, at once.
+    pub async fn bypass(&self, key: Key<'_>) -> Looked<R, E> {
+        self.advance(self.remote().bypass(key, self.now())).await
+    }
+
+    async fn advance(&self, mut step: Step<E>) -> Looked<R, E> {
+        loop {
+            step = match step {
+                Step::Done(payload) => return Looked::Value(payload),
+                Step::Failed(error) => return Looked::Failed(error),
+                Step::Later => return Looked::Later,
+                Step::Load(right) => return Looked::Load(Lease::new(self, right, None)),
+                Step::Stale(payload, right) => return Looked::Load(Lease::new(self, right, Some(payload))),
+                Step::Send(pending, calls) => {
+                    let replies = self.ask(&calls).await;
+                    pending.replied(replies, self.now(), self.clock())
+                }
+                Step::Join(look, joined, at_most) => {
+                    let ending = self.within(at_most, joined).await;
+                    look.joined(ending, self.now())
+                }
+                Step::Sleep(look, pause) => {
+                    self.inner.link.runtime().sleep(pause).await;
+                    look.slept()
+                }
+            }
+        }
+    }
+
+    /// What is under a key, its tags known.
+    pub(super) async fn see(&self, key: Key<'_>) -> Result<Sight, Fault> {
+        let bytes = self.fetch(key).await?;
+        match self.remote().see(bytes, self.clock()) {
+            See::Plain(sight) => Ok(sight),
+            See::Tagged(tagged, calls) => tagged.replied(self.ask(&calls).await?),
+        }
+    }
+
+    pub(super) async fn judge(&self, bytes: Option<Vec<u8>>) -> Sight {
+        let judged = match self.remote().see(bytes, self.clock()) {
+            See::Plain(sight) => return sight,
+            See::Tagged(tagged, calls) => match self.ask(&calls).await {
+                Ok(replies) => tagged.replied(replies),
+                Err(fault) => Err(fault),
+            },
+        };
+        judged.unwrap_or_else(|fault| {
+            self.remote().noticed(&fault);
+            Sight::Absent
+        })
+    }
+
+    async fn see_many(&self, keys: &[Key<'_>]) -> Option<Vec<Sight>> {
+        if keys.is_empty() {
+            return Some(Vec::new());
+        }
+        let names = keys.iter().map(|key| self.remote().names().key(*key).into());
+        let call = Call::Plain(std::iter::once(b"MGET"[..].into()).chain(names).collect());
+        let answer = self.ask(&[call]).await.and_then(|replies| match replies.into_iter().next() {
+            Some(Reply::List(found)) if found.len() == keys.len() => Ok(found),
+            Some(Reply::Error(fault)) => Err(fault),
+            _ => Err(Fault::Protocol),
+        });
+        let found = match answer {
+            Ok(found) => found,
+            Err(fault) => {
+                self.remote().noticed(&fault);
+                return None;
+            }
+        };
+        let clock = self.clock();
+        let mut tagged = Vec::new();
+        let mut sights = Vec::with_capacity(found.len());
+        for (place, reply) in found.into_iter().enumerate() {
+            let bytes = if let Reply::Bytes(bytes) = reply { Some(bytes) } else { None };
+            match self.remote().see(bytes, clock) {
+                See::Plain(sight) => sights.push(sight),
+                See::Tagged(asked, calls) => {
+                    sights.push(Sight::Absent);
+                    tagged.push((place, asked, calls));
+                }
+            }
+        }
+        let calls: Vec<Call> = tagged.iter().flat_map(|(_, _, calls)| calls.iter().cloned()).collect();
+        if calls.is_empty() {
+            return Some(sights);
+        }
+        match self.ask(&calls).await {
+            Ok(replies) => {
+                let mut replies = replies.into_iter();
+                for (place, asked, calls) in tagged {
+                    let own = replies.by_ref().take(calls.len()).collect();
+                    if let Ok(sight) = asked.replied(own) {
+                        sights[place] = sight;
+                    }
+                }
+            }
+            Err(fault) => self.remote().noticed(&fault),
+        }
+        Some(sights)
+    }
+
+    /// The bytes under a key: the one command that is sent on every read.
+    async fn fetch(&self, key: Key<'_>) -> Result<Option<Vec<u8>>, Fault> {
+        let name = self.remote().names().key(key);
+        let mut command = redis::Cmd::with_capacity(2, 3 + name.len());
+        command.arg("GET").arg(name);
+        let asked = match self.line().await?.ask(&command).await {
+            Err(Fault::Lost) => self.line().await?.ask(&command).await,
+            asked => asked,
+        };
+        match asked? {
+            Value::BulkString(bytes) => Ok(Some(bytes)),
+            Value::Nil => Ok(None),
+            value => match wire::reply(value) {
+                Reply::Bytes(bytes) => Ok(Some(bytes)),
+                _ => Err(Fault::Protocol),
+            },
+        }
+    }
+
+    /// What `future` gives, unless it takes longer.
+    async fn within<F: Future>(&self, at_most: Duration, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        let mut late = pin!(self.inner.link.runtime().sleep(at_most));
+        std::future::poll_fn(|context| match future.as_mut().poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => late.as_mut().poll(context).map(|()| None),
+        })
+        .await
+    }
+}

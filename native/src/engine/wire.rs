@@ -1,0 +1,96 @@
+//! Wire: calls as commands of the client library, and its values as replies.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use donjon_core::fault::{Class, Fault};
+use donjon_core::remote::call::{Arg, Call, Reply};
+use donjon_core::remote::script::{self, Script as Text};
+use redis::{Cmd, Pipeline, Value};
+
+use crate::link::{Line, Script};
+
+/// Sends calls in one go and gives their answers in order. Scripts that the server does not know are sent in full.
+pub(super) async fn ask(line: &Line, calls: &[Call]) -> Result<Vec<Reply>, Fault> {
+    if let [call] = calls {
+        return ask_one(line, call).await.map(|reply| vec![reply]);
+    }
+    let replies = pipeline(line, calls, Form::BySha).await?;
+    let unknown = |reply: &Reply| matches!(reply, Reply::Error(fault) if fault.class() == Some(Class::NoScript));
+    // From the start: what follows a script may ask for what the script changes.
+    if replies.iter().any(unknown) { pipeline(line, calls, Form::InFull).await } else { Ok(replies) }
+}
+
+async fn ask_one(line: &Line, call: &Call) -> Result<Reply, Fault> {
+    let asked = match line.ask(&command(call, Form::BySha)).await {
+        Err(fault) if fault.class() == Some(Class::NoScript) => line.ask(&command(call, Form::InFull)).await,
+        asked => asked,
+    };
+    match asked {
+        Ok(value) => Ok(reply(value)),
+        Err(fault @ Fault::Server { .. }) => Ok(Reply::Error(fault)),
+        Err(fault) => Err(fault),
+    }
+}
+
+async fn pipeline(line: &Line, calls: &[Call], form: Form) -> Result<Vec<Reply>, Fault> {
+    let mut pipeline = Pipeline::with_capacity(calls.len());
+    for call in calls {
+        pipeline.add_command(command(call, form));
+    }
+    Ok(line.ask_all(&pipeline).await?.into_iter().map(reply).collect())
+}
+
+#[derive(Clone, Copy)]
+enum Form {
+    BySha,
+    InFull,
+}
+
+fn command(call: &Call, form: Form) -> Cmd {
+    match call {
+        Call::Plain(args) => {
+            let mut command = Cmd::with_capacity(args.len(), args.iter().map(|arg| arg.len()).sum());
+            for arg in args {
+                command.arg(arg.as_ref());
+            }
+            command
+        }
+        Call::Run(text, args) => {
+            let script = &SCRIPTS[text.name];
+            let (keys, args): (&[Arg], &[Arg]) = args.split_at(text.keys.min(args.len()));
+            match form {
+                Form::BySha => script.by_sha(keys, args),
+                Form::InFull => script.in_full(keys, args),
+            }
+        }
+    }
+}
+
+pub(super) fn reply(value: Value) -> Reply {
+    match value {
+        Value::Nil => Reply::Nil,
+        Value::Int(number) => Reply::Int(number),
+        Value::BulkString(bytes) => Reply::Bytes(bytes),
+        Value::Okay => Reply::Bytes(b"OK".to_vec()),
+        Value::SimpleString(text) => Reply::Bytes(text.into_bytes()),
+        Value::Array(values) | Value::Set(values) => Reply::List(values.into_iter().map(reply).collect()),
+        Value::ServerError(error) => Reply::Error(Fault::server(error.code(), error.details().unwrap_or_default())),
+        _ => Reply::Error(Fault::Protocol),
+    }
+}
+
+static SCRIPTS: LazyLock<HashMap<&'static str, Script>> = LazyLock::new(|| {
+    let all: [&Text; 9] = [
+        &script::FILL,
+        &script::RENEW,
+        &script::RELEASE,
+        &script::TOUCH,
+        &script::INCREMENT,
+        &script::MOVE_TAGS,
+        &script::ACQUIRE,
+        &script::EXTEND,
+        &script::UNLOCK,
+    ];
+    all.into_iter().map(|script| (script.name, Script::new(script.text))).collect()
+});
