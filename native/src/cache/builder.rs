@@ -1,0 +1,182 @@
+//! Builder: what a cache can be told when it is made.
+//!
+//! Everything is looked at in `build`, so that no option fails where it is named. An option that means nothing to a backend is
+//! refused, not ignored.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use donjon_core::cache::Config;
+use donjon_core::expiry::{Early, Jitter, Ttl, TtlClasses};
+use donjon_core::key::Namespace;
+use donjon_core::settings::{self, Settings};
+
+use super::Cache;
+use super::backend::Backend;
+use super::memory::Memory;
+use super::shared::Shared;
+use super::terms::Span;
+use crate::error::Error;
+
+/// A cache to be made: [`Cache::memory`] begins one, [`build`](Self::build) ends it.
+#[must_use = "there is no cache before `build`"]
+#[derive(Clone, Debug)]
+pub struct Builder {
+    namespace: String,
+    default_ttl: Option<Span>,
+    classes: Vec<(String, Span)>,
+    max_bytes: Option<u64>,
+    max_entries: Option<u64>,
+    max_value_bytes: usize,
+    jitter: f64,
+    early: f64,
+    load_timeout: Duration,
+    enabled: bool,
+}
+
+impl Builder {
+    pub(super) fn memory() -> Self {
+        Self {
+            namespace: "app".to_owned(),
+            default_ttl: None,
+            classes: Vec::new(),
+            max_bytes: None,
+            max_entries: None,
+            max_value_bytes: DEFAULT_MAX_VALUE_BYTES,
+            jitter: 0.0,
+            early: 1.0,
+            load_timeout: Duration::from_secs(30),
+            enabled: true,
+        }
+    }
+
+    /// The name that keeps these keys apart from those of other applications: 1 to 64 of `A-Z a-z 0-9 . _ -`. Default: `app`.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// How long a value is fresh where nothing else is said. Default: 5 minutes.
+    pub fn default_ttl(mut self, ttl: impl Into<Span>) -> Self {
+        self.default_ttl = Some(ttl.into());
+        self
+    }
+
+    /// A name for a time to live, used as `.ttl("stats")`. Default: those of
+    /// [`TtlClasses`](donjon_core::expiry::TtlClasses).
+    pub fn ttl_class(mut self, name: impl Into<String>, ttl: impl Into<Span>) -> Self {
+        self.classes.push((name.into(), ttl.into()));
+        self
+    }
+
+    /// Bound of keys, values and bookkeeping together; what is used least leaves first. Default: 256 MiB.
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.max_bytes = Some(bytes);
+        self
+    }
+
+    /// Bound of the number of values. Default: as many as fit into `max_bytes`.
+    pub fn max_entries(mut self, entries: u64) -> Self {
+        self.max_entries = Some(entries);
+        self
+    }
+
+    /// Bound of one value, in bytes; what is larger is not kept. Default: 16 MiB.
+    pub fn max_value_bytes(mut self, bytes: usize) -> Self {
+        self.max_value_bytes = bytes;
+        self
+    }
+
+    /// Largest part cut at random from each time to live: `0.1` on 60 s gives 54 to 60 s. Default: nothing.
+    pub fn jitter(mut self, share: f64) -> Self {
+        self.jitter = share;
+        self
+    }
+
+    /// How eagerly a value is refreshed before it expires, the earlier the longer its load takes; `0.0` never. Default: 1.
+    pub fn early(mut self, beta: f64) -> Self {
+        self.early = beta;
+        self
+    }
+
+    /// How long others wait for a load; then one takes it over, and the rest load for themselves. Default: 30 s.
+    pub fn load_timeout(mut self, timeout: Duration) -> Self {
+        self.load_timeout = timeout;
+        self
+    }
+
+    /// Whether it is switched on; see [`Cache::set_enabled`]. Default: yes.
+    pub fn enabled(mut self, enabled: bool) -> Self {
+        self.enabled = enabled;
+        self
+    }
+
+    /// Makes the cache. The memory backend needs tokio's timers where callers wait for one another.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`], which names what is wrong.
+    pub fn build(self) -> Result<Cache, Error> {
+        let mut classes = TtlClasses::default();
+        for (name, ttl) in &self.classes {
+            classes.define(name, ttl.ttl(&TtlClasses::default())?)?;
+        }
+        if let Some(ttl) = &self.default_ttl {
+            classes.define("default", ttl.ttl(&classes)?)?;
+        }
+        let at_least_one = |option, bound: Option<u64>| match bound {
+            Some(0) => Err(refused(option, format!("`{option}` is at least 1; to keep nothing, use `enabled(false)`"))),
+            bound => Ok(bound),
+        };
+        let namespace = Namespace::new(&self.namespace)?;
+        let config = Config {
+            max_bytes: at_least_one("max_bytes", self.max_bytes)?.unwrap_or(Config::default().max_bytes),
+            max_entries: at_least_one("max_entries", self.max_entries)?,
+            jitter: Jitter::new(self.jitter).map_err(|why| refused("jitter", why.to_string()))?,
+            early: Early::new(self.early).map_err(|why| refused("early", why.to_string()))?,
+            load_timeout: Ttl::from_duration(self.load_timeout)?.as_duration().unwrap_or(Duration::MAX),
+            ..Config::default()
+        };
+        let backend = Backend::Memory(Arc::new(Memory::new(&config, self.max_value_bytes)));
+        backend.switch(self.enabled);
+        tracing::info!(
+            namespace = namespace.as_str(),
+            tiers = backend.name(),
+            "✓ Cache initialized ({} backend)",
+            backend.name()
+        );
+        Ok(Cache { shared: Shared::new(namespace, classes, backend) })
+    }
+
+    /// As the `CACHE_` variables of the process say.
+    pub(super) fn from_env() -> Result<Self, Error> {
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            let name = name.into_string().ok().filter(|name| name.starts_with("CACHE_"))?;
+            Some((name, value.to_string_lossy().into_owned()))
+        });
+        let settings = Settings::parse(variables)?;
+        for warning in &settings.warnings {
+            tracing::warn!("{warning}");
+        }
+        Self::of(&settings)
+    }
+
+    fn of(settings: &Settings) -> Result<Self, Error> {
+        let settings::Backend::Memory = settings.backend else {
+            return Err(refused("CACHE_BACKEND", "`CACHE_BACKEND` is `memory`: this build has no other"));
+        };
+        let mut builder = Self::memory()
+            .namespace(settings.namespace.as_str())
+            .max_bytes(settings.max_bytes)
+            .enabled(settings.enabled);
+        builder.max_entries = settings.max_entries;
+        builder.classes = settings.ttl_classes.iter().map(|(name, ttl)| (name.to_owned(), ttl.into())).collect();
+        Ok(builder)
+    }
+}
+
+fn refused(option: &'static str, why: impl Into<Box<str>>) -> Error {
+    Error::InvalidOption { option, why: why.into() }
+}
+
+const DEFAULT_MAX_VALUE_BYTES: usize = 16 << 20;

@@ -1,0 +1,68 @@
+//! Explained: what is known of one key, for people who wonder why it is served, or why not.
+
+use std::time::Duration;
+
+use donjon_core::cache::Explained as InMemory;
+use donjon_core::entry::{Freshness, Weight};
+use donjon_core::moment::Moment;
+
+/// For how much longer something lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Remaining {
+    /// For so long; nothing where it is over.
+    For(Duration),
+    /// Until evicted or invalidated.
+    Forever,
+}
+
+impl Remaining {
+    pub(super) fn until(end: Moment, now: Moment) -> Self {
+        if end == Moment::NEVER { Self::Forever } else { Self::For(end - now) }
+    }
+}
+
+/// What the cache knows of a key, for people who wonder why.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Explained {
+    /// Where its value is kept, `memory` or `redis`, where it has one that may be served.
+    pub tier: Option<&'static str>,
+    /// `fresh`, `stale` or `absent`.
+    pub state: &'static str,
+    /// Why there is nothing to serve, in a word.
+    pub why_absent: Option<&'static str>,
+    /// How long ago it was stored.
+    pub age: Option<Duration>,
+    /// For how much longer it is fresh.
+    pub fresh_for: Option<Remaining>,
+    /// For how much longer it may be served.
+    pub usable_for: Option<Remaining>,
+    /// How long its loader took; nothing for what was set by hand.
+    pub load_time: Option<Duration>,
+    /// What it weighs, in bytes.
+    pub bytes: Option<u64>,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// For how long a load has been under way.
+    pub loading_for: Option<Duration>,
+    /// How long ago its last value left, where that is known.
+    pub removed_ago: Option<Duration>,
+}
+
+impl Explained {
+    pub(super) fn in_memory(known: InMemory, now: Moment) -> Self {
+        Self {
+            tier: known.freshness.filter(|freshness| *freshness != Freshness::Over).map(|_| "memory"),
+            state: known.state(),
+            why_absent: known.why_absent(),
+            age: known.age,
+            fresh_for: known.life.map(|life| Remaining::until(life.fresh_until(), now)),
+            usable_for: known.life.map(|life| Remaining::until(life.usable_until(), now)),
+            load_time: known.load_time,
+            bytes: known.weight.map(Weight::get),
+            loading_for: known.loading,
+            removed_ago: known.last_removal.map(|(_, ago)| ago),
+            tags: known.tags,
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Messages: what is published on a channel reaches those who subscribe to it at that moment, and nobody later.
+
+use std::any::type_name;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::backend::Listener;
+use super::call::awaited;
+use super::shared::Shared;
+use super::write::keys;
+use crate::error::Error;
+use crate::payload::Payload;
+use crate::value::Decode;
+
+/// What a subscriber gets.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Message {
+    /// The channel it was published on.
+    pub channel: Arc<str>,
+    /// What was published, as bytes.
+    pub payload: Payload,
+    /// When it was taken from those that wait.
+    pub received_at: SystemTime,
+}
+
+impl Message {
+    /// What was published.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UndecodableMessage`] where it is no `T`.
+    pub fn decode<T: Decode>(&self) -> Result<T, Error> {
+        T::decode(&self.payload).map_err(|why| Error::UndecodableMessage {
+            channel: Arc::clone(&self.channel),
+            wanted: type_name::<T>(),
+            why: why.to_string().into(),
+        })
+    }
+}
+
+/// Channels to be listened to. Await it; see [`Cache::subscribe`](crate::Cache::subscribe).
+#[must_use = "nothing is heard before it is awaited"]
+#[derive(Debug)]
+pub struct Subscribe<'a> {
+    shared: &'a Arc<Shared>,
+    channels: Vec<String>,
+    limit: NonZeroUsize,
+}
+
+impl<'a> Subscribe<'a> {
+    pub(super) fn new<N: Into<String>>(shared: &'a Arc<Shared>, channels: impl IntoIterator<Item = N>) -> Self {
+        Self { shared, channels: channels.into_iter().map(Into::into).collect(), limit: DEFAULT_LIMIT }
+    }
+
+    /// How many messages may wait for a slow subscriber; beyond it the oldest are dropped and counted. Default: 1,000.
+    pub fn limit(mut self, limit: NonZeroUsize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    async fn run(self) -> Result<Subscription, Error> {
+        let backend = self.shared.open()?;
+        if self.channels.is_empty() {
+            return Err(Error::InvalidOption { option: "channels", why: "subscribe to at least one channel".into() });
+        }
+        let listener = backend.subscribe(&keys(&self.channels)?, self.limit).await?;
+        Ok(Subscription { shared: Arc::clone(self.shared), listener })
+    }
+}
+
+awaited!(Subscribe => Result<Subscription, Error>);
+
+/// The messages of some channels, from the moment it was made. Dropping it ends it.
+#[derive(Debug)]
+pub struct Subscription {
+    shared: Arc<Shared>,
+    listener: Listener,
+}
+
+impl Subscription {
+    /// The next message, as soon as there is one; none once the cache is closed.
+    ///
+    /// Loses nothing when it is dropped while it waits, as in `select!`.
+    pub async fn next(&mut self) -> Option<Message> {
+        tokio::select! {
+            biased;
+            () = self.shared.closing() => None,
+            (channel, payload) = self.listener.next() => {
+                Some(Message { channel, payload, received_at: SystemTime::now() })
+            }
+        }
+    }
+
+    /// Messages lost because as many as the limit were waiting already: the oldest go first.
+    pub fn dropped(&self) -> u64 {
+        self.listener.dropped()
+    }
+}
+
+const DEFAULT_LIMIT: NonZeroUsize = NonZeroUsize::new(1_000).expect("it is not zero");

@@ -1,0 +1,71 @@
+//! What the suites share: places to keep values in, and waiting for what is to happen.
+
+#![allow(dead_code, reason = "each suite uses a part")]
+
+use std::fmt;
+use std::time::Duration;
+
+use donjon::{Builder, Cache};
+
+/// A backend, with a namespace of this test's own.
+#[derive(Debug)]
+pub struct Place {
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Memory,
+}
+
+impl Place {
+    pub fn memory() -> Self {
+        Self { kind: Kind::Memory }
+    }
+
+    /// A cache to be made here.
+    pub fn builder(&self) -> Builder {
+        match self.kind {
+            Kind::Memory => Cache::memory(),
+        }
+    }
+
+    pub fn cache(&self) -> Cache {
+        self.builder().build().expect("the options are good")
+    }
+}
+
+/// Makes tests of functions that take a [`Place`], one for every backend.
+#[macro_export]
+macro_rules! on_every_backend {
+    ($($test:ident)*) => {
+        mod on_memory {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test($crate::common::Place::memory()).await;
+            })*
+        }
+    };
+}
+
+/// Waits until something is as it is to be, and no longer than a test may take.
+pub async fn eventually(what: &str, mut is: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !is().await {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap_or_else(|_| panic!("not in time: {what}"));
+}
+
+/// An error of the application's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken(pub &'static str);
+
+impl fmt::Display for Broken {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "broken: {}", self.0)
+    }
+}
+
+impl std::error::Error for Broken {}
