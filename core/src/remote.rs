@@ -42,7 +42,7 @@ use crate::version::Ticket;
 use call::{Call, Replies, Reply};
 use look::{Look, Step, Want};
 use name::Names;
-use script::{INCREMENT, TOUCH};
+use script::{ACQUIRE, EXTEND, INCREMENT, TOUCH, UNLOCK};
 use sight::{Header, Seen, Sight};
 use tables::{Standing, ToNote, ToRead};
 
@@ -296,6 +296,32 @@ impl<E: Clone> Remote<E> {
     /// Makes dead whatever carries one of these tags: a call for each table.
     pub fn move_tags<N: AsRef<str>>(&self, tags: &[N]) -> Vec<Call> {
         tables::moves(tags, &self.shared.names, self.bits())
+    }
+
+    // -- locks and messages
+
+    /// Takes a lock that is free; answers with a fence, or 0. The token is drawn anew.
+    pub fn acquire(&self, lock: &str, millis: u64) -> ([u8; 16], Call) {
+        let token = self.token().0;
+        let names = &self.shared.names;
+        let call = Call::run(&ACQUIRE, &names.lock(lock)).with(names.fence(lock)).with(token.to_vec()).number(millis);
+        (token, call)
+    }
+
+    /// Lets a lock last so much longer; answers with a number, 0 where it is lost.
+    pub fn extend(&self, lock: &str, token: &[u8; 16], millis: u64) -> Call {
+        Call::run(&EXTEND, &self.shared.names.lock(lock)).with(token.to_vec()).number(millis)
+    }
+
+    /// Gives a lock back and says so on its channel; answers with a number, 0 where it was lost.
+    pub fn unlock(&self, lock: &str, token: &[u8; 16]) -> Call {
+        let names = &self.shared.names;
+        Call::run(&UNLOCK, &names.lock(lock)).with(token.to_vec()).with(names.lock_channel(lock))
+    }
+
+    /// Sends a message to all who listen to a channel; answers with their number.
+    pub fn publish(&self, channel: &str, message: Vec<u8>) -> Call {
+        Call::plain("PUBLISH", &self.shared.names.channel(channel)).with(message)
     }
 
     // -- this process

@@ -11,17 +11,21 @@
 //! | how a key is looked up, loaded and filled | `look`, [`Lease`] |
 //! | how values are stored and changed by hand | `write` |
 //! | how keys, patterns and tags are invalidated | `invalidate`, `replay` |
-//! | what is sent | `wire` |
+//! | how locks are held, and messages sent | `lock` |
+//! | what is sent | `wire`, `watch` |
 
 mod invalidate;
 mod lease;
+mod lock;
 mod look;
 mod renewals;
 mod replay;
+mod watch;
 mod wire;
 mod write;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use donjon_core::cache::Config;
@@ -39,6 +43,7 @@ use crate::runtime::Runtime;
 
 pub use invalidate::Removed;
 pub use lease::{Lease, Looked};
+pub use lock::Held;
 pub use write::{Peeked, WriteError};
 
 use renewals::{Renewal, Renewals};
@@ -86,6 +91,10 @@ struct Inner<R: Runtime, E: Clone + Send + Sync + 'static> {
     tier: Arc<Tier<E>>,
     link: Link<R>,
     renewals: Arc<Renewals>,
+    /// Held while a key is watched.
+    watching: tokio::sync::Mutex<()>,
+    /// Whether this user was found not to be allowed scripts.
+    is_scriptless: AtomicBool,
 }
 
 impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
@@ -98,7 +107,15 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
             Box::pin(async move { replay::replay(&tier, &line, &runtime).await })
         };
         let link = Link::new(runtime, options, Arc::new(greet));
-        Self { inner: Arc::new(Inner { tier, link, renewals: Arc::default() }) }
+        Self {
+            inner: Arc::new(Inner {
+                tier,
+                link,
+                renewals: Arc::default(),
+                watching: tokio::sync::Mutex::default(),
+                is_scriptless: AtomicBool::new(false),
+            }),
+        }
     }
 
     /// What the engines of this process share.
@@ -161,7 +178,29 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     }
 
     async fn ask_once(&self, calls: &[Call]) -> Result<Vec<Reply>, Fault> {
-        wire::ask(&self.line().await?, calls).await
+        let line = self.line().await?;
+        if self.inner.is_scriptless.load(Ordering::Relaxed) && calls.iter().any(watch::is_guarded) {
+            return watch::ask(&line, calls, &self.inner.watching).await;
+        }
+        let replies = wire::ask(&line, calls).await?;
+        if !watch::is_forbidden(calls, &replies) {
+            return Ok(replies);
+        }
+        if !self.inner.is_scriptless.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "redis forbids EVALSHA to this user: tags, counters, `touch` and locks need it, and loads cost more"
+            );
+        }
+        watch::ask(&line, calls, &self.inner.watching).await
+    }
+
+    /// Sends a call that may be said twice and is answered by a number.
+    async fn one(&self, call: Call) -> Result<i64, Fault> {
+        match self.ask(&[call]).await?.pop() {
+            Some(Reply::Int(number)) => Ok(number),
+            Some(Reply::Error(fault)) => Err(fault),
+            _ => Err(Fault::Protocol),
+        }
     }
 
     /// Sends calls whose answers nobody needs.

@@ -485,6 +485,42 @@ async fn a_cancelled_sweep_is_finished_before_the_next_read() {
 }
 
 #[tokio::test]
+async fn a_user_who_may_not_run_scripts_still_fills_and_is_still_refused() {
+    let server = Server::builder().user("poor", "~app:* ~app!* on >secret +@all -@scripting").start();
+    let url = server.url().replace("redis://", "redis://poor:secret@");
+    let (one, other) = (process_at(&url), process(&server));
+    let lease = miss(&one, "k").await;
+    assert_eq!(lease.fill(json("1"), &storing("1m")).await, Filled::Stored);
+    assert_eq!(hit(&other, "k").await, json("1"));
+    assert!(server.ask(&["PTTL", "app:k"]).number() > 59_000);
+    other.delete(key("k")).await;
+    let lease = miss(&one, "k").await;
+    other.delete(key("k")).await;
+    assert_eq!(lease.fill(json("old"), &storing("1m")).await, Filled::Refused);
+    drop(miss(&one, "k").await);
+    let lease = miss(&other, "k").await;
+    assert_eq!(lease.fill(json("2"), &storing("1m")).await, Filled::Stored);
+}
+
+#[tokio::test]
+async fn a_lock_has_one_holder_whose_number_is_later_than_all_before() {
+    let server = Server::start();
+    let (one, other) = (process(&server), process(&server));
+    let held = one.acquire("ingest", 60_000).await.unwrap().unwrap();
+    assert_eq!(other.acquire("ingest", 60_000).await, Ok(None));
+    assert_eq!(other.unlock("ingest", &[0; 16]).await, Ok(false), "another's lock is left alone");
+    assert_eq!(one.extend("ingest", &held.token, 90_000).await, Ok(true));
+    assert!(server.ask(&["PTTL", "app!{lock:ingest}"]).number() > 80_000);
+    assert_eq!(one.clear().await.count, 0, "a sweep frees no lock");
+    assert_eq!(one.unlock("ingest", &held.token).await, Ok(true));
+    assert_eq!(one.unlock("ingest", &held.token).await, Ok(false));
+    let later = other.acquire("ingest", 60_000).await.unwrap().unwrap();
+    assert!(later.fence > held.fence);
+    server.ask(&["UNLINK", "app!{lock:ingest}"]);
+    assert_eq!(other.extend("ingest", &later.token, 90_000).await, Ok(false));
+}
+
+#[tokio::test]
 async fn switched_off_it_finds_and_stores_nothing_and_still_invalidates() {
     let server = Server::start();
     let one = process(&server);

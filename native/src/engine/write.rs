@@ -108,7 +108,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
                         let Some(call) = self.remote().swap(key, &header, payload, storing, clock) else {
                             return Ok(false);
                         };
-                        if number(self.ask(&[call]).await?)? != 0 {
+                        if self.one(call).await? != 0 {
                             return Ok(true);
                         }
                     }
@@ -181,7 +181,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         for _ in 0..MOST_RACES {
             let Some(seen) = self.seen(key).await? else { return Ok(false) };
             let call = self.remote().touch(key, &seen, ttl, self.clock());
-            if number(self.ask(&[call]).await?)? != 0 {
+            if self.one(call).await? != 0 {
                 return Ok(true);
             }
         }
@@ -207,7 +207,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         };
         if seen.counter {
             let call = Call::Plain(vec![b"PTTL"[..].into(), self.remote().names().key(key).into()]);
-            let millis = number(self.ask(&[call]).await?)?;
+            let millis = self.one(call).await?;
             peeked.fresh_for = u64::try_from(millis).ok().map(Duration::from_millis);
             peeked.usable_for = peeked.fresh_for;
         }
@@ -253,14 +253,6 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         }
         self.line().await?;
         self.inner.link.redis_now(self.now()).ok_or_else(|| Fault::server("NOPERM", "TIME is not allowed"))
-    }
-}
-
-fn number(replies: Vec<Reply>) -> Result<i64, Fault> {
-    match replies.into_iter().next() {
-        Some(Reply::Int(number)) => Ok(number),
-        Some(Reply::Error(fault)) => Err(fault),
-        _ => Err(Fault::Protocol),
     }
 }
 
