@@ -6,7 +6,6 @@
 //! from is queued again at the next one, as a server that took its place may never have got it. Both are bounded: too many
 //! become [`Target::Everything`]. All of it may be said twice and in any order, as an invalidation does no harm twice.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,6 +13,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::moment::Moment;
+use targets::{Room, Targets};
 
 /// What was said this long before a connection broke is said again over the next.
 pub const REPEAT_WITHIN: Duration = Duration::from_secs(10);
@@ -73,7 +73,8 @@ pub enum Target {
     Everything,
 }
 
-/// Names the connection of a time. To be read before an invalidation is sent, and given back with its outcome.
+/// Names the connection of a time. To be read before the connection for an invalidation is taken, and given back when it
+/// was done: the other way round, a connection made in between would be thought to know of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Epoch(u64);
 
@@ -115,7 +116,7 @@ impl Outbox {
         self.change(|kept| targets.iter().for_each(|target| kept.queue(target)));
     }
 
-    /// Reports that Redis did what was sent since `epoch` was read.
+    /// Reports that Redis did what was sent after `epoch` was read.
     ///
     /// Where there has been a new connection since, nobody knows which one did it, so that it has to be said again: then
     /// the outbox [is not empty](Self::is_empty) afterwards.
@@ -137,9 +138,7 @@ impl Outbox {
         self.change(|kept| {
             kept.epoch.0 += 1;
             kept.said.keep(|at| heard - *at <= REPEAT_WITHIN);
-            let again = kept.said.list();
-            kept.said.keep(|_| false);
-            for target in &again {
+            for target in &kept.said.list() {
                 kept.queue(target);
             }
         });
@@ -200,88 +199,15 @@ impl Kept {
     }
 }
 
-/// Targets, each with a mark that only rises: everything, and beside it what was put in after.
-#[derive(Debug)]
-struct Targets<M> {
-    everything: Option<M>,
-    others: BTreeMap<Target, M>,
-    /// How many keys, patterns and tags the others are.
-    counts: [usize; 3],
-    bounds: [usize; 3],
-}
-
-#[derive(PartialEq, Eq)]
-enum Room {
-    Enough,
-    None,
-}
-
-impl<M> Targets<M> {
-    fn is_empty(&self) -> bool {
-        self.everything.is_none() && self.others.is_empty()
-    }
-
-    /// Puts `target` in, or marks it anew.
-    fn put(&mut self, target: &Target, mark: M) -> Room {
-        let Some(kind) = kind(target) else {
-            *self = Self { everything: Some(mark), bounds: self.bounds, ..Self::default() };
-            return Room::Enough;
-        };
-        if let Some(known) = self.others.get_mut(target) {
-            *known = mark;
-        } else if self.counts[kind] == self.bounds[kind] {
-            return Room::None;
-        } else {
-            self.counts[kind] += 1;
-            self.others.insert(target.clone(), mark);
-        }
-        Room::Enough
-    }
-
-    fn keep(&mut self, stays: impl Fn(&M) -> bool) {
-        self.everything = self.everything.take().filter(&stays);
-        self.others.retain(|target, mark| {
-            let stays = stays(mark);
-            if let (false, Some(kind)) = (stays, kind(target)) {
-                self.counts[kind] -= 1;
-            }
-            stays
-        });
-    }
-
-    fn list(&self) -> Vec<Target> {
-        if self.everything.is_some() { vec![Target::Everything] } else { self.others.keys().cloned().collect() }
-    }
-}
-
-impl<M> Default for Targets<M> {
-    fn default() -> Self {
-        Self { everything: None, others: BTreeMap::new(), counts: [0; 3], bounds: BOUNDS }
-    }
-}
-
-/// Where a target is counted; everything is not.
-fn kind(target: &Target) -> Option<usize> {
-    match target {
-        Target::Key(_) => Some(0),
-        Target::Pattern(_) => Some(1),
-        Target::Tag(_) => Some(2),
-        Target::Everything => None,
-    }
-}
-
-/// How many keys, patterns and tags are kept one by one.
-const BOUNDS: [usize; 3] = [MAX_NAMES, MAX_PATTERNS, MAX_NAMES];
-
 /// How often what was said too long ago is dropped. In between it takes room.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
+mod model;
+mod targets;
+
+#[cfg(test)]
 mod tests {
-    use std::slice::from_ref;
-
-    use proptest::prelude::*;
-
     use super::*;
 
     fn at(millis: u64) -> Moment {
@@ -389,190 +315,5 @@ mod tests {
         }
         outbox.reconnected(at(11_000));
         assert!(waiting(&outbox).len() > 9_000, "the first of them left in time");
-    }
-
-    /// A server with six keys, two of a pattern and three of a tag, which may lose what it confirmed of late.
-    struct World {
-        outbox: Outbox,
-        now: Moment,
-        /// How often each key was written at the source.
-        source: [u64; KEYS],
-        /// Of which writing the server may hold something older: it holds nothing older than this.
-        server: [u64; KEYS],
-        /// As much was promised to those whose invalidation returned.
-        promised: [u64; KEYS],
-        /// What the server did and when, with what it had been before.
-        done: Vec<(Moment, [u64; KEYS])>,
-        /// Invalidations that the server did, whose callers do not know it yet.
-        unreported: Vec<(Target, Epoch, [u64; KEYS])>,
-        batches: Vec<Batch>,
-    }
-
-    const KEYS: usize = 6;
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        Pass(u64),
-        /// What is asked, and how it goes.
-        Invalidate(Target, Outcome),
-        Report(usize),
-        Take,
-        /// Says so many targets of a batch, and reports it where these are all.
-        Say(usize, usize),
-        Reconnect,
-        /// Another server comes up, without what was done in the last ten seconds; the outage lasts so long.
-        FailOver(u64),
-    }
-
-    #[derive(Clone, Copy, Debug)]
-    enum Outcome {
-        Confirmed,
-        ConfirmedLate,
-        DoneButLost,
-        NotDone,
-    }
-
-    fn covers(target: &Target, number: usize) -> bool {
-        match target {
-            Target::Key(name) => **name == *number.to_string(),
-            Target::Pattern(text) => text.contains(&number.to_string()),
-            Target::Tag(name) => **name == *["even", "odd"][number % 2],
-            Target::Everything => true,
-        }
-    }
-
-    impl World {
-        fn new() -> Self {
-            let outbox = Outbox::default();
-            let mut kept = outbox.kept.lock();
-            (kept.waiting.bounds, kept.said.bounds) = ([3, 1, 1], [3, 1, 1]);
-            drop(kept);
-            Self {
-                outbox,
-                now: at(60_000),
-                source: [0; KEYS],
-                server: [0; KEYS],
-                promised: [0; KEYS],
-                done: Vec::new(),
-                unreported: Vec::new(),
-                batches: Vec::new(),
-            }
-        }
-
-        fn serve(&mut self, target: &Target) {
-            self.done.push((self.now, self.server));
-            for number in (0..KEYS).filter(|number| covers(target, *number)) {
-                self.server[number] = self.source[number];
-            }
-        }
-
-        fn promise(&mut self, target: &Target, source: &[u64; KEYS]) {
-            for number in (0..KEYS).filter(|number| covers(target, *number)) {
-                self.promised[number] = self.promised[number].max(source[number]);
-            }
-        }
-
-        fn step(&mut self, step: Step) {
-            match step {
-                Step::Pass(millis) => self.now = self.now.after(Duration::from_millis(millis)),
-                Step::Invalidate(target, outcome) => {
-                    (0..KEYS).filter(|number| covers(&target, *number)).for_each(|number| self.source[number] += 1);
-                    let (epoch, source) = (self.outbox.epoch(), self.source);
-                    if !matches!(outcome, Outcome::NotDone) {
-                        self.serve(&target);
-                    }
-                    match outcome {
-                        Outcome::Confirmed => self.outbox.sent(from_ref(&target), epoch, self.now),
-                        Outcome::ConfirmedLate => return self.unreported.push((target, epoch, source)),
-                        Outcome::DoneButLost | Outcome::NotDone => self.outbox.queue(from_ref(&target)),
-                    }
-                    self.promise(&target, &source);
-                }
-                Step::Report(which) if !self.unreported.is_empty() => {
-                    let (target, epoch, source) = self.unreported.swap_remove(which % self.unreported.len());
-                    self.outbox.sent(from_ref(&target), epoch, self.now);
-                    self.promise(&target, &source);
-                }
-                Step::Take => self.batches.push(self.outbox.batch()),
-                Step::Say(which, many) if !self.batches.is_empty() => {
-                    let batch = self.batches.swap_remove(which % self.batches.len());
-                    // What a connection was told after its end, nobody did.
-                    if batch.epoch == self.outbox.epoch() {
-                        batch.targets().iter().take(many).for_each(|target| self.serve(target));
-                    }
-                    if many >= batch.targets().len() {
-                        self.outbox.replayed(&batch, self.now);
-                    }
-                }
-                Step::Reconnect => self.outbox.reconnected(self.now),
-                Step::FailOver(outage) => {
-                    let heard = self.now;
-                    while let Some((_, before)) = self.done.pop_if(|(when, _)| heard - *when <= REPEAT_WITHIN) {
-                        self.server = before;
-                    }
-                    self.now = self.now.after(Duration::from_millis(outage));
-                    self.outbox.reconnected(heard);
-                }
-                Step::Report(_) | Step::Say(..) => {}
-            }
-        }
-
-        /// What was promised is so, or will be before the next read.
-        fn check(&self) {
-            let kept = self.outbox.kept.lock();
-            let waits = kept.waiting.list();
-            assert_eq!(self.outbox.is_empty(), waits.is_empty());
-            for number in 0..KEYS {
-                assert!(
-                    self.server[number] >= self.promised[number] || waits.iter().any(|target| covers(target, number)),
-                    "key {number} is older than promised, and only {waits:?} wait"
-                );
-            }
-            for targets in [&kept.waiting.others.keys().collect::<Vec<_>>(), &kept.said.others.keys().collect()] {
-                let many = |kind_of: usize| targets.iter().filter(|target| kind(target) == Some(kind_of)).count();
-                assert!(many(0) <= 3 && many(1) <= 1 && many(2) <= 1, "too many: {targets:?}");
-            }
-            assert_eq!(kept.waiting.counts.iter().sum::<usize>(), kept.waiting.others.len());
-            assert_eq!(kept.said.counts.iter().sum::<usize>(), kept.said.others.len());
-        }
-    }
-
-    fn target() -> impl Strategy<Value = Target> {
-        prop_oneof![
-            6 => (0..KEYS).prop_map(|number| key(&number.to_string())),
-            2 => prop_oneof![Just("[01]"), Just("[234]")].prop_map(|text| Target::Pattern(text.into())),
-            2 => prop_oneof![Just("even"), Just("odd")].prop_map(|name| Target::Tag(name.into())),
-            1 => Just(Target::Everything),
-        ]
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        let outcome = prop_oneof![
-            Just(Outcome::Confirmed),
-            Just(Outcome::ConfirmedLate),
-            Just(Outcome::DoneButLost),
-            Just(Outcome::NotDone)
-        ];
-        prop_oneof![
-            2 => (0..9_000_u64).prop_map(Step::Pass),
-            6 => (target(), outcome).prop_map(|(target, outcome)| Step::Invalidate(target, outcome)),
-            2 => any::<usize>().prop_map(Step::Report),
-            3 => Just(Step::Take),
-            4 => (any::<usize>(), prop_oneof![0..3_usize, Just(usize::MAX)]).prop_map(|(which, many)| Step::Say(which, many)),
-            1 => Just(Step::Reconnect),
-            2 => (0..60_000_u64).prop_map(Step::FailOver),
-        ]
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2_000))]
-        #[test]
-        fn what_was_promised_holds_or_waits_whatever_is_lost_and_in_whatever_order(steps in prop::collection::vec(step(), 1..60)) {
-            let mut world = World::new();
-            for step in steps {
-                world.step(step);
-                world.check();
-            }
-        }
     }
 }

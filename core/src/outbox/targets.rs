@@ -1,0 +1,80 @@
+//! Targets: a bounded set of invalidations, each with a mark.
+//!
+//! Must not know what a mark means. Invariants: each target is in it once; the counts are those of what is in it.
+
+use std::collections::BTreeMap;
+
+use super::{MAX_NAMES, MAX_PATTERNS, Target};
+
+/// Targets, each with a mark that only rises: everything, and beside it what was put in after.
+#[derive(Debug)]
+pub(super) struct Targets<M> {
+    pub(super) everything: Option<M>,
+    pub(super) others: BTreeMap<Target, M>,
+    /// How many keys, patterns and tags the others are.
+    pub(super) counts: [usize; 3],
+    pub(super) bounds: [usize; 3],
+}
+
+#[derive(PartialEq, Eq)]
+pub(super) enum Room {
+    Enough,
+    None,
+}
+
+impl<M> Targets<M> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.everything.is_none() && self.others.is_empty()
+    }
+
+    /// Puts `target` in, or marks it anew.
+    pub(super) fn put(&mut self, target: &Target, mark: M) -> Room {
+        let Some(kind) = kind(target) else {
+            *self = Self { everything: Some(mark), bounds: self.bounds, ..Self::default() };
+            return Room::Enough;
+        };
+        if let Some(known) = self.others.get_mut(target) {
+            *known = mark;
+        } else if self.counts[kind] == self.bounds[kind] {
+            return Room::None;
+        } else {
+            self.counts[kind] += 1;
+            self.others.insert(target.clone(), mark);
+        }
+        Room::Enough
+    }
+
+    pub(super) fn keep(&mut self, stays: impl Fn(&M) -> bool) {
+        self.everything = self.everything.take().filter(&stays);
+        self.others.retain(|target, mark| {
+            let stays = stays(mark);
+            if let (false, Some(kind)) = (stays, kind(target)) {
+                self.counts[kind] -= 1;
+            }
+            stays
+        });
+    }
+
+    pub(super) fn list(&self) -> Vec<Target> {
+        if self.everything.is_some() { vec![Target::Everything] } else { self.others.keys().cloned().collect() }
+    }
+}
+
+impl<M> Default for Targets<M> {
+    fn default() -> Self {
+        Self { everything: None, others: BTreeMap::new(), counts: [0; 3], bounds: BOUNDS }
+    }
+}
+
+/// Where a target is counted; everything is not.
+pub(super) fn kind(target: &Target) -> Option<usize> {
+    match target {
+        Target::Key(_) => Some(0),
+        Target::Pattern(_) => Some(1),
+        Target::Tag(_) => Some(2),
+        Target::Everything => None,
+    }
+}
+
+/// How many keys, patterns and tags are kept one by one.
+const BOUNDS: [usize; 3] = [MAX_NAMES, MAX_PATTERNS, MAX_NAMES];
