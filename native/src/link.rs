@@ -102,7 +102,7 @@ impl<R: Runtime> Link<R> {
     /// A link that has not connected yet.
     pub fn new(runtime: R, options: Options, greet: Greet) -> Self {
         warn_of_open_password(&options.target);
-        let hub = Arc::new(Hub::new(options.breaker));
+        let hub = Arc::new(Hub::new(options.breaker, options.target.to_string()));
         Self(Arc::new(Inner { runtime, options, greet, hub, said: Mutex::new(None) }))
     }
 
@@ -182,7 +182,8 @@ impl<R: Runtime> Link<R> {
             Found::Start(start) => {
                 let Options { connect_budget, command_budget, .. } = inner.options;
                 let patience = if start.is_probe { command_budget.min(connect_budget) } else { connect_budget };
-                inner.runtime.spawn(connect::attempt(Arc::clone(inner), start.generation, patience));
+                let ending = connect::Ending::of(Arc::clone(&inner.hub));
+                inner.runtime.spawn(connect::attempt(Arc::clone(inner), start.generation, patience, ending));
                 start.outcome
             }
         };
@@ -210,6 +211,14 @@ fn is_this_machine(host: &str) -> bool {
 }
 
 impl<R: Runtime> Inner<R> {
+    /// Logs that there is a connection again, where it was said that there is none.
+    fn note_success(&self) {
+        let before = self.said.lock().take();
+        if before.is_some() {
+            tracing::info!(redis = %self.options.target, "connected to redis again");
+        }
+    }
+
     /// Logs why there is no connection, once for each reason.
     fn note(&self, fault: &Fault, reason: &str) {
         let mut said = self.said.lock();

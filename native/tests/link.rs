@@ -15,9 +15,27 @@ use tokio::runtime::Handle;
 
 type TokioLink = Link<Tokio>;
 
+/// Patient: a machine that runs many tests at once is slow.
 fn options(url: &str) -> Options {
-    Options::new(RedisTarget::parse(url).expect("the test's URL can be read"))
+    let mut options = Options::new(RedisTarget::parse(url).expect("the test's URL can be read"));
+    options.connect_budget = Duration::from_secs(10);
+    options.command_budget = Duration::from_secs(10);
+    options
 }
+
+/// With [`BUDGET`] for a command and [`CONNECT`] for a connection.
+fn impatient(url: &str, greet: Greet) -> TokioLink {
+    let mut options = options(url);
+    options.connect_budget = CONNECT;
+    options.command_budget = BUDGET;
+    Link::new(Tokio::new(Handle::current()), options, greet)
+}
+
+const BUDGET: Duration = Duration::from_millis(200);
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// More than a budget takes on a busy machine, and less than a connection takes that is not made.
+const SOON: Duration = Duration::from_millis(700);
 
 fn no_greeting() -> Greet {
     Arc::new(|_| Box::pin(async { Ok(()) }))
@@ -121,7 +139,6 @@ async fn tls_is_spoken_with_whom_the_authority_vouches_for_and_with_nobody_else(
     let tls = |url: &str, pem: Option<&[u8]>| {
         let mut options = options(url);
         options.ca = pem.map(|pem| Authorities::from_pem(pem).unwrap());
-        options.connect_budget = Duration::from_secs(5);
         Link::new(Tokio::new(Handle::current()), options, no_greeting())
     };
     let known = tls(&server.url(), Some(server.authority()));
@@ -163,7 +180,7 @@ async fn a_wrong_password_is_said_and_not_shown() {
 #[tokio::test]
 async fn a_frozen_server_costs_one_budget_and_then_nothing_until_it_is_back() {
     let server = Server::start();
-    let link = link(&server.url());
+    let link = impatient(&server.url(), no_greeting());
     ping(&link).await.unwrap();
     server.pause();
     let (faults, span) = timed(async {
@@ -183,7 +200,7 @@ async fn a_frozen_server_costs_one_budget_and_then_nothing_until_it_is_back() {
     })
     .await;
     assert!(faults.iter().all(|fault| *fault == Fault::TimedOut));
-    assert!(span >= Duration::from_millis(95) && span < Duration::from_millis(190), "{span:?}");
+    assert!(span >= BUDGET && span < SOON, "{span:?}");
 
     let mut slowest = Duration::ZERO;
     for _ in 0..200 {
@@ -191,7 +208,7 @@ async fn a_frozen_server_costs_one_budget_and_then_nothing_until_it_is_back() {
         assert!(matches!(outcome, Err(Fault::Open | Fault::Unreachable)), "{outcome:?}");
         slowest = slowest.max(span);
     }
-    assert!(slowest < Duration::from_millis(190), "{slowest:?}: a budget is the most that anybody waits");
+    assert!(slowest < SOON, "{slowest:?}: a budget is the most that anybody waits");
     server.resume();
     until_it_answers(&link).await;
 }
@@ -199,7 +216,7 @@ async fn a_frozen_server_costs_one_budget_and_then_nothing_until_it_is_back() {
 #[tokio::test]
 async fn requests_in_a_steady_trickle_do_not_hide_that_the_server_is_frozen() {
     let server = Server::start();
-    let link = link(&server.url());
+    let link = impatient(&server.url(), no_greeting());
     ping(&link).await.unwrap();
     server.pause();
     let first = tokio::spawn({
@@ -215,7 +232,7 @@ async fn requests_in_a_steady_trickle_do_not_hide_that_the_server_is_frozen() {
     }
     let (outcome, span) = first.await.unwrap();
     assert_eq!(outcome, Err(Fault::TimedOut));
-    assert!(span < Duration::from_millis(190), "{span:?}");
+    assert!(span < SOON, "{span:?}");
 }
 
 #[tokio::test]
@@ -260,7 +277,7 @@ async fn an_idle_connection_that_is_closed_is_noticed_before_it_is_used() {
 #[tokio::test]
 async fn a_server_that_restarts_is_found_again() {
     let server = Server::start();
-    let link = link(&server.url());
+    let link = impatient(&server.url(), no_greeting());
     ping(&link).await.unwrap();
     server.kill();
     let mut seen_open = false;
@@ -268,7 +285,7 @@ async fn a_server_that_restarts_is_found_again() {
         let (outcome, span) = timed(ping(&link)).await;
         seen_open |= outcome == Err(Fault::Open);
         assert!(matches!(outcome, Err(Fault::Open | Fault::Unreachable | Fault::Lost)), "{outcome:?}");
-        assert!(span < Duration::from_millis(190), "{span:?}");
+        assert!(span < SOON, "{span:?}");
     }
     assert!(seen_open, "a server that refuses is left alone");
     server.restart();
@@ -344,10 +361,10 @@ async fn a_reply_whose_caller_went_away_is_given_to_nobody_else() {
 async fn a_connection_that_is_not_made_in_time_costs_its_budget() {
     let server = Server::start();
     server.pause();
-    let link = link(&server.url());
+    let link = impatient(&server.url(), no_greeting());
     let (outcome, span) = timed(ping(&link)).await;
     assert_eq!(outcome, Err(Fault::Unreachable), "nothing was sent for this caller");
-    assert!(span >= Duration::from_millis(245) && span < Duration::from_millis(400), "{span:?}");
+    assert!(span >= CONNECT && span < CONNECT + SOON, "{span:?}");
     server.resume();
     until_it_answers(&link).await;
 }
@@ -381,14 +398,14 @@ async fn nobody_waits_for_a_long_greeting_and_the_connection_opens_after_it() {
     let server = Server::start();
     let greet: Greet = Arc::new(|_| {
         Box::pin(async {
-            tokio::time::sleep(Duration::from_millis(400)).await;
+            tokio::time::sleep(2 * CONNECT).await;
             Ok(())
         })
     });
-    let link = Link::new(Tokio::new(Handle::current()), options(&server.url()), greet);
+    let link = impatient(&server.url(), greet);
     let (outcome, span) = timed(ping(&link)).await;
     assert_eq!(outcome, Err(Fault::Unreachable));
-    assert!(span < Duration::from_millis(390), "{span:?}");
+    assert!(span < CONNECT + SOON, "{span:?}");
     assert_eq!(timed(ping(&link)).await.0, Err(Fault::Unreachable));
     until_it_answers(&link).await;
     assert_eq!(link.generation(), 1);
@@ -509,10 +526,10 @@ async fn a_reply_that_stops_in_its_middle_is_overdue_a_budget_later() {
         b"GET" => Answer::Instead(b"$10\r\nhalf".to_vec()),
         _ => Answer::Honest,
     });
-    let link = link(&rogue.url());
+    let link = impatient(&rogue.url(), no_greeting());
     let (outcome, span) = timed(get(&link, "k")).await;
     assert_eq!(outcome, Err(Fault::TimedOut));
-    assert!(span < Duration::from_millis(190), "{span:?}");
+    assert!(span < SOON, "{span:?}");
 }
 
 #[tokio::test]
@@ -534,7 +551,7 @@ async fn a_demoted_primary_is_left_for_whoever_stands_in_its_place_now() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_was_held_up_itself_blames_nobody() {
     let server = Server::start();
-    let link = link(&server.url());
+    let link = impatient(&server.url(), no_greeting());
     ping(&link).await.unwrap();
     for _ in 0..5 {
         let pings: Vec<_> = (0..10)
@@ -547,8 +564,7 @@ async fn a_process_that_was_held_up_itself_blames_nobody() {
             .collect();
         tokio::task::yield_now().await;
         // Both threads of this runtime.
-        let held: Vec<_> =
-            (0..2).map(|_| tokio::spawn(async { std::thread::sleep(Duration::from_millis(150)) })).collect();
+        let held: Vec<_> = (0..2).map(|_| tokio::spawn(async { std::thread::sleep(BUDGET + BUDGET / 2) })).collect();
         for call in pings {
             assert_eq!(call.await.unwrap(), Ok(pong()));
         }
@@ -556,5 +572,57 @@ async fn a_process_that_was_held_up_itself_blames_nobody() {
             held.await.unwrap();
         }
     }
+    assert_eq!(link.generation(), 1);
+}
+
+#[test]
+fn a_link_whose_runtime_is_no_more_leaves_nobody_waiting() {
+    let server = Server::start();
+    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let first = runtime();
+    let link = first.block_on(async {
+        let link = link(&server.url());
+        ping(&link).await.unwrap();
+        link
+    });
+    first.shutdown_background();
+    let late = runtime().block_on(async {
+        let late = async { [ping(&link).await, ping(&link).await, ping(&link).await] };
+        tokio::time::timeout(Duration::from_secs(10), late).await.expect("an answer")
+    });
+    assert!(late.iter().all(|outcome| matches!(outcome, Err(Fault::Lost | Fault::Unreachable))), "{late:?}");
+    assert_eq!(late[2], Err(Fault::Unreachable));
+}
+
+#[tokio::test]
+async fn a_large_value_goes_over_and_one_that_is_too_large_is_not_read() {
+    let server = Server::start();
+    let mut options = options(&server.url());
+    options.max_reply_bytes = 4 << 20;
+    let link = Link::new(Tokio::new(Handle::current()), options, no_greeting());
+    let large = "x".repeat((4 << 20) - 64);
+    set(&link, "large", &large).await.unwrap();
+    assert_eq!(get(&link, "large").await, Ok(text(&large)));
+    set(&link, "too large", &"x".repeat(5 << 20)).await.unwrap();
+    assert_eq!(get(&link, "too large").await, Err(Fault::Protocol));
+    assert_eq!(get(&link, "large").await, Ok(text(&large)));
+}
+
+#[tokio::test]
+async fn a_server_that_loads_is_left_alone_over_the_connection_that_there_is() {
+    let server = Server::start();
+    let loads = Arc::new(AtomicU32::new(0));
+    let asked = Arc::clone(&loads);
+    let rogue = Rogue::before(&server, move |words| match &*words[0] {
+        b"PING" if asked.fetch_add(1, Ordering::SeqCst) < 7 => Answer::error("LOADING Redis is loading the dataset"),
+        _ => Answer::Honest,
+    });
+    let link = link(&rogue.url());
+    for _ in 0..5 {
+        assert_eq!(ping(&link).await.unwrap_err().class(), Some(Class::Down));
+    }
+    let before = loads.load(Ordering::SeqCst);
+    until_it_answers(&link).await;
+    assert!(loads.load(Ordering::SeqCst) - before < 10, "only one asks now and then");
     assert_eq!(link.generation(), 1);
 }

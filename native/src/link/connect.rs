@@ -32,9 +32,9 @@ struct Failure {
     weight: u32,
 }
 
-/// Makes the connection with the number `generation`. Whoever waits for it does so for `patience` at most.
-pub(super) async fn attempt<R: Runtime>(inner: Arc<Inner<R>>, generation: u64, patience: Duration) {
-    let ending = Ending(&inner.hub);
+/// Makes the connection with the number `generation`. Whoever waits for it does so for `patience` at most; `ending` is told
+/// even where a runtime that is no more drops this before its first step.
+pub(super) async fn attempt<R: Runtime>(inner: Arc<Inner<R>>, generation: u64, patience: Duration, ending: Ending) {
     let mut work = pin!(prepare(&inner, generation));
     let outcome = if let Some(outcome) = within(&inner.runtime, patience, &mut work).await {
         outcome
@@ -42,14 +42,17 @@ pub(super) async fn attempt<R: Runtime>(inner: Arc<Inner<R>>, generation: u64, p
         inner.hub.release();
         work.await
     };
-    std::mem::forget(ending);
+    ending.disarm();
     let now = inner.runtime.now();
     match outcome {
         Err(failure) => {
             inner.note(&failure.fault, &failure.reason);
             inner.hub.settle(&Err(failure.fault), failure.weight, now);
         }
-        Ok(line) => inner.hub.settle(&Ok(line), 0, now),
+        Ok(line) => {
+            inner.note_success();
+            inner.hub.settle(&Ok(line), 0, now);
+        }
     }
 }
 
@@ -146,11 +149,23 @@ async fn within<R: Runtime, T>(runtime: &R, span: Duration, work: impl Future<Ou
 }
 
 /// Settles an attempt whose task was dropped, or panicked in its owner's code.
-struct Ending<'a>(&'a Hub);
+pub(super) struct Ending(Option<Arc<Hub>>);
 
-impl Drop for Ending<'_> {
+impl Ending {
+    pub(super) fn of(hub: Arc<Hub>) -> Self {
+        Self(Some(hub))
+    }
+
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Ending {
     fn drop(&mut self) {
-        self.0.abandon();
+        if let Some(hub) = &self.0 {
+            hub.abandon();
+        }
     }
 }
 

@@ -17,6 +17,8 @@ use super::line::Line;
 use super::vitals::{End, Vitals};
 
 pub(super) struct Hub {
+    /// Where the server is, for the log.
+    name: String,
     state: Mutex<State>,
     /// Whether a failure is so recent that successes count too.
     is_troubled: AtomicBool,
@@ -63,7 +65,7 @@ pub(super) struct Start {
 }
 
 impl Hub {
-    pub(super) fn new(config: BreakerConfig) -> Self {
+    pub(super) fn new(config: BreakerConfig, name: String) -> Self {
         let mut breaker = Breaker::new(config);
         let (Allowed::Go(pass) | Allowed::Probe(pass)) = breaker.allow(Moment::default()) else {
             unreachable!("a new breaker is closed")
@@ -79,6 +81,7 @@ impl Hub {
             is_closed: false,
         };
         Self {
+            name,
             state: Mutex::new(state),
             is_troubled: AtomicBool::new(false),
             clock_ahead: AtomicI64::new(UNKNOWN),
@@ -177,6 +180,9 @@ impl Hub {
             End::Lost if was_awaited => self.failed(now, 1),
             End::Protocol => self.failed(now, 1),
             End::Lost | End::Closed => {}
+        }
+        if matches!(end, End::TimedOut | End::Protocol) {
+            tracing::warn!(redis = %self.name, why = %end.fault(), "gave up a connection to redis");
         }
         drop(line);
     }

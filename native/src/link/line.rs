@@ -69,15 +69,17 @@ impl Line {
         let replies = self.connection.clone().send_packed_commands(commands, 0, commands.len()).await;
         drop(turn);
         let replies = replies.map_err(|error| self.shared.broken(&error))?;
-        let mut has_failed = false;
-        for reply in &replies {
-            if let Value::ServerError(error) = reply {
-                let class = Class::of(error.code(), error.details().unwrap_or_default());
-                has_failed |= self.shared.note(class);
-            }
-        }
-        if !has_failed {
-            self.shared.hub.answered(&self.shared.vitals);
+        let classes = replies.iter().filter_map(|reply| match reply {
+            Value::ServerError(error) => Some(Class::of(error.code(), error.details().unwrap_or_default())),
+            _ => None,
+        });
+        // What speaks against the server does so once, however often it was said.
+        match classes
+            .filter(|class| matches!(class, Class::Down | Class::ReadOnly))
+            .min_by_key(|class| *class != Class::Down)
+        {
+            Some(class) => self.shared.note(class),
+            None => self.shared.hub.answered(&self.shared.vitals),
         }
         Ok(replies)
     }
@@ -128,22 +130,17 @@ impl Shared {
     #[cold]
     fn refused(&self, error: &ServerError) -> Fault {
         let fault = Fault::server(error.code(), error.details().unwrap_or_default());
-        if let Some(class) = fault.class()
-            && !self.note(class)
-        {
-            self.hub.answered(&self.vitals);
-        }
+        self.note(fault.class().unwrap_or(Class::Other));
         fault
     }
 
-    /// What an error reply says of the server. Returns whether it speaks against it.
-    fn note(&self, class: Class) -> bool {
+    /// Draws the consequences of an error reply.
+    fn note(&self, class: Class) {
         match class {
             Class::Down => self.hub.failed(self.vitals.now(), 1),
             Class::ReadOnly => self.hub.retire(self.generation, self.vitals.now()),
-            _ => return false,
+            _ => self.hub.answered(&self.vitals),
         }
-        class == Class::Down
     }
 
     #[cold]

@@ -26,7 +26,8 @@ pub(super) async fn watch<R: Runtime>(runtime: R, line: Line, budget: Duration) 
             None if now - vitals.last_use() < LINGER => runtime.sleep(budget).await,
             None => vitals.parked().await,
         }
-        if vitals.is_awaited() && line.hub().is_clock_due(runtime.now()) {
+        let now = runtime.now();
+        if now - vitals.last_use() < LINGER && line.hub().is_clock_due(now) {
             let line = line.clone();
             runtime.spawn(async move {
                 // Best effort: the last estimate serves until the next.
