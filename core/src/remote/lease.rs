@@ -69,8 +69,11 @@ enum Kind {
         tags: ToRead,
         elected: bool,
     },
-    /// Too large, or switched off: what is there was removed, if it was still what it was.
-    Passed,
+    /// Too large, or switched off: what is there was removed, if it was still what it was. Marks where all tags were noted.
+    Passed {
+        marks: Option<Vec<Mark>>,
+        tags: ToRead,
+    },
 }
 
 impl<E: Clone> Lease<E> {
@@ -112,8 +115,11 @@ impl<E: Clone> Lease<E> {
         local.close();
         let Some((entry, marks)) = entry else {
             remote.shared.counters.too_large.add(u64::from(!remote.fits(&payload)));
-            let calls = vec![Call::run(&RELEASE, &name).with(header.as_bytes().to_vec())];
-            return Filling::Send(Box::new(Sent { remote, local, payload, kind: Kind::Passed }), calls);
+            let marks = notes.marks(&storing.tags).map(|marks| marks.iter().map(Mark::from).collect());
+            let tags = ToRead::of(storing.tags.iter().map(|tag| &**tag));
+            let mut calls = vec![Call::run(&RELEASE, &name).with(header.as_bytes().to_vec())];
+            calls.extend(tags.calls(&remote.shared.names));
+            return Filling::Send(Box::new(Sent { remote, local, payload, kind: Kind::Passed { marks, tags } }), calls);
         };
         let tags = ToRead::of(marks.iter().map(|mark| &*mark.name));
         let fill = Call::run(&FILL, &name).with(header.as_bytes().to_vec()).with(entry).number(lasting(life, clock));
@@ -180,7 +186,11 @@ impl Kind {
     fn read(self, replies: &mut Replies) -> Result<Filled, Fault> {
         let done = replies.take()?.into_int()? != 0;
         match self {
-            Self::Passed => Ok(if done { Filled::Passed } else { Filled::Refused }),
+            Self::Passed { marks, tags } => {
+                let standing = tags.read(replies)?;
+                let keeps = marks.is_some_and(|marks| standing.keeps(&marks) == Some(true));
+                Ok(if done && keeps { Filled::Passed } else { Filled::Refused })
+            }
             Self::Stored { marks, tags, elected } => {
                 if elected {
                     let _gone_or_not = replies.take()?;

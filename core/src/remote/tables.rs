@@ -148,7 +148,8 @@ impl Standing {
             let number = table_of(&mark.name);
             let table = self.0.iter().find(|table| table.number == number)?;
             let (_, version) = table.versions.iter().find(|(tag, _)| *tag == mark.name)?;
-            alive &= table.epoch == mark.epoch && *version.max(&table.floor) <= mark.version;
+            // Zero is a table that was lost just then: it is no name for any.
+            alive &= mark.epoch != 0 && table.epoch == mark.epoch && *version.max(&table.floor) <= mark.version;
         }
         Some(alive)
     }
@@ -202,6 +203,8 @@ mod tests {
         assert_eq!(standing(7, 101, 0).keeps(&marks), Some(false));
         assert_eq!(standing(8, 0, 0).keeps(&marks), Some(false));
         assert_eq!(standing(0, 0, 0).keeps(&marks), Some(false), "a lost table");
+        let noted_of_none = [Mark { name: "jobs".into(), epoch: 0, version: 0 }];
+        assert_eq!(standing(0, 0, 0).keeps(&noted_of_none), Some(false), "a table lost before and again");
         assert_eq!(Standing::default().keeps(&marks), None);
         assert_eq!(Standing::default().keeps(&[]), Some(true));
     }
