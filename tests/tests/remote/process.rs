@@ -6,7 +6,6 @@ use std::time::Duration;
 use donjon_core::cache::Config;
 use donjon_core::chance::Seed;
 use donjon_core::expiry::{Early, Grace, Ttl};
-use donjon_core::fault::Fault;
 use donjon_core::key::{Key, Namespace};
 use donjon_core::lease::Filled;
 use donjon_core::moment::Moment;
@@ -15,7 +14,9 @@ use donjon_core::remote::call::{Call, Reply};
 use donjon_core::remote::lease::{Filling, Lease};
 use donjon_core::remote::look::{Look, Step, Want};
 use donjon_core::remote::{Remote, Storing};
-use donjon_test_redis::{Client, Reply as Said, Server};
+use donjon_test_redis::{Client, Server};
+
+use crate::wire::ask;
 
 /// The namespace of all processes.
 pub const NAMESPACE: &str = "app";
@@ -134,7 +135,7 @@ impl Process {
 
     /// Sends commands one after the other, as a pipeline would.
     pub fn send(&mut self, calls: &[Call]) -> Vec<Reply> {
-        calls.iter().map(|call| self.ask(call)).collect()
+        calls.iter().map(|call| ask(&mut self.client, call)).collect()
     }
 
     pub fn clock(&mut self) -> Moment {
@@ -159,17 +160,6 @@ impl Process {
             };
         }
     }
-
-    fn ask(&mut self, call: &Call) -> Reply {
-        let words = match call {
-            Call::Plain(words) => words.iter().map(|word| word.to_vec()).collect(),
-            Call::Run(script, args) => {
-                let head = ["EVAL", script.text, &script.keys.to_string()].map(|word| word.as_bytes().to_vec());
-                head.into_iter().chain(args.iter().map(|arg| arg.to_vec())).collect::<Vec<_>>()
-            }
-        };
-        self.client.call(&words).map_or_else(|error| refused(&error), reply)
-    }
 }
 
 /// How a value is stored: seconds fresh, seconds of grace, tags.
@@ -183,18 +173,4 @@ pub fn storing(ttl: f64, grace: f64, tags: &[&str]) -> Storing {
 
 fn text(payload: &Payload) -> String {
     String::from_utf8_lossy(&payload.bytes).into_owned()
-}
-
-fn reply(said: Said) -> Reply {
-    match said {
-        Said::Nil => Reply::Nil,
-        Said::Number(number) => Reply::Int(number),
-        Said::Text(bytes) => Reply::Bytes(bytes),
-        Said::List(list) => Reply::List(list.into_iter().map(reply).collect()),
-    }
-}
-
-fn refused(error: &str) -> Reply {
-    let (code, detail) = error.split_once(' ').unwrap_or((error, ""));
-    Reply::Error(Fault::server(code, detail))
 }

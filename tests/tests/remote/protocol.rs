@@ -1,9 +1,6 @@
 //! The protocol of the shared tier on a real server, step by step: what happens between two commands is what the test does
 //! there, so each interleaving is met every time.
 
-#[path = "protocol/process.rs"]
-mod process;
-
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -17,7 +14,7 @@ use donjon_core::remote::lease::Filling;
 use donjon_core::remote::look::Want;
 use donjon_test_redis::Server;
 
-use process::{Found, Process, storing};
+use crate::process::{Found, Process, storing};
 
 fn two() -> (Server, Process, Process) {
     let server = Server::start();
