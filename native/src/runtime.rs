@@ -8,7 +8,8 @@ mod tokio;
 
 use std::future::Future;
 use std::io;
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
 use donjon_core::moment::Moment;
@@ -40,5 +41,8 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     fn sleep(&self, span: Duration) -> impl Future<Output = ()> + Send;
 
     /// The time on a clock that never goes back. One clock for all runtimes of a process.
-    fn now(&self) -> Moment;
+    fn now(&self) -> Moment {
+        static START: OnceLock<Instant> = OnceLock::new();
+        Moment::from_nanos(START.get_or_init(Instant::now).elapsed().as_nanos() as u64)
+    }
 }

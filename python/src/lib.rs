@@ -1,8 +1,12 @@
 //! The extension module `donjon._donjon`: converts values and errors between Python and the core, and decides nothing.
 
+#[cfg(unix)]
+#[expect(dead_code, unused_imports, reason = "what runs on it comes next")]
+mod aio;
 mod clock;
 mod core;
 mod errors;
+mod fork;
 mod hub;
 mod lease;
 mod locks;
@@ -42,6 +46,7 @@ mod _donjon {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::fork::count(module.py())?;
         module.add("MISS", super::sentinel::miss(module.py()))?;
         module.add("ANY", super::sentinel::any(module.py()))
     }

@@ -3,11 +3,9 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::OnceLock;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use donjon_core::moment::Moment;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
@@ -50,11 +48,6 @@ impl Runtime for Tokio {
 
     async fn sleep(&self, span: Duration) {
         tokio::time::sleep(span).await;
-    }
-
-    fn now(&self) -> Moment {
-        static START: OnceLock<Instant> = OnceLock::new();
-        Moment::from_nanos(START.get_or_init(Instant::now).elapsed().as_nanos() as u64)
     }
 }
 
