@@ -24,8 +24,11 @@ mod watch;
 mod wire;
 mod write;
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use donjon_core::cache::Config;
@@ -90,7 +93,11 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Clone for Engine<R, E> {
 struct Inner<R: Runtime, E: Clone + Send + Sync + 'static> {
     tier: Arc<Tier<E>>,
     link: Link<R>,
+    /// How long a command may wait.
+    patience: Duration,
     renewals: Arc<Renewals>,
+    /// Held while what is owed is being said.
+    replaying: Arc<tokio::sync::Mutex<()>>,
     /// Held while a key is watched.
     watching: tokio::sync::Mutex<()>,
     /// Whether this user was found not to be allowed scripts.
@@ -106,12 +113,15 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
             tier.outbox.reconnected(runtime.now());
             Box::pin(async move { replay::replay(&tier, &line, &runtime).await })
         };
+        let patience = options.command_budget;
         let link = Link::new(runtime, options, Arc::new(greet));
         Self {
             inner: Arc::new(Inner {
                 tier,
                 link,
+                patience,
                 renewals: Arc::default(),
+                replaying: Arc::default(),
                 watching: tokio::sync::Mutex::default(),
                 is_scriptless: AtomicBool::new(false),
             }),
@@ -135,14 +145,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     /// Sends what is still owed and closes the connection; waits for neither longer than `within`.
     pub async fn close(&self, within: Duration) {
         if !self.inner.tier.outbox.is_empty() {
-            let runtime = self.inner.link.runtime();
-            let mut said = std::pin::pin!(self.line());
-            let mut late = std::pin::pin!(runtime.sleep(within));
-            std::future::poll_fn(|context| {
-                let said = said.as_mut().poll(context).map(drop);
-                if said.is_ready() { said } else { late.as_mut().poll(context) }
-            })
-            .await;
+            let _said_or_not = self.within(within, self.settled_line()).await;
         }
         self.inner.link.close();
     }
@@ -160,13 +163,29 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         self.inner.link.redis_now(self.now()).unwrap_or(Moment::from_millis(0))
     }
 
-    /// The open connection, with nothing owed to Redis any more.
-    async fn line(&self) -> Result<Line, Fault> {
+    /// The open connection, with nothing owed to Redis any more: for what reads.
+    async fn settled_line(&self) -> Result<Line, Fault> {
         let line = self.inner.link.line().await?;
-        if !self.inner.tier.outbox.is_empty() {
-            replay::replay(&self.inner.tier, &line, self.inner.link.runtime()).await?;
+        if self.inner.tier.outbox.is_empty() { Ok(line) } else { self.settle(line).await }
+    }
+
+    /// Has said what is owed, and waits for it, though no longer than for a command: a sweep may take its time, and is not begun
+    /// anew for each who wants to read.
+    #[cold]
+    async fn settle(&self, line: Line) -> Result<Line, Fault> {
+        if let Ok(begun) = Arc::clone(&self.inner.replaying).try_lock_owned() {
+            let (tier, said_on) = (Arc::clone(&self.inner.tier), line.clone());
+            let runtime = self.inner.link.runtime().clone();
+            self.inner.link.runtime().spawn(async move {
+                if let Err(fault) = replay::replay(&tier, &said_on, &runtime).await {
+                    tier.remote.noticed(&fault);
+                }
+                drop(begun);
+            });
         }
-        Ok(line)
+        let ended = self.within(self.inner.patience, self.inner.replaying.lock()).await;
+        let is_settled = ended.is_some() && self.inner.tier.outbox.is_empty();
+        if is_settled { Ok(line) } else { Err(Fault::Open) }
     }
 
     /// Sends calls that may be said twice, and says them again, once, on a new connection, where the old one was lost.
@@ -177,8 +196,19 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         }
     }
 
+    /// As [`ask`](Self::ask), once nothing is owed any more.
+    async fn read(&self, calls: &[Call]) -> Result<Vec<Reply>, Fault> {
+        match self.ask_on(self.settled_line().await?, calls).await {
+            Err(Fault::Lost) => self.ask_on(self.settled_line().await?, calls).await,
+            asked => asked,
+        }
+    }
+
     async fn ask_once(&self, calls: &[Call]) -> Result<Vec<Reply>, Fault> {
-        let line = self.line().await?;
+        self.ask_on(self.inner.link.line().await?, calls).await
+    }
+
+    async fn ask_on(&self, line: Line, calls: &[Call]) -> Result<Vec<Reply>, Fault> {
         if self.inner.is_scriptless.load(Ordering::Relaxed) && calls.iter().any(watch::is_guarded) {
             return watch::ask(&line, calls, &self.inner.watching).await;
         }
@@ -192,6 +222,17 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
             );
         }
         watch::ask(&line, calls, &self.inner.watching).await
+    }
+
+    /// What `future` gives, unless it takes longer.
+    async fn within<F: Future>(&self, at_most: Duration, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        let mut late = pin!(self.inner.link.runtime().sleep(at_most));
+        std::future::poll_fn(|context| match future.as_mut().poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => late.as_mut().poll(context).map(|()| None),
+        })
+        .await
     }
 
     /// Sends a call that may be said twice and is answered by a number.

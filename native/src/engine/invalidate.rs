@@ -141,7 +141,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         let targets = targets.into_iter().collect();
         let mut owed = Owed { epoch: tier.outbox.epoch(), tier, targets };
         // What is said over a connection that is not there yet belongs to that one.
-        let _there_or_not = self.line().await;
+        let _there_or_not = self.inner.link.line().await;
         owed.epoch = owed.tier.outbox.epoch();
         owed
     }
@@ -154,7 +154,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     }
 
     async fn sweep(&self, pattern: &Pattern, count: &mut u64) -> Result<(), Fault> {
-        let line = self.line().await?;
+        let line = self.inner.link.line().await?;
         replay::sweep(self.remote(), &line, pattern, count).await
     }
 }
@@ -170,6 +170,12 @@ impl<E: Clone> Owed<E> {
     /// Redis has confirmed it; it is said again only on a new connection, if one comes soon.
     pub(super) fn paid(mut self, now: Moment) {
         self.tier.outbox.sent(&std::mem::take(&mut self.targets), self.epoch, now);
+    }
+
+    /// Nothing is owed: what was to be written arrived, or did not and was refused. It is not said again on a new connection, as that
+    /// would remove what is newer.
+    pub(super) fn settled(mut self) {
+        self.targets.clear();
     }
 
     fn queued(self, count: u64) -> Removed {

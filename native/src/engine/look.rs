@@ -1,10 +1,5 @@
 //! Look: from a key to its value or to the right to load it.
 
-use std::future::Future;
-use std::pin::pin;
-use std::task::Poll;
-use std::time::Duration;
-
 use donjon_core::fault::Fault;
 use donjon_core::key::Key;
 use donjon_core::payload::Payload;
@@ -90,7 +85,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
                 Step::Load(right) => return Looked::Load(Lease::new(self, right, None)),
                 Step::Stale(payload, right) => return Looked::Load(Lease::new(self, right, Some(payload))),
                 Step::Send(pending, calls) => {
-                    let replies = self.ask(&calls).await;
+                    let replies = self.read(&calls).await;
                     pending.replied(replies, self.now(), self.clock())
                 }
                 Step::Join(look, joined, at_most) => {
@@ -110,14 +105,14 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         let bytes = self.fetch(key).await?;
         match self.remote().see(bytes, self.clock()) {
             See::Plain(sight) => Ok(sight),
-            See::Tagged(tagged, calls) => tagged.replied(self.ask(&calls).await?),
+            See::Tagged(tagged, calls) => tagged.replied(self.read(&calls).await?),
         }
     }
 
     pub(super) async fn judge(&self, bytes: Option<Vec<u8>>) -> Sight {
         let judged = match self.remote().see(bytes, self.clock()) {
             See::Plain(sight) => return sight,
-            See::Tagged(tagged, calls) => match self.ask(&calls).await {
+            See::Tagged(tagged, calls) => match self.read(&calls).await {
                 Ok(replies) => tagged.replied(replies),
                 Err(fault) => Err(fault),
             },
@@ -134,7 +129,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         }
         let names = keys.iter().map(|key| self.remote().names().key(*key).into());
         let call = Call::Plain(std::iter::once(b"MGET"[..].into()).chain(names).collect());
-        let answer = self.ask(&[call]).await.and_then(|replies| match replies.into_iter().next() {
+        let answer = self.read(&[call]).await.and_then(|replies| match replies.into_iter().next() {
             Some(Reply::List(found)) if found.len() == keys.len() => Ok(found),
             Some(Reply::Error(fault)) => Err(fault),
             _ => Err(Fault::Protocol),
@@ -163,7 +158,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         if calls.is_empty() {
             return Some(sights);
         }
-        match self.ask(&calls).await {
+        match self.read(&calls).await {
             Ok(replies) => {
                 let mut replies = replies.into_iter();
                 for (place, asked, calls) in tagged {
@@ -183,8 +178,8 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         let name = self.remote().names().key(key);
         let mut command = redis::Cmd::with_capacity(2, 3 + name.len());
         command.arg("GET").arg(name);
-        let asked = match self.line().await?.ask(&command).await {
-            Err(Fault::Lost) => self.line().await?.ask(&command).await,
+        let asked = match self.settled_line().await?.ask(&command).await {
+            Err(Fault::Lost) => self.settled_line().await?.ask(&command).await,
             asked => asked,
         };
         match asked? {
@@ -195,16 +190,5 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
                 _ => Err(Fault::Protocol),
             },
         }
-    }
-
-    /// What `future` gives, unless it takes longer.
-    async fn within<F: Future>(&self, at_most: Duration, future: F) -> Option<F::Output> {
-        let mut future = pin!(future);
-        let mut late = pin!(self.inner.link.runtime().sleep(at_most));
-        std::future::poll_fn(|context| match future.as_mut().poll(context) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending => late.as_mut().poll(context).map(|()| None),
-        })
-        .await
     }
 }

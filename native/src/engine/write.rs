@@ -74,14 +74,14 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         let stored = self.store(items, storing).await;
         match stored {
             Ok(true) => {
-                owed.paid(self.now());
+                owed.settled();
                 true
             }
             stored => {
                 if let Err(fault) = stored {
                     self.remote().noticed(&fault);
                 }
-                owed.paid(self.now());
+                owed.settled();
                 self.delete_many(&keys).await;
                 false
             }
@@ -135,12 +135,12 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
                 self.ask_once(&[call]).await.and_then(|replies| replies.into_iter().next().ok_or(Fault::Protocol));
             match reply {
                 Ok(Reply::Bytes(sum)) => {
-                    owed.paid(self.now());
+                    owed.settled();
                     let sum = std::str::from_utf8(&sum).ok().and_then(|sum| sum.parse().ok());
                     return sum.ok_or(WriteError::Fault(Fault::Protocol));
                 }
                 Ok(Reply::List(there)) => {
-                    owed.paid(self.now());
+                    owed.settled();
                     let Some(Reply::Bytes(there)) = there.into_iter().next() else {
                         return Err(Fault::Protocol.into());
                     };
@@ -153,16 +153,16 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
                 Ok(Reply::Error(Fault::Server { code, detail, .. }))
                     if &*code == "NOTACOUNTER" || detail.contains("NOTACOUNTER") =>
                 {
-                    owed.paid(self.now());
+                    owed.settled();
                     return Err(WriteError::NotACounter { key: key.as_str().into() });
                 }
                 Ok(Reply::Error(Fault::Server { detail, .. })) if detail.contains("overflow") => {
-                    owed.paid(self.now());
+                    owed.settled();
                     return Err(WriteError::Overflow { key: key.as_str().into() });
                 }
                 Ok(Reply::Error(fault)) | Err(fault) => {
                     if !fault.may_have_been_done() {
-                        owed.paid(self.now());
+                        owed.settled();
                     }
                     return Err(fault.into());
                 }
@@ -251,7 +251,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         if let Some(clock) = self.inner.link.redis_now(self.now()) {
             return Ok(clock);
         }
-        self.line().await?;
+        self.inner.link.line().await?;
         self.inner.link.redis_now(self.now()).ok_or_else(|| Fault::server("NOPERM", "TIME is not allowed"))
     }
 }
