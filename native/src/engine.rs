@@ -100,6 +100,8 @@ struct Inner<R: Runtime, E: Clone + Send + Sync + 'static> {
     replaying: Arc<tokio::sync::Mutex<()>>,
     /// Held while a key is watched.
     watching: tokio::sync::Mutex<()>,
+    /// Whether it was said that loads stood still.
+    stood_still: AtomicBool,
     /// Whether this user was found not to be allowed scripts.
     is_scriptless: AtomicBool,
 }
@@ -123,6 +125,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
                 renewals: Arc::default(),
                 replaying: Arc::default(),
                 watching: tokio::sync::Mutex::default(),
+                stood_still: AtomicBool::new(false),
                 is_scriptless: AtomicBool::new(false),
             }),
         }
@@ -258,8 +261,15 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
             let (weak, runtime) = (Arc::downgrade(&self.inner), self.inner.link.runtime().clone());
             self.inner.link.runtime().spawn(async move {
                 loop {
+                    let before = runtime.now();
                     runtime.sleep(RENEW_EVERY).await;
                     let Some(inner) = weak.upgrade() else { return };
+                    let stood_still = (runtime.now() - before).saturating_sub(RENEW_EVERY);
+                    if stood_still > STILL && !inner.stood_still.swap(true, Ordering::Relaxed) {
+                        tracing::warn!(
+                            "what runs the loads stood still for {stood_still:?}, too long to keep their leases: what they load is not stored"
+                        );
+                    }
                     let calls = inner.renewals.round();
                     if calls.is_empty() {
                         return;
@@ -281,3 +291,6 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> std::fmt::Debug for Engine<R,
 
 /// A third of a lease.
 const RENEW_EVERY: Duration = Duration::from_millis(660);
+
+/// A pause in which a lease runs out.
+const STILL: Duration = Duration::from_millis(1_300);

@@ -70,6 +70,8 @@ pub struct Look<E: Clone> {
     local: Option<Local<Payload, E>>,
     waiting: Option<Waiting>,
     counted: bool,
+    /// Set once Redis could not be asked: what others of this process loaded since will do.
+    alone_since: Option<Ticket>,
     /// How often something changed between two of its own commands.
     raced: u32,
 }
@@ -113,6 +115,7 @@ impl<E: Clone> Look<E> {
             local: None,
             waiting: None,
             counted: false,
+            alone_since: None,
             raced: 0,
         }
     }
@@ -273,8 +276,8 @@ impl<E: Clone> Look<E> {
         self.miss();
         self.local = None;
         self.waiting = None;
-        if self.want.since.is_none() {
-            self.want.since = Some(self.remote.shared.flights.ticket());
+        if self.alone_since.is_none() {
+            self.alone_since = Some(self.remote.shared.flights.ticket());
         }
         match self.lead(now) {
             Ok(look) => {
@@ -290,7 +293,7 @@ impl<E: Clone> Look<E> {
         if self.local.is_some() {
             return Ok(self);
         }
-        let ask = self.want.since.map_or_else(Ask::value, Ask::newer_than).again();
+        let ask = self.want.since.or(self.alone_since).map_or_else(Ask::value, Ask::newer_than).again();
         let remote = self.remote.clone();
         match remote.shared.flights.begin(remote.key(&self.key), ask, now) {
             cache::Step::Load(local) if local.leads() => {
