@@ -1,8 +1,9 @@
 //! The link to a real Redis, and to servers that are none.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use donjon::link::{Authorities, Greet, InvalidAuthorities, Line, Link, Options, Script};
@@ -507,6 +508,64 @@ async fn what_a_server_pushes_between_replies_is_nobodys_reply() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_full_is_said_to_be() {
+    let server = Server::builder().option("maxclients", &["1"]).start();
+    let link = link(&server.url());
+    let mut only = server.client();
+    only.call(&["PING"]).unwrap();
+    let fault = ping(&link).await.unwrap_err();
+    assert_eq!(fault.class(), Some(Class::Down), "{fault}");
+    drop(only);
+    until_it_answers(&link).await;
+}
+
+#[tokio::test]
+async fn a_reply_too_many_ends_the_connection_before_it_is_taken_for_another() {
+    let server = Server::start();
+    let rogue = Rogue::before(&server, |words| match &*words[0] {
+        b"GET" => Answer::HonestAfter(b"$5\r\nwrong\r\n".to_vec()),
+        _ => Answer::Honest,
+    });
+    let link = link(&rogue.url());
+    set(&link, "k", "v").await.unwrap();
+    // The first of the two replies may have reached its caller before the second came.
+    let first = get(&link, "k").await;
+    assert!(matches!(first, Err(Fault::Protocol)) || first == Ok(text("wrong")), "{first:?}");
+    let second = ping(&link).await;
+    assert!(matches!(second, Err(Fault::Protocol | Fault::Lost)) || second == Ok(pong()), "{second:?}");
+    until_it_answers(&link).await;
+    assert_eq!(link.generation(), 2);
+}
+
+#[tokio::test]
+async fn a_caller_who_is_slow_to_take_a_reply_that_came_blames_nobody() {
+    let server = Server::start();
+    let link = impatient(&server.url(), no_greeting());
+    ping(&link).await.unwrap();
+    let mut slow = std::pin::pin!(ping(&link));
+    let is_asked = poll_fn(|context| Poll::Ready(slow.as_mut().poll(context).is_pending())).await;
+    assert!(is_asked, "and not yet answered");
+    tokio::time::sleep(2 * BUDGET).await;
+    assert_eq!((slow.await, link.generation()), (Ok(pong()), 1));
+}
+
+#[tokio::test]
+async fn callers_who_give_up_early_do_not_hide_that_the_server_is_frozen() {
+    let server = Server::start();
+    let link = impatient(&server.url(), no_greeting());
+    ping(&link).await.unwrap();
+    let open = link.line().await.unwrap();
+    server.pause();
+    let ((), span) = timed(async {
+        while open.is_open() {
+            let _ = tokio::time::timeout(BUDGET / 4, ping(&link)).await;
+        }
+    })
+    .await;
+    assert!(span < SOON, "{span:?}");
+}
+
+#[tokio::test]
 async fn a_reply_cut_in_its_middle_is_lost() {
     let server = Server::start();
     let proxy = Proxy::to(server.port());
@@ -551,9 +610,11 @@ async fn a_demoted_primary_is_left_for_whoever_stands_in_its_place_now() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_was_held_up_itself_blames_nobody() {
     let server = Server::start();
-    let link = impatient(&server.url(), no_greeting());
+    let mut options = options(&server.url());
+    options.command_budget = Duration::from_secs(1);
+    let link = Link::new(Tokio::new(Handle::current()), options, no_greeting());
     ping(&link).await.unwrap();
-    for _ in 0..5 {
+    for _ in 0..2 {
         let pings: Vec<_> = (0..10)
             .map(|_| {
                 tokio::spawn({
@@ -564,7 +625,8 @@ async fn a_process_that_was_held_up_itself_blames_nobody() {
             .collect();
         tokio::task::yield_now().await;
         // Both threads of this runtime.
-        let held: Vec<_> = (0..2).map(|_| tokio::spawn(async { std::thread::sleep(BUDGET + BUDGET / 2) })).collect();
+        let held: Vec<_> =
+            (0..2).map(|_| tokio::spawn(async { std::thread::sleep(Duration::from_millis(1_500)) })).collect();
         for call in pings {
             assert_eq!(call.await.unwrap(), Ok(pong()));
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use donjon_core::fault::Fault;
+use donjon_core::fault::{Class, Fault};
 use donjon_core::settings::RedisAddress;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo};
@@ -68,7 +68,12 @@ async fn prepare<R: Runtime>(inner: &Arc<Inner<R>>, generation: u64) -> Result<L
         Ok(line) => line,
         Err(failure) => {
             vitals.finish(End::Closed);
-            return Err(failure);
+            // One that takes nobody in now, or never, says so and closes before it was asked anything.
+            let farewell = vitals.farewell().filter(|fault| {
+                matches!(fault, Fault::Server { class: Class::Down, .. })
+                    || matches!(fault, Fault::Server { code, .. } if **code == *"DENIED")
+            });
+            return Err(farewell.map_or(failure, Failure::from));
         }
     };
     inner.runtime.spawn(watch::watch(inner.runtime.clone(), line.clone(), inner.options.command_budget));
@@ -131,7 +136,7 @@ async fn drive(
     })
     .await;
     // Before the driver is dropped: those who wait hear of the end by that, and what they do next should find it known.
-    let was_awaited = vitals.is_awaited();
+    let was_awaited = vitals.is_owing();
     vitals.finish(End::Lost);
     if let Some(end) = vitals.end() {
         hub.ended(generation, end, was_awaited, vitals.now());

@@ -1,15 +1,20 @@
-//! Frames: where one reply ends and the next begins, so that no reply can take more memory than it may.
+//! Frames: where one command or reply ends and the next begins, so that they can be counted and none can take more memory
+//! than it may.
 //!
 //! Reads the lengths that a reply announces before what they announce is there; redis-rs would gather 4 GiB if a server said
 //! so. Must not know what a reply means; of its form it sees no more than it needs, the rest is found out by redis-rs.
 //! Invariant: bytes within a string are skipped, not looked at.
 
-/// Follows the replies of one connection.
+/// Follows one direction of a connection.
 pub(super) struct Frames {
     max_reply_bytes: u64,
     at: At,
     /// Bytes of the reply under way, announced ones included.
     bytes: u64,
+    /// How many were complete.
+    complete: u64,
+    /// Whether this one answers nothing: the server sent it by itself.
+    is_push: bool,
     /// How many more parts each array, from the outermost, is to have.
     open: Vec<u64>,
 }
@@ -41,7 +46,17 @@ enum Of {
 
 impl Frames {
     pub(super) fn new(max_reply_bytes: u64) -> Self {
-        Self { max_reply_bytes, at: At::Kind, bytes: 0, open: Vec::new() }
+        Self { max_reply_bytes, at: At::Kind, bytes: 0, complete: 0, is_push: false, open: Vec::new() }
+    }
+
+    /// How many are complete, of those that ask or answer.
+    pub(super) fn complete(&self) -> u64 {
+        self.complete
+    }
+
+    /// Whether one is under way.
+    pub(super) fn is_within(&self) -> bool {
+        self.bytes > 0
     }
 
     /// Takes what came. `false` where the reply under way is larger or deeper than a reply may be, or is none.
@@ -50,6 +65,9 @@ impl Frames {
         while let Some((&first, rest)) = come.split_first() {
             match &mut self.at {
                 At::Kind => {
+                    if self.open.is_empty() {
+                        self.is_push = first == b'>';
+                    }
                     self.at = match first {
                         b'$' | b'=' | b'!' => At::length(Of::String),
                         b'*' | b'~' | b'>' => At::length(Of::Array(1, 0)),
@@ -145,6 +163,7 @@ impl Frames {
             self.open.pop();
         }
         self.bytes = 0;
+        self.complete += u64::from(!self.is_push);
     }
 }
 
@@ -171,7 +190,7 @@ mod tests {
         b"*-1\r\n",
         b"*0\r\n",
         b"*2\r\n*1\r\n:1\r\n%1\r\n+a\r\n$0\r\n\r\n",
-        b"|1\r\n+a\r\n+b\r\n>2\r\n+c\r\n_\r\n",
+        b"|1\r\n+a\r\n+b\r\n*2\r\n+c\r\n_\r\n",
         b"=7\r\ntxt:abc\r\n",
     ];
 
@@ -183,7 +202,8 @@ mod tests {
                 assert!(frames.accept(&reply[..cut]));
                 assert!(cut == 0 || frames.bytes > 0, "{:?} ended at {cut}", reply.escape_ascii());
                 assert!(frames.accept(&reply[cut..]));
-                assert!(matches!(frames.at, At::Kind) && frames.bytes == 0 && frames.open.is_empty());
+                assert!(matches!(frames.at, At::Kind) && !frames.is_within() && frames.open.is_empty());
+                assert_eq!(frames.complete(), 1);
             }
         }
     }
@@ -192,6 +212,14 @@ mod tests {
     fn replies_one_after_another_are_not_added_up() {
         let mut frames = Frames::new(512);
         assert!((0..1_000).all(|_| frames.accept(&REPLIES.concat())));
+        assert_eq!(frames.complete(), 1_000 * REPLIES.len() as u64);
+    }
+
+    #[test]
+    fn what_a_server_sends_by_itself_is_no_reply() {
+        let mut frames = Frames::new(512);
+        assert!(frames.accept(b">2\r\n$1\r\na\r\n*1\r\n+b\r\n:1\r\n>1\r\n+c\r\n"));
+        assert_eq!(frames.complete(), 1);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Must not know how the bytes travel. Not left to redis-rs, which does not fall back to the older protocol.
 
-use donjon_core::fault::Fault;
+use donjon_core::fault::{Class, Fault};
 use donjon_core::moment::Moment;
 use donjon_core::settings::{RedisTarget, Secret};
 use redis::{Pipeline, ServerError, Value};
@@ -102,7 +102,8 @@ fn note_clock(line: &Line, reply: &Value, asked: Moment) {
 
 /// Whether `HELLO` is what was not understood: before version 6, and by some proxies.
 fn is_about_protocol(refusal: &ServerError) -> bool {
-    matches!(refusal.code(), "ERR" | "NOPROTO")
+    let detail = refusal.details().unwrap_or_default();
+    refusal.code() == "NOPROTO" || refusal.code() == "ERR" && Class::of("ERR", detail) != Class::Down
 }
 
 fn is_about_users(refusal: &ServerError) -> bool {

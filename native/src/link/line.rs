@@ -1,6 +1,7 @@
 //! Line: one open connection, which many ask at once and which is asked no more once it has ended.
 //!
-//! Must not know how a connection is made. Invariant: what fails as [`Fault::Unreachable`] was not sent.
+//! Every command has one reply: what is answered otherwise, as `SUBSCRIBE` is, is not for a line. Must not know how a connection
+//! is made. Invariant: what fails as [`Fault::Unreachable`] was not sent.
 
 use std::fmt;
 use std::sync::Arc;
@@ -42,10 +43,10 @@ impl Line {
 
     /// [`Line::ask`], without the cost of a clone.
     pub(super) async fn into_ask(mut self, command: &Cmd) -> Result<Value, Fault> {
-        let turn = self.shared.vitals.begin().ok_or(Fault::Unreachable)?;
-        let reply = self.connection.send_packed_command(command).await;
-        drop(turn);
-        match reply {
+        if !self.is_open() {
+            return Err(Fault::Unreachable);
+        }
+        match self.connection.send_packed_command(command).await {
             Ok(Value::ServerError(error)) => Err(self.shared.refused(&error)),
             Ok(value) => {
                 self.shared.hub.answered(&self.shared.vitals);
@@ -65,9 +66,10 @@ impl Line {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
-        let turn = self.shared.vitals.begin().ok_or(Fault::Unreachable)?;
+        if !self.is_open() {
+            return Err(Fault::Unreachable);
+        }
         let replies = self.connection.clone().send_packed_commands(commands, 0, commands.len()).await;
-        drop(turn);
         let replies = replies.map_err(|error| self.shared.broken(&error))?;
         let classes = replies.iter().filter_map(|reply| match reply {
             Value::ServerError(error) => Some(Class::of(error.code(), error.details().unwrap_or_default())),

@@ -1,12 +1,14 @@
 //! Vitals: whether one connection lives, and since when it has kept somebody waiting.
 //!
-//! Owns the signs of life that the wire sees, the count of requests in flight, and the end of the connection, which comes once.
-//! Must not know what is asked or answered, nor run anything. Nothing here allocates or waits.
+//! Owns the signs of life that the wire sees, the count of replies owed, and the end of the connection, which comes once. Must
+//! not know what is asked or answered, nor run anything. Nothing here allocates or waits.
 //!
-//! Bytes that the socket takes say little: a frozen server's buffers take megabytes. They count when the socket had been full,
-//! or when nothing was owed, as the wait begins then; else a steady trickle of new requests would keep a dead server alive.
+//! Replies are owed to the connection, whatever becomes of the callers: one who goes away does not stop the wait, and one who
+//! is slow to take a reply that came does not prolong it. Bytes that the socket takes say little: the buffers before a frozen
+//! server take megabytes. They count when the socket had been full, or when nothing was owed, as the wait begins then; else
+//! a steady trickle of new requests would keep a dead server alive.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -45,17 +47,18 @@ impl End {
 
 pub(super) struct Vitals {
     clock: Clock,
-    in_flight: AtomicUsize,
-    /// Bytes sent since the last byte came: where there are any, an answer is owed.
+    /// How many replies are to come.
     owed: AtomicU64,
+    /// Bytes sent since the last byte came.
+    sent: AtomicU64,
     /// The last sign of life, in nanoseconds.
     life: AtomicU64,
-    /// When a request last found none in flight, in nanoseconds.
-    asked: AtomicU64,
     end: AtomicU8,
     /// Whether the driver is to see for itself if an answer is overdue.
     is_suspect: AtomicBool,
     driver: Mutex<Option<Waker>>,
+    /// The error that the server began with, as far as it came at once.
+    farewell: Mutex<Option<String>>,
     /// Whether the watch waits for `bell` instead of the time.
     parked: AtomicBool,
     bell: Notify,
@@ -67,13 +70,13 @@ impl Vitals {
         let now = clock().as_nanos();
         Self {
             clock,
-            in_flight: AtomicUsize::new(0),
             owed: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
             life: AtomicU64::new(now),
-            asked: AtomicU64::new(now),
             end: AtomicU8::new(ALIVE),
             is_suspect: AtomicBool::new(false),
             driver: Mutex::new(None),
+            farewell: Mutex::new(None),
             parked: AtomicBool::new(false),
             bell: Notify::new(),
         }
@@ -83,59 +86,63 @@ impl Vitals {
         (self.clock)()
     }
 
-    /// Counts a request, until what is returned is dropped. `None` where the connection has ended and nothing can be sent.
-    pub(super) fn begin(&self) -> Option<Turn<'_>> {
-        if self.end().is_some() {
-            return None;
-        }
-        if self.in_flight.fetch_add(1, Ordering::SeqCst) == 0 {
-            self.asked.store(self.now().as_nanos(), Ordering::Relaxed);
-            if self.parked.swap(false, Ordering::SeqCst) {
-                self.bell.notify_one();
-            }
-        }
-        Some(Turn(self))
-    }
-
-    /// Bytes came.
-    pub(super) fn heard(&self) {
-        self.owed.store(0, Ordering::Relaxed);
+    /// Bytes came, after which so many replies are `owed`.
+    pub(super) fn heard(&self, owed: u64) {
+        self.owed.store(owed, Ordering::Relaxed);
+        self.sent.store(0, Ordering::Relaxed);
         self.life.store(self.now().as_nanos(), Ordering::Relaxed);
     }
 
-    /// The socket took `bytes`; `was_full` where it had taken none just before.
-    pub(super) fn said(&self, bytes: usize, was_full: bool) {
-        if self.owed.fetch_add(bytes as u64, Ordering::Relaxed) == 0 || was_full {
+    /// The socket took `bytes`, after which so many replies are `owed`; `was_full` where it had taken none just before.
+    pub(super) fn said(&self, bytes: usize, owed: u64, was_full: bool) {
+        let sent = self.sent.load(Ordering::Relaxed);
+        self.sent.store(sent.saturating_add(bytes as u64), Ordering::Relaxed);
+        if was_full || self.owed.load(Ordering::Relaxed) == 0 {
             self.life.store(self.now().as_nanos(), Ordering::Relaxed);
+        }
+        self.owed.store(owed, Ordering::SeqCst);
+        if self.parked.load(Ordering::SeqCst) && self.parked.swap(false, Ordering::SeqCst) {
+            self.bell.notify_one();
         }
     }
 
-    /// Until when there has to be a sign of life, given the budget for a command; `None` while nobody waits.
+    /// Until when there has to be a sign of life, given the budget for a command; `None` while nothing is owed.
     pub(super) fn deadline(&self, budget: Duration) -> Option<Moment> {
-        let owed = self.owed.load(Ordering::Relaxed);
-        let life = self.life.load(Ordering::Relaxed);
-        let since = match (owed, self.in_flight.load(Ordering::SeqCst)) {
-            (0, 0) => return None,
-            (0, _) => life.max(self.asked.load(Ordering::Relaxed)),
-            _ => life,
-        };
-        Some(Moment::from_nanos(since).after(budget).after(Duration::from_nanos(owed.saturating_mul(NANOS_A_BYTE))))
+        if !self.is_owing() {
+            return None;
+        }
+        let more = self.sent.load(Ordering::Relaxed).saturating_mul(NANOS_A_BYTE);
+        Some(self.last_use().after(budget).after(Duration::from_nanos(more)))
     }
 
     /// When the connection last did anything.
     pub(super) fn last_use(&self) -> Moment {
-        Moment::from_nanos(self.life.load(Ordering::Relaxed).max(self.asked.load(Ordering::Relaxed)))
+        Moment::from_nanos(self.life.load(Ordering::Relaxed))
     }
 
-    /// Whether a caller waits for a reply.
-    pub(super) fn is_awaited(&self) -> bool {
-        self.in_flight.load(Ordering::SeqCst) > 0
+    /// Whether a reply is to come.
+    pub(super) fn is_owing(&self) -> bool {
+        self.owed.load(Ordering::SeqCst) > 0
+    }
+
+    /// Keeps the error line that `come` begins with. A server that lets nobody in says why, and goes.
+    pub(super) fn set_farewell(&self, come: &[u8]) {
+        let line = come.split(|&byte| byte == b'\r').next().unwrap_or_default();
+        let line = String::from_utf8_lossy(&line[1..line.len().min(MAX_FAREWELL_BYTES)]).into_owned();
+        *self.farewell.lock() = Some(line);
+    }
+
+    /// What the server said instead of a first reply, where that was an error.
+    pub(super) fn farewell(&self) -> Option<Fault> {
+        let line = self.farewell.lock().clone()?;
+        let (code, detail) = line.split_once(' ').unwrap_or((&line, ""));
+        Some(Fault::server(code, detail))
     }
 
     /// Waits, at no cost, until there is something to watch or the connection has ended.
     pub(super) async fn parked(&self) {
         self.parked.store(true, Ordering::SeqCst);
-        if self.is_awaited() || self.end().is_some() {
+        if self.is_owing() || self.end().is_some() {
             self.parked.store(false, Ordering::SeqCst);
             return;
         }
@@ -192,19 +199,12 @@ impl Vitals {
     }
 }
 
-/// A request in flight.
-pub(super) struct Turn<'a>(&'a Vitals);
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 const ALIVE: u8 = 0;
 
 /// A request may take a millisecond more for every 10 kB of it.
 const NANOS_A_BYTE: u64 = 100;
+
+const MAX_FAREWELL_BYTES: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -226,13 +226,20 @@ mod tests {
         let (time, vitals) = at_will();
         time.store(5_000, Ordering::Relaxed);
         assert_eq!(vitals.deadline(BUDGET), None);
-        let turn = vitals.begin().unwrap();
-        assert_eq!(vitals.deadline(BUDGET), Some(Moment::from_millis(5_100)));
+        vitals.said(20, 1, false);
+        assert_eq!(vitals.deadline(BUDGET), Some(Moment::from_millis(5_100).after(Duration::from_micros(2))));
         time.store(5_001, Ordering::Relaxed);
-        vitals.said(20, false);
-        vitals.heard();
-        drop(turn);
+        vitals.heard(0);
         assert_eq!(vitals.deadline(BUDGET), None);
+    }
+
+    #[test]
+    fn one_reply_of_two_leaves_the_other_owed() {
+        let (time, vitals) = at_will();
+        vitals.said(40, 2, false);
+        time.store(7, Ordering::Relaxed);
+        vitals.heard(1);
+        assert_eq!(vitals.deadline(BUDGET), Some(Moment::from_millis(107)));
     }
 
     #[test]
@@ -240,22 +247,19 @@ mod tests {
         let (time, vitals) = at_will();
         for now in 0..50 {
             time.store(now, Ordering::Relaxed);
-            // Given up at once: what was sent is owed all the same.
-            drop(vitals.begin());
-            vitals.said(20, false);
+            vitals.said(20, now + 1, false);
         }
-        let owed = Duration::from_nanos(50 * 20 * NANOS_A_BYTE);
-        assert_eq!(vitals.deadline(BUDGET), Some(Moment::from_millis(100).after(owed)));
+        let more = Duration::from_nanos(50 * 20 * NANOS_A_BYTE);
+        assert_eq!(vitals.deadline(BUDGET), Some(Moment::from_millis(100).after(more)));
     }
 
     #[test]
     fn a_long_request_has_time_while_the_socket_takes_it_and_a_millisecond_more_for_10_kb() {
         let (time, vitals) = at_will();
-        let _turn = vitals.begin().unwrap();
-        vitals.said(1_000_000, false);
+        vitals.said(1_000_000, 1, false);
         assert_eq!(vitals.deadline(BUDGET), Some(Moment::from_millis(200)));
         time.store(150, Ordering::Relaxed);
-        vitals.said(1_000_000, true);
+        vitals.said(1_000_000, 1, true);
         assert_eq!(vitals.deadline(BUDGET), Some(Moment::from_millis(450)));
     }
 
@@ -265,6 +269,5 @@ mod tests {
         vitals.finish(End::TimedOut);
         vitals.finish(End::Lost);
         assert_eq!(vitals.end(), Some(End::TimedOut));
-        assert!(vitals.begin().is_none());
     }
 }

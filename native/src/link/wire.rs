@@ -16,13 +16,30 @@ use super::vitals::{End, Vitals};
 pub(super) struct Wire<S> {
     stream: S,
     vitals: Arc<Vitals>,
-    frames: Frames,
+    commands: Frames,
+    replies: Frames,
     was_full: bool,
 }
 
 impl<S> Wire<S> {
     pub(super) fn new(stream: S, vitals: Arc<Vitals>, max_reply_bytes: usize) -> Self {
-        Self { stream, vitals, frames: Frames::new(max_reply_bytes as u64), was_full: false }
+        let (commands, replies) = (Frames::new(u64::MAX), Frames::new(max_reply_bytes as u64));
+        Self { stream, vitals, commands, replies, was_full: false }
+    }
+
+    /// Notes what came. `false` where it is no reply.
+    fn hear(&mut self, come: &[u8]) -> bool {
+        if self.replies.complete() == 0 && !self.replies.is_within() && come[0] == b'-' {
+            self.vitals.set_farewell(come);
+        }
+        let makes_sense = self.replies.accept(come) && self.replies.complete() <= self.commands.complete();
+        self.vitals.heard(self.owed());
+        makes_sense
+    }
+
+    /// How many replies are still to come, the one to a command under way included.
+    fn owed(&self) -> u64 {
+        self.commands.complete().saturating_sub(self.replies.complete()) + u64::from(self.commands.is_within())
     }
 }
 
@@ -32,13 +49,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         let before = into.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(context, into))?;
         let come = &into.filled()[before..];
-        if !come.is_empty() {
-            this.vitals.heard();
-            if !this.frames.accept(come) {
-                this.vitals.finish(End::Protocol);
-                // redis-rs gives a connection up at once for this kind of error, and not for others.
-                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-            }
+        if !come.is_empty() && !this.hear(come) {
+            this.vitals.finish(End::Protocol);
+            // redis-rs gives a connection up at once for this kind of error, and not for others.
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         Poll::Ready(Ok(()))
     }
@@ -52,7 +66,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
             return Poll::Pending;
         };
         let taken = taken?;
-        this.vitals.said(taken, this.was_full);
+        // What this side writes is well formed.
+        let _ = this.commands.accept(&bytes[..taken]);
+        this.vitals.said(taken, this.owed(), this.was_full);
         this.was_full = false;
         Poll::Ready(Ok(taken))
     }
