@@ -112,7 +112,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         let (greeted, clock) = (Arc::clone(&tier), runtime.clone());
         let greet = move |line: Line| -> crate::link::Greeting {
             let (tier, runtime) = (Arc::clone(&greeted), clock.clone());
-            tier.outbox.reconnected(runtime.now());
+            tier.outbox.reconnected(line.heard_before().unwrap_or_else(|| runtime.now()));
             Box::pin(async move { replay::replay(&tier, &line, &runtime).await })
         };
         let patience = options.command_budget;

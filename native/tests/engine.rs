@@ -466,6 +466,21 @@ async fn without_redis_loads_run_and_invalidations_are_said_before_the_next_read
 }
 
 #[tokio::test]
+async fn what_was_said_lately_is_said_again_to_a_server_that_may_not_have_heard_it() {
+    let server = Server::start();
+    let one = process(&server);
+    one.delete(key("k")).await;
+    one.invalidate_tags(&["jobs"]).await.unwrap();
+    // As a replica that takes over and never got the deletion.
+    let other = process(&server);
+    assert!(other.set(key("k"), &json("revived"), &storing("1m")).await);
+    let before = server.ask(&["HGET", "app!t3", "jobs"]).text().to_owned();
+    server.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    assert_eq!(one.get(key("k")).await, None);
+    assert_ne!(server.ask(&["HGET", "app!t3", "jobs"]).text(), before);
+}
+
+#[tokio::test]
 async fn a_cancelled_sweep_is_finished_before_the_next_read() {
     let server = Server::start();
     let one = process(&server);

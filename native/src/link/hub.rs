@@ -30,6 +30,8 @@ pub(super) struct Hub {
 struct State {
     line: Option<Line>,
     opened: Moment,
+    /// When the last connection that is no more was last of use.
+    heard: Option<Moment>,
     attempt: Option<Attempt>,
     attempts: u64,
     breaker: Breaker,
@@ -72,6 +74,7 @@ impl Hub {
         };
         let state = State {
             line: None,
+            heard: None,
             opened: Moment::default(),
             attempt: None,
             attempts: 0,
@@ -170,6 +173,7 @@ impl Hub {
     pub(super) fn ended(&self, generation: u64, end: End, was_awaited: bool, now: Moment) {
         let mut state = self.state.lock();
         let line = state.line.take_if(|line| line.generation() == generation);
+        state.heard = line.as_ref().map(|line| line.vitals().last_use()).or(state.heard);
         drop(state);
         if line.is_none() {
             return;
@@ -193,8 +197,14 @@ impl Hub {
         let mut state = self.state.lock();
         let is_due = now - state.opened >= YOUNG;
         let line = state.line.take_if(|line| is_due && line.generation() == generation);
+        state.heard = line.as_ref().map(|line| line.vitals().last_use()).or(state.heard);
         drop(state);
         drop(line);
+    }
+
+    /// When the last connection that is no more was last of use.
+    pub(super) fn heard(&self) -> Option<Moment> {
+        self.state.lock().heard
     }
 
     /// The server answered.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use donjon_core::fault::{Class, Fault};
+use donjon_core::moment::Moment;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, ServerError, Value};
 
@@ -106,6 +107,11 @@ impl Line {
     /// Which of its link's connections this is; later ones have larger numbers.
     pub fn generation(&self) -> u64 {
         self.shared.generation
+    }
+
+    /// When the connection before this one was last of use; `None` where there was none.
+    pub fn heard_before(&self) -> Option<Moment> {
+        self.shared.hub.heard()
     }
 
     /// Whether it can still be asked.
