@@ -39,5 +39,5 @@ mod source;
 mod timers;
 
 pub(crate) use blocking::{PerProcess, block_on};
-pub(crate) use per_loop::{Here, PerLoop};
+pub(crate) use per_loop::PerLoop;
 pub(crate) use runtime::Asyncio;

@@ -7,14 +7,10 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
 use donjon_core::cache::{Ask, Cache, Config, Fill, Lookup, Removed, Step};
-use donjon_core::chance::Seed;
-use donjon_core::expiry::{Early, Jitter, Ttl, TtlClasses};
 use donjon_core::key::{Key, Namespace};
 use donjon_core::moment::Moment;
 use donjon_core::pattern::Pattern;
@@ -26,12 +22,12 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyDict, PyMapping};
 
-use crate::clock::{Clock, ManualClock};
+use crate::clock::ManualClock;
 use crate::errors::{NotACounter, Refused};
 use crate::lease::{Join, Lease};
 use crate::names::seconds;
 use crate::sentinel::miss;
-use crate::terms::{Store, Terms, tag_names, weighed};
+use crate::terms::{Store, Terms, config, entropy, figures, read_items, read_keys, tag_names, texts, weighed};
 use crate::text;
 use crate::value::Kept;
 
@@ -43,21 +39,6 @@ pub(crate) struct Core {
     /// What sweeps removed and `bury` has still to free.
     graveyard: Mutex<Vec<Kept>>,
     namespace: Namespace,
-}
-
-/// Reads all keys before any is used; an error names the place of the bad one.
-fn read_keys(keys: &[Bound<'_, PyAny>]) -> PyResult<Vec<PyBackedStr>> {
-    let check = |(place, key): (usize, &Bound<'_, PyAny>)| match text::key(key) {
-        Ok(_) => key.extract(),
-        Err(error) => Err(at_place(key.py(), place, &error)),
-    };
-    keys.iter().enumerate().map(check).collect()
-}
-
-/// The error again, of the same type, with the place in front of its words.
-#[cold]
-fn at_place(py: Python<'_>, place: usize, error: &PyErr) -> PyErr {
-    PyErr::from_type(error.get_type(py), format!("keys[{place}]: {}", error.value(py)))
 }
 
 /// A key that [`read_keys`] found good.
@@ -84,25 +65,8 @@ impl Core {
         enabled: bool,
         foreign: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
-        let mut classes = TtlClasses::default();
-        for (name, seconds) in ttl_classes.unwrap_or_default() {
-            let ttl = if seconds.is_infinite() && seconds > 0.0 {
-                Ttl::FOREVER
-            } else {
-                Ttl::from_secs(seconds).map_err(Refused::raised)?
-            };
-            classes.define(&name, ttl).map_err(Refused::raised)?;
-        }
-        let mut terms = Terms { clock: Clock::new(clock), default_ttl: classes.default_ttl(), classes, foreign };
-        terms.default_ttl = terms.ttl(default_ttl)?;
-        let config = Config {
-            max_bytes,
-            max_entries,
-            jitter: Jitter::new(jitter).map_err(Refused::raised)?,
-            early: Early::new(early).map_err(Refused::raised)?,
-            load_timeout: Ttl::from_secs(load_timeout).map_err(Refused::raised)?.as_duration().unwrap_or(Duration::MAX),
-            ..Config::default()
-        };
+        let terms = Terms::new(clock, ttl_classes, default_ttl, foreign)?;
+        let config = Config { max_bytes, max_entries, ..config(jitter, early, load_timeout)? };
         let store = Cache::new(&config, entropy());
         store.switch(enabled);
         Ok(Self {
@@ -243,9 +207,7 @@ impl Core {
         tags: Vec<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let now = self.terms.clock.exact();
-        let pairs: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)> =
-            items.cast::<PyMapping>()?.items()?.try_iter()?.map(|pair| pair?.extract()).collect::<PyResult<_>>()?;
-        let (keys, values): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+        let (keys, values) = read_items(items.cast::<PyMapping>()?)?;
         let keys = read_keys(&keys)?;
         let fill = self.terms.fill(&self.store, ttl, grace, &tags, now)?;
         let values = values.iter().map(|value| self.terms.encode(value)).collect::<PyResult<Vec<_>>>()?;
@@ -367,31 +329,7 @@ impl Core {
     // -- the rest
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let stats = self.store.stats();
-        let figures = PyDict::new(py);
-        for (name, count) in [
-            ("hits", stats.hits),
-            ("stale", stats.stale),
-            ("misses", stats.misses),
-            ("loads", stats.loads),
-            ("load_failures", stats.load_failures),
-            ("loads_refused", stats.loads_refused),
-            ("stores", stats.stores),
-            ("evictions", stats.evictions),
-            ("expirations", stats.expirations),
-            ("invalidations", stats.invalidations),
-            ("replacements", stats.replacements),
-            ("too_large", stats.too_large),
-            ("entries", stats.entries),
-            ("bytes", stats.bytes),
-            ("flights", stats.flights),
-        ] {
-            figures.set_item(name, count)?;
-        }
-        figures.set_item("load_seconds", stats.load_time.as_secs_f64())?;
-        figures.set_item("hit_rate", stats.hit_rate())?;
-        figures.set_item("miss_rate", stats.miss_rate())?;
-        Ok(figures)
+        figures(py, &self.store.stats())
     }
 
     fn reset_stats(&self) {
@@ -417,17 +355,7 @@ impl Core {
     }
 }
 
-fn texts(given: &[PyBackedStr]) -> Vec<&str> {
-    given.iter().map(|text| &**text).collect()
-}
-
 /// Seconds from `now`; infinite where the moment does not come.
 fn seconds_until(moment: Moment, now: Moment) -> f64 {
     if moment == Moment::NEVER { f64::INFINITY } else { (moment - now).as_secs_f64() }
-}
-
-/// What the standard library draws from the operating system for its own hash tables.
-fn entropy() -> Seed {
-    let draw = || u128::from(RandomState::new().hash_one(0_u8));
-    Seed(draw() << 64 | draw())
 }

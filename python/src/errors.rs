@@ -2,17 +2,22 @@
 //!
 //! Must not decide what is an error. The classes live in Python, where their docs are read; each is imported when first raised.
 
+use donjon::engine::WriteError;
+use donjon::link::InvalidAuthorities;
 use donjon_core::expiry::{EarlyError, InvalidTtl as CoreInvalidTtl, JitterError};
+use donjon_core::fault::Fault;
 use donjon_core::key::{InvalidKey as CoreInvalidKey, InvalidNamespace as CoreInvalidNamespace};
 use donjon_core::pattern::InvalidPattern as CoreInvalidPattern;
 use donjon_core::rules::{InvalidRule, RuleError as CoreRuleError};
-use donjon_core::settings::InvalidSetting;
+use donjon_core::settings::{InvalidRedisUrl, InvalidSetting};
 use donjon_core::tag::InvalidTag as CoreInvalidTag;
 use donjon_core::template::{InvalidTemplate as CoreInvalidTemplate, RenderError};
 use pyo3::import_exception;
 use pyo3::prelude::*;
 
+import_exception!(donjon._errors, BackendUnavailable);
 import_exception!(donjon._errors, ConfigError);
+import_exception!(donjon._errors, DecodeError);
 import_exception!(donjon._errors, InvalidKey);
 import_exception!(donjon._errors, InvalidNamespace);
 import_exception!(donjon._errors, InvalidPattern);
@@ -49,6 +54,9 @@ raises! {
     CoreInvalidTemplate => InvalidTemplate,
     CoreInvalidTtl => InvalidTtl,
     EarlyError => ConfigError,
+    Fault => BackendUnavailable,
+    InvalidAuthorities => ConfigError,
+    InvalidRedisUrl => ConfigError,
     InvalidSetting => ConfigError,
     InvalidRule => RuleError,
     JitterError => ConfigError,
@@ -62,6 +70,16 @@ impl Refused for RenderError {
             Self::Key(error) => error.raised(),
             Self::Pattern(error) => error.raised(),
             missing => InvalidTemplate::new_err(missing.to_string()),
+        }
+    }
+}
+
+impl Refused for WriteError {
+    #[cold]
+    fn raised(self) -> PyErr {
+        match self {
+            Self::Fault(fault) => fault.raised(),
+            refused => NotACounter::new_err(refused.to_string()),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! The extension module `donjon._donjon`: converts values and errors between Python and the core, and decides nothing.
 
 #[cfg(unix)]
-#[expect(dead_code, unused_imports, reason = "what runs on it comes next")]
 mod aio;
 mod clock;
 mod core;
@@ -11,8 +10,13 @@ mod hub;
 mod lease;
 mod locks;
 mod names;
+mod notices;
+#[cfg(unix)]
+mod place;
 mod sentinel;
 mod settings;
+#[cfg(unix)]
+mod shared;
 mod terms;
 mod text;
 mod value;
@@ -39,6 +43,9 @@ mod _donjon {
     use super::names::{Template, check_key, check_tags, glob_escape, glob_matches, key, parse_ttl, pattern};
     #[pymodule_export]
     use super::settings::{Settings, parse_settings};
+    #[cfg(unix)]
+    #[pymodule_export]
+    use super::shared::{Failed, RemoteLease, Shared};
     #[pymodule_export]
     use super::value::Value;
     #[pymodule_export]
@@ -47,6 +54,7 @@ mod _donjon {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::fork::count(module.py())?;
+        super::notices::listen();
         module.add("MISS", super::sentinel::miss(module.py()))?;
         module.add("ANY", super::sentinel::any(module.py()))
     }

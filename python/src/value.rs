@@ -10,10 +10,12 @@
 //! | what is accepted, and what becomes of it | `encode` |
 //! | how a reader's copy is made | `copy` |
 //! | what a value is said to weigh | `weigh` |
+//! | how other processes read it | `payload` |
 //! | what the garbage collector sees | `track` |
 
 mod copy;
 mod encode;
+mod payload;
 mod track;
 mod weigh;
 
@@ -24,6 +26,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyInt;
 
 pub(crate) use encode::encode;
+pub(crate) use payload::decode;
 
 /// A value as the cache keeps it. A clone costs one atomic count, so it may be taken under a lock.
 ///

@@ -357,13 +357,6 @@ async def test_a_closed_cache_stays_off_where_it_was(cache: Cache) -> None:
     await cache.close()
 
 
-def test_redis_is_not_in_this_build() -> None:
-    with pytest.raises(ConfigError, match="memory backend only"):
-        Cache.redis("redis://localhost:6379/0")
-    with pytest.raises(ConfigError, match="CACHE_BACKEND"):
-        Cache.from_env({"CACHE_BACKEND": "redis", "CACHE_REDIS_PASSWORD": "hush"})
-
-
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setenv("CACHE_NAMESPACE", "from-env")
     monkeypatch.setenv("CACHE_TTL_REPORT", "90")

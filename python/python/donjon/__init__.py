@@ -16,6 +16,7 @@ Start with `Cache`; `cache.sync` is the same for threads and scripts. What can g
 from ._cache import Cache
 from ._cached import CachedCoroutine, CachedFunction, CacheInfo
 from ._errors import (
+    BackendUnavailable,
     CacheClosed,
     ConfigError,
     DecodeError,
@@ -51,6 +52,7 @@ from ._warm import WarmReport
 __all__ = [
     "ANY",
     "FOREVER",
+    "BackendUnavailable",
     "Cache",
     "CacheClosed",
     "CacheInfo",

@@ -10,20 +10,24 @@ import asyncio
 import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from . import _donjon
+from ._backend import Backend
 from ._donjon import MISS
 from ._errors import ConfigError
 from ._face import Face, Mode, key_list
 from ._load import load_many, look_up
 from ._lock import Lock
 from ._lookup import Hit, Miss
-from ._memory import Memory, logger
+from ._memory import Memory
+from ._notices import logger
 from ._pubsub import Subscription
 from ._removed import Removed
 from ._runtime import ASYNCIO
+from ._shared import Shared
 from ._sync import SyncCache
 from ._ttl import Ttl, span
 from ._warm import Warming, WarmReport
@@ -41,7 +45,7 @@ _TEND_SECONDS = 1.0
 
 
 class Cache(Face):
-    """A cache. Made by `Cache.from_env` or `Cache.memory`; the one of this process is `donjon.get_cache()`.
+    """A cache. Made by `Cache.from_env`, `Cache.memory` or `Cache.redis`; the one of this process is `donjon.get_cache()`.
 
     Values are JSON: what goes in is copied, each reader gets a copy of its own, and it comes back the same from every
     backend. A `datetime`, a dataclass or a pydantic model goes in as its JSON form and comes back as that, or as the type
@@ -60,11 +64,11 @@ class Cache(Face):
         {'name': 'Grace'}
     """
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Backend) -> None:
         super().__init__(memory)
         self._announced = False
         self._tending: asyncio.TimerHandle | None = None
-        self.sync = SyncCache(memory)
+        self.sync = SyncCache(memory.blocking)
         """The same cache for threads and scripts: the same calls, blocking."""
 
     @classmethod
@@ -82,8 +86,14 @@ class Cache(Face):
         settings = _donjon.parse_settings((name, text) for name, text in variables.items() if name.startswith("CACHE_"))
         for warning in settings.warnings:
             logger.warning("%s", warning)
-        if settings.backend != "memory":
-            raise ConfigError(f"CACHE_BACKEND={settings.backend}: this build of donjon has the memory backend only")
+        if settings.redis_url is not None:
+            return cls.redis(
+                settings.redis_url,
+                namespace=settings.namespace,
+                ttl_classes=settings.ttl_classes,
+                enabled=settings.enabled,
+                near=settings.near,
+            )
         return cls(
             Memory(
                 namespace=settings.namespace,
@@ -151,34 +161,112 @@ class Cache(Face):
         )
 
     @classmethod
-    def redis(cls, url: str, **options: Any) -> NoReturn:
-        """Not yet: this build has the memory backend only.
+    def redis(
+        cls,
+        url: str,
+        *,
+        namespace: str = "app",
+        default_ttl: Ttl | None = None,
+        ttl_classes: Mapping[str, Ttl] | None = None,
+        jitter: float = 0.0,
+        early: float = 1.0,
+        load_timeout: float = 30.0,
+        connect_timeout: float = 0.25,
+        command_timeout: float = 0.1,
+        ca: str | os.PathLike[str] | bytes | None = None,
+        max_value_bytes: int = 16 * 2**20,
+        strict: bool = False,
+        enabled: bool = True,
+        near: bool = False,
+    ) -> Self:
+        """A cache that processes share, in a Redis or Valkey. Connects when it is first used.
+
+        While Redis cannot be reached, reads miss, loaders run, and invalidations are queued.
+
+        Args:
+            url: `redis://user:password@host:6379/0`, `rediss://…` for TLS, or `unix:///path`.
+            namespace: As for `memory`; what uses the same one shares its values.
+            default_ttl: As for `memory`.
+            ttl_classes: As for `memory`.
+            jitter: As for `memory`.
+            early: As for `memory`.
+            load_timeout: As for `memory`.
+            connect_timeout: Seconds until a connection has to be there, with TLS and log-in.
+            command_timeout: Seconds that a command may wait while nothing moves on the connection.
+            ca: Certificates, in PEM or in a file of that, of which one has signed that of the server. None: those that the
+                system trusts.
+            max_value_bytes: A larger value is not stored, and what is under its key is invalidated.
+            strict: Raises where Redis could not be told: InvalidationQueued for an invalidation, BackendUnavailable for a
+                `set`, which is an invalidation of its key then.
+            enabled: As for `memory`.
+            near: Not yet.
 
         Raises:
-            ConfigError: Always.
+            ConfigError: The URL cannot be read, or a number is out of its range.
+            InvalidNamespace: As for `memory`.
+            InvalidTtl: As for `set`.
         """
-        raise ConfigError("this build of donjon has the memory backend only: use Cache.memory()")
+        if near:
+            raise ConfigError("not yet: memory in front of redis; leave `near` and CACHE_NEAR out")
+        if max_value_bytes < 1:
+            raise ConfigError(
+                f"`max_value_bytes` is at least 1, not {max_value_bytes}: to keep nothing, write enabled=False"
+            )
+        if isinstance(ca, (str, os.PathLike)):
+            try:
+                ca = Path(ca).read_bytes()
+            except OSError as error:
+                raise ConfigError(f"`ca` cannot be read: {error}") from error
+        classes = None
+        if ttl_classes is not None:
+            classes = {name: _seconds(ttl) for name, ttl in ttl_classes.items()}
+        return cls(
+            Shared(
+                url,
+                namespace=namespace,
+                default_ttl=span(default_ttl),
+                ttl_classes=classes,
+                jitter=jitter,
+                early=early,
+                load_timeout=load_timeout,
+                connect_timeout=connect_timeout,
+                command_timeout=command_timeout,
+                ca=ca,
+                max_value_bytes=max_value_bytes,
+                strict=strict,
+                enabled=enabled,
+            )
+        )
 
     # -- life
     async def connect(self) -> None:
-        """Starts the cache: says so in the log, and lets what expired leave without being read.
+        """Starts the cache: says so in the log, and whether Redis answers; in memory, lets what expired leave unread.
 
-        The memory backend works without it, too; after `close` it opens the cache again, empty.
+        It works without, too, and without Redis; after `close` it opens the cache again, empty in memory.
         """
         self._memory.open()
         self.announce()
+        if self._waits:
+            if not await self.ping():
+                logger.warning("redis does not answer: reads miss and invalidations are queued until it does")
+            return
         if self._tending is not None:
             self._tending.cancel()  # of a loop that may be gone
         loop = asyncio.get_running_loop()
         self._tending = loop.call_later(_TEND_SECONDS, _tend, weakref.ref(self), loop)
 
     async def close(self) -> None:
-        """Ends the cache and frees what it holds; what is asked of it afterwards raises CacheClosed."""
+        """Ends the cache and frees what it holds; what is asked of it afterwards raises CacheClosed.
+
+        Redis is told what it could not be told before, if it answers within a second.
+        """
         if self._tending is not None:
             self._tending.cancel()
             self._tending = None
-        self._memory.close()
         self._announced = False
+        closing = self._memory.close()
+        if closing is not None:
+            await closing
 
     async def __aenter__(self) -> Self:
         await self.connect()
@@ -194,6 +282,12 @@ class Cache(Face):
         if self._announced:
             return
         self._announced = True
+        memory = self._memory
+        if isinstance(memory, Shared):
+            logger.info(
+                "✓ Cache initialized (redis backend) namespace=%s tiers=redis url=%s", self.namespace, memory.url
+            )
+            return
         logger.info("✓ Cache initialized (memory backend) namespace=%s tiers=memory", self.namespace)
         workers = worker_count()
         if workers > 1:
@@ -205,7 +299,8 @@ class Cache(Face):
 
     async def ping(self) -> bool:
         """Whether the backend answers."""
-        return not self._memory.closed
+        answers = self._memory.ping()
+        return await answers if self._waits else answers
 
     # -- reads
     @overload
@@ -231,24 +326,29 @@ class Cache(Face):
             InvalidKey: The key is empty or over 1 KiB.
         """
         if as_ is None:
-            return self._memory.get(key, default)
-        return self._get_as(key, default, as_)
+            value = self._memory.get(key, default)
+            return await value if self._waits else value
+        return await self._get_as(key, default, as_)
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         """The values of those keys that have one."""
-        return self._get_many(keys)
+        values = self._get_many(keys)
+        return await values if self._waits else values
 
     async def exists(self, key: str) -> bool:
         """Whether the key has a value that may be served."""
-        return self._memory.core.exists(key)
+        there = self._memory.core.exists(key)
+        return await there if self._waits else there
 
     async def ttl(self, key: str) -> float | None:
         """Seconds for which the value is still fresh; `math.inf` for ever, None where there is none."""
-        return self._memory.core.ttl(key)
+        seconds = self._memory.core.ttl(key)
+        return await seconds if self._waits else seconds
 
     async def explain(self, key: str) -> dict[str, Any]:
         """What the cache knows of a key: tier, age, until when it is fresh, tags, and why its last value left."""
-        return self._memory.core.explain(key)
+        facts = self._memory.core.explain(key)
+        return await facts if self._waits else facts
 
     # -- loads
     @overload
@@ -363,7 +463,7 @@ class Cache(Face):
         Raises:
             ValueError: The miss was filled or given up already.
         """
-        return self._fill(miss, value, ttl, grace, tags)
+        return await self._fill(miss, value, ttl, grace, tags)
 
     async def warm(
         self,
@@ -404,7 +504,9 @@ class Cache(Face):
             InvalidTag: A tag is empty or reserved, or there are too many.
             UnsupportedValue: The value has no JSON form.
         """
-        self._memory.set(key, value, ttl, grace, tags)
+        stored = self._memory.set(key, value, ttl, grace, tags)
+        if self._waits:
+            await stored
 
     async def set_many(
         self,
@@ -415,11 +517,14 @@ class Cache(Face):
         tags: Sequence[str] = (),
     ) -> None:
         """As `set` for each item; where one is refused, none is stored."""
-        self._memory.set_many(items, ttl, grace, tags)
+        stored = self._memory.set_many(items, ttl, grace, tags)
+        if self._waits:
+            await stored
 
     async def add(self, key: str, value: Any, *, ttl: Ttl | None = None) -> bool:
         """Stores a value where there is none; says whether it did."""
-        return self._add(key, value, ttl)
+        added = self._add(key, value, ttl)
+        return await added if self._waits else added
 
     async def incr(self, key: str, by: int = 1, *, ttl: Ttl | None = None) -> int:
         """Adds to an integer, which counts as 0 where there is none, and returns the sum.
@@ -430,20 +535,24 @@ class Cache(Face):
         Raises:
             NotACounter: The value is no integer, or the sum would not fit into 64 bits.
         """
-        return self._incr(key, by, ttl)
+        total = self._incr(key, by, ttl)
+        return await total if self._waits else total
 
     async def touch(self, key: str, ttl: Ttl) -> bool:
         """Starts the time to live of a value anew; False where there is none."""
-        return self._touch(key, ttl)
+        touched = self._touch(key, ttl)
+        return await touched if self._waits else touched
 
     # -- invalidation
     async def delete(self, key: str) -> Removed:
         """Invalidates a key, used literally; 1 where a value was there."""
-        return self._memory.delete(key)
+        removed = self._memory.delete(key)
+        return await removed if self._waits else removed
 
     async def delete_many(self, keys: Iterable[str]) -> Removed:
         """Invalidates keys; counts the values that were there."""
-        return self._memory.delete_many(keys)
+        removed = self._memory.delete_many(keys)
+        return await removed if self._waits else removed
 
     async def invalidate_pattern(self, pattern: str) -> Removed:
         r"""Invalidates every key that matches, and every load of one that is under way; counts the values.
@@ -458,18 +567,21 @@ class Cache(Face):
         Raises:
             InvalidPattern: It is empty, over 1 KiB, or has too many stars.
         """
-        return self._memory.invalidate_pattern(pattern)
+        removed = self._memory.invalidate_pattern(pattern)
+        return await removed if self._waits else removed
 
     async def invalidate_tags(self, *tags: str) -> Removed:
         """Invalidates everything stored with one of the tags, at once; gives the number of tags.
 
         What they covered is found out of date when it is met, so it is not counted.
         """
-        return self._memory.invalidate_tags(tags)
+        removed = self._memory.invalidate_tags(tags)
+        return await removed if self._waits else removed
 
     async def clear(self) -> Removed:
         """Invalidates everything in this namespace, and nothing else."""
-        return self._memory.clear()
+        removed = self._memory.clear()
+        return await removed if self._waits else removed
 
     async def emit(self, event: str, /, **params: object) -> Removed:
         """Runs the invalidation rules for an event; counts the values that left.
@@ -477,7 +589,8 @@ class Cache(Face):
         Args:
             params: What the event says, for the names in the rules: `emit("document.updated", id=123)`.
         """
-        return self._memory.emit(event, params)
+        removed = self._memory.emit(event, params)
+        return await removed if self._waits else removed
 
     # -- locks and messages
     def lock(self, name: str, ttl: Ttl, wait: float | None = 10.0) -> Lock:
@@ -495,7 +608,8 @@ class Cache(Face):
 
     async def publish(self, channel: str, message: Any) -> int:
         """Sends a message, any value that a cache can keep, to those who subscribe now; says to how many."""
-        return self._publish(channel, message)
+        reached = self._publish(channel, message)
+        return await reached if self._waits else reached
 
     def subscribe(self, *channels: str, limit: int = 1000) -> Subscription:
         """The messages of some channels from now on: `async for message in cache.subscribe("jobs"): …`.

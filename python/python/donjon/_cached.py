@@ -11,11 +11,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial, update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar, overload
 
+from ._backend import Backend, Storing
 from ._compile import automatic_key, is_method, template_key
 from ._donjon import MISS
 from ._errors import DecodeError
 from ._load import load
-from ._memory import Memory, Storing
 from ._removed import Removed
 from ._runtime import ASYNCIO, BLOCKING, Runtime, complete
 from ._ttl import Ttl
@@ -109,7 +109,7 @@ class Decorator(Protocol):
 
 
 def make_cached(
-    memory: Memory,
+    memory: Backend,
     function: Callable[..., Any],
     template: str | None,
     ttl: Ttl | None,
@@ -124,8 +124,10 @@ def make_cached(
         raise TypeError(f"{function.__qualname__} yields: only a function that returns one value can be cached")
     if isinstance(tags, str):
         raise TypeError(f"tags is a list of tags: write [{tags!r}]")
+    awaits = inspect.iscoroutinefunction(function)
+    memory = memory.awaiting if awaits else memory.blocking
     plan = _Plan(memory, function, template, memory.storing(ttl, grace, ()), tags, as_)
-    made = _coroutine(plan) if inspect.iscoroutinefunction(function) else _function(plan)
+    made = _coroutine(plan) if awaits else _function(plan)
     return _Method(made) if is_method(function) else made
 
 
@@ -136,7 +138,7 @@ class _Plan:
 
     def __init__(
         self,
-        memory: Memory,
+        memory: Backend,
         function: Callable[..., Any],
         template: str | None,
         storing: Storing,
@@ -168,7 +170,7 @@ class _Plan:
             try:
                 typed = value if self.decode is None else self.decode(value)
             except DecodeError as error:
-                self.memory.undecodable(key, error)
+                self.memory.tally.undecodable(key, error)
                 since = self.memory.core.ticket()
             else:
                 self.hits += 1
@@ -183,12 +185,35 @@ class _Plan:
     async def load(
         self, runtime: Runtime, key: str, args: tuple[Any, ...], kwargs: dict[str, Any], since: int | None
     ) -> Any:
-        self.misses += 1
         storing = self.storing
         if self.tags:
             storing = storing._replace(tags=lambda: [tag(*args, **kwargs) for tag in self.tags])
         function = partial(self.function, **kwargs) if kwargs else self.function
+        if self.memory.shared:
+            return await self.load_shared(runtime, key, function, args, storing, since)
+        self.misses += 1
         return await load(runtime, self.memory, key, function, args, storing, self.decode, since)
+
+    async def load_shared(
+        self,
+        runtime: Runtime,
+        key: str,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        storing: Storing,
+        since: int | None,
+    ) -> Any:
+        """Whether there was a value is known once the function was called, or was not."""
+        before = self.misses
+
+        def counted(*args: Any) -> Any:
+            self.misses += 1
+            return function(*args)
+
+        value = await load(runtime, self.memory, key, counted, args, storing, self.decode, since)
+        if self.misses == before:
+            self.hits += 1
+        return value
 
     def info(self) -> CacheInfo:
         return CacheInfo(self.hits, self.misses)
@@ -206,7 +231,8 @@ def _coroutine(plan: _Plan) -> Any:
         return await plan.call(ASYNCIO, key, value, args, kwargs)
 
     async def invalidate(*args: Any, **kwargs: Any) -> Removed:
-        return memory.delete(make_key(*args, **kwargs))
+        removed = memory.delete(make_key(*args, **kwargs))
+        return await removed if memory.waits else removed
 
     async def refresh(*args: Any, **kwargs: Any) -> Any:
         return await plan.refresh(ASYNCIO, args, kwargs)

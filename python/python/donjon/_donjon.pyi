@@ -4,6 +4,7 @@ Wherever a `wake` is taken: a callable without arguments, called at most once, f
 under a lock. What it raises is reported as unraisable and changes nothing.
 """
 
+from asyncio import Future
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, final
 
@@ -136,6 +137,118 @@ class Join:
     def outcome(self) -> tuple[int, Any]:
         """(0, value's copy), (1, the loader's error) or (2, None): look up anew. The first two are given once."""
     def leave(self) -> None: ...
+
+# -- what processes share ---------------------------------------------------------------------------
+@final
+class Shared:
+    """The Redis backend. Each call gives an asyncio future, or, of what `blocking` gives, its outcome.
+
+    What is wrong with an argument is raised by the call itself, before anything is sent.
+    """
+
+    def __new__(
+        cls,
+        url: str,
+        told: Any,
+        *,
+        namespace: str = "app",
+        max_value_bytes: int = ...,
+        ttl_classes: Mapping[str, float] | None = None,
+        default_ttl: Span = None,
+        jitter: float = 0.0,
+        early: float = 1.0,
+        load_timeout: float = 30.0,
+        enabled: bool = True,
+        foreign: Callable[[object], object] | None = None,
+        ca: bytes | None = None,
+        connect_timeout: float = 0.25,
+        command_timeout: float = 0.1,
+    ) -> Shared:
+        """`told` is told what came of invalidations and stores: see `_shared.Told`."""
+    def blocking(self) -> Shared:
+        """The same, for threads that block."""
+    def ping(self) -> Future[bool]: ...
+    def close(self) -> Future[int]:
+        """Says what is owed, and closes; gives how much is owed still."""
+    # -- reads
+    def get(self, key: str, default: Any = None, /) -> Future[Any]: ...
+    def get_many(self, keys: Sequence[str], /) -> Future[dict[str, Any]]: ...
+    def exists(self, key: str, /) -> Future[bool]: ...
+    def ttl(self, key: str, /) -> Future[float | None]: ...
+    def explain(self, key: str, /) -> Future[dict[str, Any]]: ...
+    # -- loads
+    def ticket(self) -> int: ...
+    def begin(
+        self, key: str, since: int | None, own: Sequence[int], tags: Sequence[str] | None, impatient: bool, /
+    ) -> Future[Any]:
+        """A value, a RemoteLease, a Failed, or MISS where one would have to wait and is impatient.
+
+        `since`: only a value whose load began after that ticket will do. `own`: tickets of loads that the caller is in the middle
+        of. `tags`: those that the value will have; None where that is not known yet.
+
+        Raises:
+            DecodeError: There is a value, and it cannot be read.
+        """
+    def begin_many(self, keys: Sequence[str], own: Sequence[int], tags: Sequence[str], /) -> Future[list[Any]]:
+        """As `begin` for each of these, none of which waits; MISS where one would have to, or cannot be read."""
+    def bypass(self, key: str, /) -> Future[RemoteLease]: ...
+    def fill(
+        self, lease: RemoteLease, value: Any, ttl: Span = None, grace: Span = None, tags: Sequence[str] = ..., /
+    ) -> Future[Any]:
+        """Stores `value` unless something was invalidated since; gives back the copy a reader would get."""
+    def fill_many(
+        self,
+        pairs: Sequence[tuple[RemoteLease, Any]],
+        ttl: Span = None,
+        grace: Span = None,
+        tags: Sequence[str] = ...,
+        /,
+    ) -> Future[list[Any]]: ...
+    def seconds(self, ttl: Span, /) -> float: ...
+    # -- writes
+    def set(
+        self, key: str, value: Any, ttl: Span = None, grace: Span = None, tags: Sequence[str] = ..., /
+    ) -> Future[None]: ...
+    def set_many(
+        self, items: Mapping[str, Any], ttl: Span = None, grace: Span = None, tags: Sequence[str] = ..., /
+    ) -> Future[None]: ...
+    def add(self, key: str, value: Any, ttl: Span = None, /) -> Future[bool]: ...
+    def incr(self, key: str, by: int = 1, ttl: Span = None, /) -> Future[int]: ...
+    def touch(self, key: str, ttl: Span, /) -> Future[bool]: ...
+    # -- invalidation: what `told.removed` makes of it
+    def delete(self, key: str, /) -> Future[Any]: ...
+    def delete_many(self, keys: Sequence[str], /) -> Future[Any]: ...
+    def invalidate_pattern(self, pattern: str, /) -> Future[Any]: ...
+    def invalidate_tags(self, tags: Sequence[str], /) -> Future[Any]: ...
+    def clear(self) -> Future[Any]: ...
+    def on(self, event: str, keys: Sequence[str], patterns: Sequence[str], tags: Sequence[str], /) -> None: ...
+    def emit(self, event: str, params: Mapping[str, object], /) -> Future[Any]: ...
+    # -- the rest
+    def stats(self) -> dict[str, Any]: ...
+    def reset_stats(self) -> None: ...
+
+    namespace: str
+    url: str  # without a password
+    enabled: bool  # may be set: the kill switch
+
+@final
+class RemoteLease:
+    """The right to load a key for all processes; filled by `Shared.fill`. As `Lease` otherwise."""
+
+    key: str
+    ticket: int
+    stored: bool
+    @property
+    def stale(self) -> Any: ...
+    def fail(self, error: BaseException, /) -> None: ...
+    def abandon(self) -> None: ...
+
+@final
+class Failed:
+    """Another's load failed."""
+
+    def take(self) -> BaseException:
+        """The loader's error, once."""
 
 # -- keys, patterns, rules -------------------------------------------------------------------------
 ANY: Final[Any]

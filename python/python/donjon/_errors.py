@@ -18,6 +18,7 @@ DonjonError                          catches everything below
 │   ├── LockTimeout                  TimeoutError  the lock was not free within `wait`
 │   └── LockNotOwned                               the lock was lost, or is another's
 ├── LoadTimeout                      TimeoutError  a loader took longer than `load_timeout`
+├── BackendUnavailable               ConnectionError  redis could not be asked, or refused
 ├── InvalidationQueued                             an invalidation could not be sent yet (only with `strict=True`)
 └── CacheClosed                      RuntimeError  the cache was used after `close()`
 ```
@@ -33,6 +34,7 @@ Examples:
 """
 
 __all__ = [
+    "BackendUnavailable",
     "CacheClosed",
     "ConfigError",
     "DecodeError",
@@ -121,6 +123,10 @@ class LockNotOwned(LockError):
 
 class LoadTimeout(DonjonError, TimeoutError):
     """A loader took longer than `load_timeout`, and nothing usable was left to serve."""
+
+
+class BackendUnavailable(DonjonError, ConnectionError):
+    """Redis could not be asked, or refused. Raised by what has to know: counting, locks, messages; by no read."""
 
 
 class InvalidationQueued(DonjonError):

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Literal, ParamSpec, TypeVar, overload
 
+from ._backend import Backend
 from ._cached import CachedCoroutine, CachedFunction, Decorator, make_cached
 from ._donjon import MISS
 from ._errors import DecodeError
 from ._load import load
 from ._lookup import Hit, Miss
-from ._memory import Memory
 from ._rules import Rules
 from ._runtime import Runtime
 from ._stats import CacheStats
@@ -24,18 +24,19 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 Mode = Literal["local", "strong"]
-"""How fresh an answer has to be. The memory backend has one place to look, so both mean the same there."""
+"""How fresh an answer has to be. Where there is one place to look, both mean the same."""
 
 
 class Face:
     """The part of a cache that never waits."""
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Backend) -> None:
         self._memory = memory
+        self._waits = memory.waits
 
     def __repr__(self) -> str:
         closed = " closed" if self._memory.closed else ""
-        return f"<{type(self).__name__} memory namespace={self.namespace}{closed}>"
+        return f"<{type(self).__name__} {self.backend} namespace={self.namespace}{closed}>"
 
     @property
     def namespace(self) -> str:
@@ -44,8 +45,8 @@ class Face:
 
     @property
     def backend(self) -> str:
-        """Where values are kept, in the word that `CACHE_BACKEND` has for it: "memory"."""
-        return "memory"
+        """Where values are kept, in the word that `CACHE_BACKEND` has for it: "memory" or "redis"."""
+        return self._memory.name
 
     @property
     def enabled(self) -> bool:
@@ -148,19 +149,21 @@ class Face:
         return self.stats().miss_rate
 
     def get_size(self) -> int:
-        """How many values are kept."""
+        """How many values are kept in this process; what is kept in Redis is not counted."""
         return self.stats().entries
 
     # -- underneath
-    def _get_as(self, key: str, default: Any, as_: Any) -> Any:
+    async def _get_as(self, key: str, default: Any, as_: Any) -> Any:
         decode = decoder(as_)
         value = self._memory.get(key, MISS)
+        if self._waits:
+            value = await value
         if value is MISS:
             return default
         try:
             return value if decode is None else decode(value)
         except DecodeError as error:
-            self._memory.undecodable(key, error)
+            self._memory.tally.undecodable(key, error)
             return default
 
     async def _load(
@@ -184,31 +187,35 @@ class Face:
         since = self._memory.core.ticket() if force_refresh else None
         return await load(runtime, self._memory, key, loader, (), storing, decode, since)
 
-    def _fill(self, miss: Hit | Miss, value: Any, ttl: Ttl | None, grace: Ttl | None, tags: Sequence[str]) -> bool:
+    async def _fill(
+        self, miss: Hit | Miss, value: Any, ttl: Ttl | None, grace: Ttl | None, tags: Sequence[str]
+    ) -> bool:
         if not isinstance(miss, Miss):
             raise TypeError("fill takes the miss that `lookup` gave; a hit needs no filling")
         storing = self._memory.storing(ttl, grace, tags)
         lease = miss.take()
         try:
-            storing.fill(lease, value)
+            filled = self._memory.fill(lease, value, storing)
+            if self._waits:
+                await filled
         except BaseException as error:
             lease.fail(error)
             raise
         return lease.stored
 
-    def _add(self, key: str, value: Any, ttl: Ttl | None) -> bool:
+    def _add(self, key: str, value: Any, ttl: Ttl | None) -> Any:
         return self._memory.core.add(key, value, span(ttl))
 
-    def _incr(self, key: str, by: int, ttl: Ttl | None) -> int:
+    def _incr(self, key: str, by: int, ttl: Ttl | None) -> Any:
         return self._memory.core.incr(key, by, span(ttl))
 
-    def _touch(self, key: str, ttl: Ttl) -> bool:
+    def _touch(self, key: str, ttl: Ttl) -> Any:
         return self._memory.core.touch(key, span(ttl))
 
-    def _get_many(self, keys: Iterable[str]) -> dict[str, Any]:
+    def _get_many(self, keys: Iterable[str]) -> Any:
         return self._memory.core.get_many(key_list(keys))
 
-    def _publish(self, channel: str, message: Any) -> int:
+    def _publish(self, channel: str, message: Any) -> Any:
         return self._memory.hub.publish(channel, message, time.time())
 
 

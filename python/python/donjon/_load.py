@@ -10,26 +10,30 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping
 from operator import is_
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _donjon
+from ._backend import AS_USUAL, Backend, Storing, Tags
 from ._donjon import MISS
 from ._errors import DecodeError
-from ._loading import enter, is_own, leave
+from ._loading import enter, is_own, leave, owned
 from ._lookup import Hit, Miss
-from ._memory import AS_USUAL, Memory, Storing
 from ._runtime import Runtime, deadline_in, seconds_left
 from ._types import Decoder
 
+if TYPE_CHECKING:
+    from ._lookup import AnyLease
+
 __all__ = ["load", "load_many", "look_up", "own_copy"]
 
+_LEASES = (_donjon.Lease, _donjon.RemoteLease)
 _VALUE, _FAILED = 0, 1
 _UNKNOWN: tuple[int, Any] = (2, None)
 
 
 async def load(
     runtime: Runtime,
-    memory: Memory,
+    memory: Backend,
     key: str,
     loader: Callable[..., Any],
     args: Iterable[Any] = (),
@@ -45,9 +49,10 @@ async def load(
     Raises:
         DecodeError: What the loader itself gave is no valid one; it is not kept.
     """
-    step = await _begin(runtime, memory, key, since)
+    tags = storing.tags
+    step = await _begin(runtime, memory, key, since, tags)
     for retry in (True, False):
-        led = type(step) is _donjon.Lease
+        led = type(step) in _LEASES
         value = await _lead(runtime, memory, step, loader, args, storing) if led else step
         if decode is None:
             return value
@@ -55,27 +60,31 @@ async def load(
             return decode(value)
         except DecodeError as error:
             if led:
-                memory.core.delete(key)
+                gone = memory.core.delete(key)
+                if memory.waits:
+                    await gone
                 raise
-            memory.undecodable(key, error)
-        core = memory.core
-        step = await _begin(runtime, memory, key, core.ticket()) if retry else core.bypass(key)
+            memory.tally.undecodable(key, error)
+        if retry:
+            step = await _begin(runtime, memory, key, memory.core.ticket(), tags)
+        else:
+            step = await _answer(memory, memory.core.bypass(key))
     assert decode is not None
     return decode(await _lead(runtime, memory, step, loader, args, storing))
 
 
-async def look_up(runtime: Runtime, memory: Memory, key: str) -> Hit | Miss:
+async def look_up(runtime: Runtime, memory: Backend, key: str) -> Hit | Miss:
     """A hit, or a miss with the right to load."""
-    step = await _begin(runtime, memory, key, None)
-    if type(step) is not _donjon.Lease:
+    step = await _begin(runtime, memory, key, None, None)
+    if type(step) not in _LEASES:
         return Hit(step)
-    enter(memory.core, step)
-    return Miss(memory.core, step)
+    enter(memory.scope, step)
+    return Miss(memory.scope, step)
 
 
 async def load_many(
     runtime: Runtime,
-    memory: Memory,
+    memory: Backend,
     keys: Iterable[str],
     loader: Callable[[list[str]], Any],
     storing: Storing = AS_USUAL,
@@ -85,6 +94,8 @@ async def load_many(
     Loads its own keys before it waits for those of others, so two callers whose keys overlap cannot wait for each other.
     Only where such a load ends without a value is `loader` called again, for those keys.
     """
+    if memory.shared:
+        return await _load_many_shared(runtime, memory, list(dict.fromkeys(keys)), loader, storing)
     found: dict[str, Any] = {}
     wanted = list(dict.fromkeys(keys))
     order = wanted
@@ -125,8 +136,40 @@ async def load_many(
     return {key: found[key] for key in order if key in found}
 
 
-async def _begin(runtime: Runtime, memory: Memory, key: str, since: int | None) -> Any:
+async def _load_many_shared(
+    runtime: Runtime,
+    memory: Backend,
+    keys: list[str],
+    loader: Callable[[list[str]], Any],
+    storing: Storing,
+) -> dict[str, Any]:
+    """As `load_many`, all keys asked for at once. What others load is waited for last, one after the other."""
+    asked = memory.core.begin_many(keys, owned(memory.scope), storing.tag_names())
+    steps = dict(zip(keys, await _answer(memory, asked), strict=True))
+    leases = {key: step for key, step in steps.items() if type(step) is _donjon.RemoteLease}
+    try:
+        for step in steps.values():
+            if type(step) is _donjon.Failed:
+                raise own_copy(step.take())
+        if leases:
+            loaded = await _lead_many(runtime, memory, leases, loader, storing)
+            steps.update({key: loaded.get(key, _UNKNOWN) for key in leases})
+    finally:
+        for lease in leases.values():
+            lease.abandon()
+    for key, step in steps.items():
+        if step is MISS:
+            steps[key] = await _begin_shared(runtime, memory, key, None, storing.tags)
+            if type(steps[key]) is _donjon.RemoteLease:
+                loaded = await _lead_many(runtime, memory, {key: steps[key]}, loader, storing)
+                steps[key] = loaded.get(key, _UNKNOWN)
+    return {key: step for key, step in steps.items() if step is not _UNKNOWN}
+
+
+async def _begin(runtime: Runtime, memory: Backend, key: str, since: int | None, tags: Tags | None) -> Any:
     """A value, or a lease to load under; waits for another's load where there is one."""
+    if memory.shared:
+        return await _begin_shared(runtime, memory, key, since, tags)
     deadline = None
     while True:
         step = memory.core.begin(key, since, deadline is not None)
@@ -144,7 +187,41 @@ async def _begin(runtime: Runtime, memory: Memory, key: str, since: int | None) 
         # Nobody's successor is chosen, as it may be cancelled itself: whoever comes first loads.
 
 
-def _overdue(memory: Memory, key: str, since: int | None) -> Any:
+async def _begin_shared(runtime: Runtime, memory: Backend, key: str, since: int | None, tags: Tags | None) -> Any:
+    """As `_begin`, where the waiting is done below. What cannot be read is loaded anew: once, and then past the cache."""
+    names = tags() if callable(tags) else tags
+    own = owned(memory.scope)
+    for _ in range(2):
+        try:
+            step = await _answer(memory, memory.core.begin(key, since, own, names, not runtime.may_wait()))
+        except DecodeError as error:
+            memory.tally.undecodable(key, error)
+            since = memory.core.ticket()
+            continue
+        if type(step) is _donjon.Failed:
+            raise own_copy(step.take())
+        if step is MISS:
+            break
+        return step
+    return await _answer(memory, memory.core.bypass(key))
+
+
+async def _answer(memory: Backend, asked: Any) -> Any:
+    """What a call comes to. Where its caller is cancelled as it ends, the leases that it gave are given up."""
+    if not memory.waits:
+        return asked
+    try:
+        return await asked
+    except BaseException:
+        if asked.done() and not asked.cancelled() and asked.exception() is None:
+            given = asked.result()
+            for step in given if type(given) is list else (given,):
+                if type(step) is _donjon.RemoteLease:
+                    step.abandon()
+        raise
+
+
+def _overdue(memory: Backend, key: str, since: int | None) -> Any:
     """For who may not wait any longer: the lease of a load that runs past its limit, or one whose fill is never stored."""
     step = memory.core.begin(key, since, True)
     if type(step) is not _donjon.Join:
@@ -153,9 +230,9 @@ def _overdue(memory: Memory, key: str, since: int | None) -> Any:
     return memory.core.bypass(key)
 
 
-async def _ended(runtime: Runtime, memory: Memory, join: _donjon.Join, deadline: float | None) -> bool:
+async def _ended(runtime: Runtime, memory: Backend, join: _donjon.Join, deadline: float | None) -> bool:
     """Waits for another's load; false where waiting is over, or would be for oneself."""
-    if is_own(memory.core, join) or not runtime.may_wait():
+    if is_own(memory.scope, join) or not runtime.may_wait():
         join.leave()
         return False
     bell = runtime.bell()
@@ -173,13 +250,13 @@ async def _ended(runtime: Runtime, memory: Memory, join: _donjon.Join, deadline:
 
 async def _lead(
     runtime: Runtime,
-    memory: Memory,
-    lease: _donjon.Lease,
+    memory: Backend,
+    lease: AnyLease,
     loader: Callable[..., Any],
     args: Iterable[Any],
     storing: Storing,
 ) -> Any:
-    token = enter(memory.core, lease)
+    token = enter(memory.scope, lease)
     try:
         value = await runtime.call(loader, *args)
     except Exception as error:
@@ -187,7 +264,7 @@ async def _lead(
         lease.fail(error)
         if stale is MISS:
             raise
-        memory.served_stale(lease.key, error)
+        memory.tally.served_stale(lease.key, error)
         return stale
     except BaseException:
         lease.abandon()
@@ -195,7 +272,8 @@ async def _lead(
     finally:
         leave(token)
     try:
-        return storing.fill(lease, value)
+        filled = memory.fill(lease, value, storing)
+        return await filled if memory.waits else filled
     except BaseException as error:
         lease.fail(error)
         raise
@@ -203,27 +281,29 @@ async def _lead(
 
 async def _lead_many(
     runtime: Runtime,
-    memory: Memory,
-    leases: Mapping[str, _donjon.Lease],
+    memory: Backend,
+    leases: Mapping[str, Any],
     loader: Callable[[list[str]], Any],
     storing: Storing,
 ) -> dict[str, Any]:
     """What one call of `loader` gave for the keys of `leases`; a key it left out has no value."""
-    tokens = [enter(memory.core, lease) for lease in leases.values()]
+    tokens = [enter(memory.scope, lease) for lease in leases.values()]
     try:
         values = await runtime.call(loader, list(leases))
         if not isinstance(values, Mapping):
             raise TypeError(
                 f"the loader of get_or_set_many gives a mapping from key to value, not {type(values).__name__}"
             )
-        return {key: storing.fill(lease, values[key]) for key, lease in leases.items() if key in values}
+        pairs = {key: (lease, values[key]) for key, lease in leases.items() if key in values}
+        filled = memory.fill_many(list(pairs.values()), storing)
+        return dict(zip(pairs, await filled if memory.waits else filled, strict=True))
     except Exception as error:
         stale = {key: lease.stale for key, lease in leases.items()}
         for lease in leases.values():
             lease.fail(error)
         if any(value is MISS for value in stale.values()):
             raise
-        memory.served_stale(next(iter(stale)), error)
+        memory.tally.served_stale(next(iter(stale)), error)
         return stale
     finally:
         for token in reversed(tokens):

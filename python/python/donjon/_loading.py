@@ -8,19 +8,25 @@ from __future__ import annotations
 
 from contextlib import suppress
 from contextvars import ContextVar, Token
+from typing import Protocol
 
-from . import _donjon
-
-__all__ = ["enter", "forget", "is_own", "leave"]
+__all__ = ["enter", "forget", "is_own", "leave", "owned"]
 
 _Load = tuple[int, int]
-# A load is known by its core as well: two caches count their tickets independently.
+# A load is known by what counts the tickets as well: two caches count theirs independently.
 _loads: ContextVar[frozenset[_Load]] = ContextVar("donjon_loads", default=frozenset())
 
 
-def enter(core: _donjon.Core, lease: _donjon.Lease) -> Token[frozenset[_Load]]:
+class Ticketed(Protocol):
+    """A lease, or a place in the queue for one."""
+
+    @property
+    def ticket(self) -> int: ...
+
+
+def enter(scope: object, lease: Ticketed) -> Token[frozenset[_Load]]:
     """Notes that this task loads under `lease`."""
-    return _loads.set(_loads.get() | {(id(core), lease.ticket)})
+    return _loads.set(_loads.get() | {(id(scope), lease.ticket)})
 
 
 def leave(token: Token[frozenset[_Load]]) -> None:
@@ -30,12 +36,18 @@ def leave(token: Token[frozenset[_Load]]) -> None:
         _loads.reset(token)
 
 
-def forget(core: _donjon.Core, lease: _donjon.Lease) -> None:
+def forget(scope: object, lease: Ticketed) -> None:
     """Undoes `enter` where its token is not at hand, as for a lease that left the function that took it."""
-    _loads.set(_loads.get() - {(id(core), lease.ticket)})
+    _loads.set(_loads.get() - {(id(scope), lease.ticket)})
 
 
-def is_own(core: _donjon.Core, join: _donjon.Join) -> bool:
+def is_own(scope: object, join: Ticketed) -> bool:
     """Whether waiting for `join` would be waiting for oneself."""
     loads = _loads.get()
-    return bool(loads) and (id(core), join.ticket) in loads
+    return bool(loads) and (id(scope), join.ticket) in loads
+
+
+def owned(scope: object) -> list[int]:
+    """The tickets of the loads that this task is in the middle of."""
+    loads = _loads.get()
+    return [ticket for counted, ticket in loads if counted == id(scope)] if loads else []

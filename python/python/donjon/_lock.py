@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from . import _donjon
+from ._backend import Backend
 from ._errors import InvalidTtl, LockNotOwned, LockTimeout
-from ._memory import Memory
 from ._runtime import ASYNCIO, BLOCKING, Bell, Runtime, complete, deadline_in, seconds_left
 from ._ttl import Ttl
 
@@ -41,7 +41,7 @@ class _Lock(Generic[Lost]):
     fence: int
     """Larger than in every earlier holding of this name, for what the lock protects to check."""
 
-    def __init__(self, memory: Memory, name: str, ttl: Ttl, wait: float | None, lost: Lost) -> None:
+    def __init__(self, memory: Backend, name: str, ttl: Ttl, wait: float | None, lost: Lost) -> None:
         _donjon.check_key(name)
         if wait is not None and not wait >= 0:
             raise ValueError(f"wait is None, for ever, or seconds from 0 on, not {wait}")
@@ -132,7 +132,7 @@ class Lock(_Lock[asyncio.Event]):
     Never re-entrant: whoever holds a lock and asks for it again waits like everybody else.
     """
 
-    def __init__(self, memory: Memory, name: str, ttl: Ttl, wait: float | None) -> None:
+    def __init__(self, memory: Backend, name: str, ttl: Ttl, wait: float | None) -> None:
         super().__init__(memory, name, ttl, wait, asyncio.Event())
         self._renewal: asyncio.TimerHandle | None = None
 
@@ -194,7 +194,7 @@ def _renew(lock: weakref.ref[Lock]) -> None:
 class SyncLock(_Lock[threading.Event]):
     """`with cache.sync.lock(...) as held`. Not renewed by itself: choose a `ttl` that is long enough, or call `extend`."""
 
-    def __init__(self, memory: Memory, name: str, ttl: Ttl, wait: float | None) -> None:
+    def __init__(self, memory: Backend, name: str, ttl: Ttl, wait: float | None) -> None:
         super().__init__(memory, name, ttl, wait, threading.Event())
 
     def __enter__(self) -> Self:

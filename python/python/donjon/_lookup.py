@@ -7,13 +7,16 @@ before it is never stored after it.
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from . import _donjon
 from ._loading import forget
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from . import _donjon
+
+    AnyLease: TypeAlias = _donjon.Lease | _donjon.RemoteLease
 
 __all__ = ["Hit", "Miss"]
 
@@ -69,11 +72,11 @@ class Miss(_Found):
     or by `abandon`. An exception that leaves the block reaches those who wait.
     """
 
-    __slots__ = ("_core", "_lease")
+    __slots__ = ("_lease", "_scope")
 
-    def __init__(self, core: _donjon.Core, lease: _donjon.Lease) -> None:
-        self._core = core
-        self._lease: _donjon.Lease | None = lease
+    def __init__(self, scope: object, lease: AnyLease) -> None:
+        self._scope = scope
+        self._lease: AnyLease | None = lease
 
     def __bool__(self) -> Literal[False]:
         return False
@@ -85,12 +88,12 @@ class Miss(_Found):
     def __repr__(self) -> str:
         return "<Miss>" if self._lease is not None else "<Miss: given up>"
 
-    def take(self) -> _donjon.Lease:
+    def take(self) -> AnyLease:
         """The right to load, for the cache's own `fill`; this object has it no longer."""
         lease, self._lease = self._lease, None
         if lease is None:
             raise ValueError("this miss was filled or given up already: look the key up again")
-        forget(self._core, lease)
+        forget(self._scope, lease)
         return lease
 
     def abandon(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ._memory import Memory
+from ._backend import Backend
 from ._runtime import ASYNCIO, BLOCKING, Runtime, complete, deadline_in, seconds_left
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Message(NamedTuple):
 
 
 class _Subscription:
-    def __init__(self, memory: Memory, channels: Sequence[str], limit: int) -> None:
+    def __init__(self, memory: Backend, channels: Sequence[str], limit: int) -> None:
         if not channels:
             raise ValueError("subscribe names at least one channel")
         self._memory = memory

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ._memory import Memory
+from ._backend import Backend
 
 __all__ = ["Rules"]
 
@@ -12,7 +12,7 @@ __all__ = ["Rules"]
 class Rules:
     """The rules of one cache; `emit` runs them."""
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Backend) -> None:
         self._memory = memory
 
     def on(

@@ -56,6 +56,15 @@ class CacheStats:
     too_large: int = 0
     """Values not stored because they are larger than the cache takes."""
 
+    takeovers: int = 0
+    """Loads taken over from a holder that is gone, or of a value that a tag had made dead. Of the redis backend."""
+    foreign: int = 0
+    """Look-ups that met what is not ours to replace. Of the redis backend."""
+    faults: int = 0
+    """Commands that failed. Of the redis backend."""
+    queued: int = 0
+    """Invalidations that Redis has not confirmed yet. Of the redis backend."""
+
     @classmethod
     def of(cls, counted: Mapping[str, Any], **more: int) -> CacheStats:
         """A reading from the core's counters and those of this layer."""

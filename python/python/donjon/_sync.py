@@ -43,7 +43,7 @@ class SyncCache(Face):
 
     def ping(self) -> bool:
         """Whether the backend answers."""
-        return not self._memory.closed
+        return self._memory.ping()
 
     # -- reads
     @overload
@@ -59,7 +59,7 @@ class SyncCache(Face):
         """The value of a key; `default` where there is none."""
         if as_ is None:
             return self._memory.get(key, default)
-        return self._get_as(key, default, as_)
+        return complete(self._get_as(key, default, as_))
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         """The values of those keys that have one."""
@@ -151,7 +151,7 @@ class SyncCache(Face):
         tags: Sequence[str] = (),
     ) -> bool:
         """Stores what was loaded for `miss`, unless something was invalidated since `lookup`."""
-        return self._fill(miss, value, ttl, grace, tags)
+        return complete(self._fill(miss, value, ttl, grace, tags))
 
     def warm(
         self,

@@ -10,8 +10,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+from ._backend import Backend, Storing
 from ._load import load
-from ._memory import Memory, Storing
 from ._runtime import ASYNCIO, BLOCKING, Runtime, complete
 
 __all__ = ["WarmReport", "Warming"]
@@ -39,7 +39,7 @@ class Warming:
 
     def __init__(
         self,
-        memory: Memory,
+        memory: Backend,
         keys_or_items: Iterable[Any],
         loader: Callable[[str], Any] | None,
         storing: Storing,
@@ -89,7 +89,9 @@ class Warming:
         if self._loader is None:
             key, value = item
             try:
-                self._storing.set(self._memory.core, key, value)
+                stored = self._memory.store(key, value, self._storing)
+                if self._memory.waits:
+                    await stored
             except Exception as error:
                 self._errors[key] = error
             else:

@@ -216,13 +216,6 @@ impl std::fmt::Debug for Inbox {
 /// While this thread works for an inbox.
 pub(super) struct Inside(*const ());
 
-impl Inside {
-    /// Whether this thread did so already: who began looks into the inbox.
-    pub(super) fn is_nested(&self, inbox: &Inbox) -> bool {
-        self.0 == ptr::from_ref(inbox).cast()
-    }
-}
-
 impl Drop for Inside {
     fn drop(&mut self) {
         INSIDE.set(self.0);

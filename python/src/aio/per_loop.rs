@@ -46,11 +46,6 @@ impl<'py> Here<'py> {
     {
         Ok(self.reactor.submit_cancellable(self.py, future, convert)?.into_bound(self.py))
     }
-
-    /// The loop as a place where futures run.
-    pub(crate) fn runtime(&self) -> Asyncio {
-        self.reactor.runtime()
-    }
 }
 
 /// One `T` for each event loop.

@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 use super::event_loop::EventLoop;
 use super::executor::Executor;
 use super::inbox::{Errand, Inbox};
-use super::job::{Call, Job};
+use super::job::Call;
 use super::runtime::Asyncio;
 use super::source::Source;
 

@@ -1,0 +1,185 @@
+"""The Redis backend: what processes share.
+
+Two views of one state: that for asyncio, whose calls are awaited, and that for threads, whose calls block. Connections belong to
+the event loop that asks; a child of `fork` has its own.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Awaitable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+from . import _donjon
+from ._backend import CLOSED, Backend, Storing
+from ._donjon import MISS
+from ._errors import BackendUnavailable, ConfigError, DecodeError, InvalidationQueued, ValueTooLarge
+from ._foreign import simpler
+from ._notices import Tally, logger
+from ._removed import Removed
+
+__all__ = ["Shared"]
+
+
+class Told:
+    """What came of calls, as the extension tells it; knows nothing of who asked."""
+
+    def __init__(self, strict: bool, tally: Tally) -> None:
+        self._strict = strict
+        self._tally = tally
+
+    def removed(self, count: int, queued: bool) -> Removed:
+        removed = Removed(count)
+        if queued:
+            removed.queued = True
+            self._tally.notices.warn(
+                "queued",
+                "redis could not be told of an invalidation: it is queued, and others may be served what was meant",
+            )
+            if self._strict:
+                raise InvalidationQueued("redis could not be told yet: it is, before this process reads there again")
+        return removed
+
+    def not_stored(self, fits: bool) -> None:
+        if not fits:
+            if self._strict:
+                raise ValueTooLarge(
+                    "the value is over `max_value_bytes`: it was not stored, and its key is invalidated"
+                )
+            return
+        self._tally.notices.warn("not stored", "a value did not reach redis: its key is invalidated instead")
+        if self._strict:
+            raise BackendUnavailable("the value did not reach redis: its key is invalidated instead")
+
+    def undecodable(self, key: str, error: DecodeError) -> None:
+        self._tally.undecodable(key, error)
+
+
+class _Leased(Backend):
+    """What both views do with a lease, which belongs to neither."""
+
+    name = "redis"
+    shared = True
+    core: _donjon.Shared
+
+    def ping(self) -> Any:
+        return self.core.ping()
+
+    def fill(self, lease: Any, value: Any, storing: Storing) -> Any:
+        return self.core.fill(lease, value, storing.ttl, storing.grace, storing.tag_names())
+
+    def fill_many(self, pairs: list[tuple[Any, Any]], storing: Storing) -> Any:
+        return self.core.fill_many(pairs, storing.ttl, storing.grace, storing.tag_names())
+
+
+class Shared(_Leased):
+    """Keeps values in Redis; for asyncio."""
+
+    waits = True
+
+    def __init__(self, url: str, *, namespace: str, enabled: bool, strict: bool, **options: Any) -> None:
+        self._url = url
+        self._strict = strict
+        self._options = options
+        self._views: weakref.WeakSet[_Blocking] = weakref.WeakSet()
+        super().__init__(namespace, enabled)
+
+    def _build(self) -> None:
+        self.core = _donjon.Shared(
+            self._url,
+            Told(self._strict, self.tally),
+            namespace=self.namespace,
+            enabled=self._enabled,
+            foreign=simpler,
+            **self._options,
+        )
+        self.url = self.core.url
+        self.get = self.core.get
+        self.hit = _never
+        for rule in self._rules:
+            self.core.on(*rule)
+        for view in list(self._views):
+            view.renew()
+
+    # -- the whole of it
+    @property
+    def blocking(self) -> Backend:
+        view = _Blocking(self)
+        self._views.add(view)
+        return view
+
+    def close(self) -> Awaitable[None]:
+        """Says what Redis is owed, then lets go of the connections."""
+        core = self.core
+        super().close()
+        for view in list(self._views):
+            view.renew()
+        return _close(core)
+
+    @contextmanager
+    def set_aside(self, clock: _donjon.ManualClock) -> Iterator[None]:
+        raise ConfigError("a clock moved by hand does not move that of redis: test with CACHE_BACKEND=memory")
+        yield
+
+    @property
+    def locks(self) -> NoReturn:
+        raise ConfigError("not yet: locks of the redis backend")
+
+    @property
+    def hub(self) -> NoReturn:
+        raise ConfigError("not yet: channels of the redis backend")
+
+
+class _Blocking(_Leased):
+    """The same for threads. What does not wait is the other's."""
+
+    def __init__(self, of: Shared) -> None:
+        # The state is the other's, and so is its survival.
+        self._of = of
+        self.renew()
+
+    def renew(self) -> None:
+        """Follows the other to another inner state."""
+        if self._of.closed:
+            self.core = CLOSED
+            self.get = self.hit = CLOSED.refuse
+        else:
+            self.core = self._of.core.blocking()
+            self.get = self.core.get
+            self.hit = _never
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._of, name)
+
+    @property
+    def awaiting(self) -> Backend:
+        return self._of
+
+    @property
+    def scope(self) -> object:
+        return self._of.scope
+
+    @property
+    def enabled(self) -> bool:
+        return self._of.enabled
+
+    @enabled.setter
+    def enabled(self, enabled: bool) -> None:
+        self._of.enabled = enabled
+
+    def on(self, event: str, keys: Iterable[str], patterns: Iterable[str], tags: Iterable[str]) -> None:
+        self._of.on(event, keys, patterns, tags)
+
+
+def _never(key: str) -> Any:
+    """Nothing is known of Redis without asking it."""
+    return MISS
+
+
+async def _close(core: _donjon.Shared) -> None:
+    owed = await core.close()
+    if owed:
+        logger.warning(
+            "closed with %d invalidations that redis was not told of: others may be served what was meant", owed
+        )
