@@ -23,6 +23,7 @@ mod lookup;
 mod many;
 mod memory;
 mod messages;
+mod redis;
 mod removed;
 mod rules;
 mod shared;
@@ -109,6 +110,32 @@ impl Cache {
     /// ```
     pub fn memory() -> Builder {
         Builder::memory()
+    }
+
+    /// Begins a cache in the Redis, or Valkey, that `url` names: processes that name the same one and the same namespace share it,
+    /// whatever language they are written in.
+    ///
+    /// `redis://[user][:password]@host[:port][/db]`, `rediss://…` for TLS, `unix:///path[?db=…]` for a socket. Nothing is connected
+    /// before the first call; while Redis is away, reads find nothing, loaders run, and invalidations are kept until it is back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use donjon::Cache;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cache = Cache::redis("redis://localhost:1/0").command_timeout(Duration::from_millis(50)).build()?;
+    /// // There is no Redis: what the loader gives is served, and the invalidation is owed.
+    /// assert_eq!(cache.get_or_set("k", || async { Ok::<_, std::io::Error>(5) }).await?, 5);
+    /// assert!(cache.delete("k").await?.queued);
+    /// assert!(Cache::redis("http://localhost").build().is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn redis(url: &str) -> Builder {
+        Builder::redis(url)
     }
 
     /// A cache as the `CACHE_` variables of this process say; see [`donjon_core::settings`].
@@ -224,7 +251,7 @@ impl Cache {
     ///
     /// [`Error::InvalidKey`] as for [`get`](Self::get).
     pub async fn exists(&self, key: &str) -> Result<bool, Error> {
-        self.shared.open()?.exists(Key::new(key)?).await
+        Ok(self.ttl(key).await?.is_some())
     }
 
     /// For how much longer the value is fresh; none where there is none.
@@ -247,7 +274,7 @@ impl Cache {
     /// # }
     /// ```
     pub async fn ttl(&self, key: &str) -> Result<Option<Remaining>, Error> {
-        self.shared.open()?.ttl(Key::new(key)?).await
+        Ok(self.shared.open()?.ttl(Key::new(key)?).await)
     }
 
     /// What the cache knows of a key: where it is, its age, until when it is fresh, its tags, why its last value left.
@@ -475,7 +502,7 @@ impl Cache {
     ///
     /// [`Error::InvalidKey`] as for [`get`](Self::get).
     pub async fn delete(&self, key: &str) -> Result<Removed, Error> {
-        self.shared.open()?.delete(&[Key::new(key)?]).await
+        Ok(self.shared.open()?.delete(&[Key::new(key)?]).await)
     }
 
     /// Invalidates keys; counts the values that were there.
@@ -485,7 +512,7 @@ impl Cache {
     /// [`Error::InvalidKey`], with the place of the bad one and nothing invalidated.
     pub async fn delete_many(&self, keys: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Removed, Error> {
         let names: Vec<_> = keys.into_iter().collect();
-        self.shared.open()?.delete(&write::keys(&names)?).await
+        Ok(self.shared.open()?.delete(&write::keys(&names)?).await)
     }
 
     /// Invalidates every key that matches, and every load of one that is under way; counts the values.
@@ -509,7 +536,7 @@ impl Cache {
     /// # }
     /// ```
     pub async fn invalidate_pattern(&self, pattern: &str) -> Result<Removed, Error> {
-        self.shared.open()?.invalidate_pattern(&Pattern::new(pattern)?).await
+        Ok(self.shared.open()?.invalidate_pattern(&Pattern::new(pattern)?).await)
     }
 
     /// Invalidates everything stored with one of the tags, at a cost that does not depend on how much that is; counts the tags.
@@ -528,7 +555,7 @@ impl Cache {
     ///
     /// [`Error::Closed`].
     pub async fn clear(&self) -> Result<Removed, Error> {
-        self.shared.open()?.clear().await
+        Ok(self.shared.open()?.clear().await)
     }
 
     /// The invalidation rules, which [`emit`](Self::emit) runs.
@@ -566,7 +593,7 @@ impl Cache {
     ) -> Result<Removed, Error> {
         let backend = self.shared.open()?;
         let plan = self.rules().plan(event, values)?;
-        backend.carry_out(&plan).await
+        Ok(backend.carry_out(&plan).await)
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use donjon_core::expiry::InvalidTtl;
+use donjon_core::fault::Fault;
 use donjon_core::key::{InvalidKey, InvalidNamespace};
 use donjon_core::pattern::InvalidPattern;
 use donjon_core::rules::{InvalidRule, RuleError};
@@ -87,13 +88,8 @@ pub enum Error {
         bytes: usize,
     },
     /// `incr` met a value that is no integer, or the sum would leave 64 bits.
-    #[error("{key} {why}")]
-    NotACounter {
-        /// The key.
-        key: Box<str>,
-        /// What is in the way.
-        why: &'static str,
-    },
+    #[error("{0}")]
+    NotACounter(Box<str>),
     /// An invalidation rule is wrong.
     #[error(transparent)]
     InvalidRule(#[from] InvalidRule),
@@ -113,6 +109,17 @@ pub enum Error {
     LockLost {
         /// The lock's name.
         name: Box<str>,
+    },
+    /// Redis could not be asked, for what has no meaning without it: reads, loads, stores and invalidations do not fail by it.
+    #[error(transparent)]
+    Redis(#[from] Fault),
+    /// The backend cannot do this in this release.
+    #[error("{what} is not available over {backend} yet")]
+    Unavailable {
+        /// What was asked for.
+        what: &'static str,
+        /// The backend.
+        backend: &'static str,
     },
     /// The cache was closed.
     #[error("the cache is closed; make another")]

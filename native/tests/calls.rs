@@ -283,7 +283,7 @@ async fn a_miss_that_is_dropped_lets_another_load(place: Place) {
         async move { cache.get_or_set("k", || async { Err::<u8, _>(Broken("it must not run")) }).await }
     });
     eventually("all have missed", async || cache.stats().misses == 4).await;
-    miss.fail(Broken("as it could not be read")).await;
+    miss.fail(Broken("as it could not be read"));
     let failed = waiting.await.expect("it ends").expect_err("it waited for one that failed");
     assert_eq!(failed.loader(), Some(&Broken("as it could not be read")));
 }

@@ -112,6 +112,10 @@ on_every_backend! {
     a_lock_is_renewed_while_its_guard_lives
     what_can_be_no_lock_is_an_error
     a_closed_cache_ends_the_wait_for_a_lock
+}
+
+on_backend! {
+    messages_in_memory memory
     a_message_reaches_those_who_subscribe_at_that_moment
     a_slow_subscriber_loses_the_oldest_messages_and_can_count_them
     a_wait_that_is_given_up_loses_no_message

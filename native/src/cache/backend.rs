@@ -2,12 +2,6 @@
 //!
 //! Says each call once for every backend; what is the same for all of them is not in here but in the files that call this.
 
-#![expect(
-    clippy::unused_async,
-    clippy::unnecessary_wraps,
-    reason = "memory never waits, and all that is far away does"
-)]
-
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -15,14 +9,15 @@ use donjon_core::expiry::Ttl;
 use donjon_core::key::Key;
 use donjon_core::lock::Token;
 use donjon_core::pattern::Pattern;
+use donjon_core::remote::Storing;
 use donjon_core::rules::Plan;
 use donjon_core::stats::Stats;
 use donjon_core::version::Ticket;
 
 use super::explained::{Explained, Remaining};
 use super::memory::{self, Memory};
+use super::redis::{self, Redis};
 use super::removed::Removed;
-use super::terms::Terms;
 use crate::error::{Error, Failure};
 use crate::payload::Payload;
 
@@ -31,12 +26,15 @@ use crate::payload::Payload;
 pub(crate) enum Backend {
     /// In this process.
     Memory(Arc<Memory>),
+    /// In a Redis that processes share.
+    Redis(Redis),
 }
 
 /// The right to load a key. Dropping it gives the load up: those who wait look up anew.
 #[derive(Debug)]
 pub(crate) enum Lease {
     Memory(memory::Lease),
+    Redis(Box<redis::Lease>),
 }
 
 /// How a look-up for a caller that can load is meant.
@@ -48,6 +46,8 @@ pub(crate) struct Want {
     pub(crate) again: bool,
     /// The loads that the caller is in the middle of: waiting for one of them would be waiting for itself.
     pub(crate) own: Vec<Ticket>,
+    /// The tags that the value will have; none where they are known only once it is loaded.
+    pub(crate) tags: Option<Arc<[Box<str>]>>,
 }
 
 /// What a look-up for a caller that can load comes to.
@@ -72,6 +72,7 @@ pub(crate) struct Grant {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LockToken {
     Memory(Token),
+    Redis([u8; 16]),
 }
 
 /// One listener to some channels.
@@ -80,43 +81,51 @@ pub(crate) enum Listener {
     Memory(memory::Listener),
 }
 
-macro_rules! each {
-    ($self:ident, $backend:ident => $call:expr) => {
-        match $self {
-            Self::Memory($backend) => $call,
-        }
-    };
-}
-
 impl Lease {
     pub(crate) fn key(&self) -> &str {
-        each!(self, lease => lease.key())
+        match self {
+            Self::Memory(lease) => lease.key(),
+            Self::Redis(lease) => lease.key(),
+        }
     }
 
     pub(crate) fn ticket(&self) -> Ticket {
-        each!(self, lease => lease.ticket())
+        match self {
+            Self::Memory(lease) => lease.ticket(),
+            Self::Redis(lease) => lease.ticket(),
+        }
     }
 
     /// Stores what was loaded; false where it was refused, or is too large.
-    pub(crate) async fn fill(self, payload: Payload, terms: &Terms) -> Result<bool, Error> {
-        each!(self, lease => lease.fill(payload, terms))
+    pub(crate) async fn fill(self, payload: Payload, terms: &Storing) -> bool {
+        match self {
+            Self::Memory(lease) => lease.fill(payload, terms),
+            Self::Redis(lease) => redis::fill(*lease, payload, terms).await,
+        }
     }
 
     /// Hands the failure to those who wait. Gives the value to serve instead, where there is one that is stale.
-    pub(crate) async fn fail(self, failure: Failure) -> Option<Payload> {
-        each!(self, lease => lease.fail(failure))
+    pub(crate) fn fail(self, failure: Failure) -> Option<Payload> {
+        match self {
+            Self::Memory(lease) => lease.fail(failure),
+            Self::Redis(lease) => lease.fail(failure),
+        }
     }
 }
 
 impl Listener {
     /// The next message and its channel. Loses nothing when it is dropped while it waits.
     pub(crate) async fn next(&mut self) -> (Arc<str>, Payload) {
-        each!(self, listener => listener.next().await)
+        match self {
+            Self::Memory(listener) => listener.next().await,
+        }
     }
 
     /// Messages lost because the listener was too slow.
     pub(crate) fn dropped(&self) -> u64 {
-        each!(self, listener => listener.dropped())
+        match self {
+            Self::Memory(listener) => listener.dropped(),
+        }
     }
 }
 
@@ -125,160 +134,250 @@ impl Backend {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Memory(_) => "memory",
+            Self::Redis(_) => "redis",
         }
     }
 
     /// A fresh value that is at hand without waiting.
     #[inline]
     pub(crate) fn hit(&self, key: Key<'_>) -> Option<Payload> {
-        each!(self, backend => backend.hit(key))
+        match self {
+            Self::Memory(memory) => memory.hit(key),
+            Self::Redis(_) => None,
+        }
     }
 
     pub(crate) async fn get(&self, key: Key<'_>) -> Option<Payload> {
-        each!(self, backend => backend.get(key))
+        match self {
+            Self::Memory(memory) => memory.get(key),
+            Self::Redis(redis) => redis.get(key).await,
+        }
     }
 
     pub(crate) async fn get_many(&self, keys: &[Key<'_>]) -> Vec<Option<Payload>> {
-        each!(self, backend => keys.iter().map(|key| backend.get(*key)).collect())
+        match self {
+            Self::Memory(memory) => keys.iter().map(|key| memory.get(*key)).collect(),
+            Self::Redis(redis) => redis.get_many(keys).await,
+        }
     }
 
-    /// A ticket later than every load begun so far.
+    /// A ticket later than every load begun so far in this process.
     pub(crate) fn ticket(&self) -> Ticket {
-        each!(self, backend => backend.ticket())
+        match self {
+            Self::Memory(memory) => memory.ticket(),
+            Self::Redis(redis) => redis.ticket(),
+        }
     }
 
     /// Looks up for a caller that can load. Waits for another's load, within its bound.
     pub(crate) async fn begin(&self, key: Key<'_>, want: Want) -> Begun {
-        each!(self, backend => backend.begin(key, want).await)
+        match self {
+            Self::Memory(memory) => memory.begin(key, want).await,
+            Self::Redis(redis) => redis.begin(key, want).await,
+        }
     }
 
-    /// Looks up many keys for such a caller, without waiting: none where another loads.
-    pub(crate) async fn begin_many(&self, keys: &[Key<'_>]) -> Vec<Option<Begun>> {
-        each!(self, backend => keys.iter().map(|key| backend.begin_at_once(*key)).collect())
+    /// Looks up many keys for such a caller, whose values will have these tags, without waiting: none where another loads.
+    pub(crate) async fn begin_many(&self, keys: &[Key<'_>], tags: &Arc<[Box<str>]>) -> Vec<Option<Begun>> {
+        match self {
+            Self::Memory(memory) => keys.iter().map(|key| memory.begin_at_once(*key)).collect(),
+            Self::Redis(redis) => redis.begin_many(keys, tags).await,
+        }
     }
 
     /// A lease whose fill is refused: for a caller that has to load past what is kept.
-    pub(crate) fn bypass(&self, key: Key<'_>) -> Lease {
-        each!(self, backend => backend.bypass(key))
+    pub(crate) async fn bypass(&self, key: Key<'_>) -> Lease {
+        match self {
+            Self::Memory(memory) => memory.bypass(key),
+            Self::Redis(redis) => redis.bypass(key).await,
+        }
     }
 
-    /// False where the value is larger than what is kept for one key.
-    pub(crate) async fn set(&self, key: Key<'_>, payload: Payload, terms: &Terms) -> Result<bool, Error> {
-        each!(self, backend => backend.set(key, payload, terms))
+    pub(crate) async fn set(&self, key: Key<'_>, payload: Payload, terms: &Storing) -> Result<(), Error> {
+        match self {
+            Self::Memory(memory) => memory.set(key, payload, terms),
+            Self::Redis(redis) => redis.set(key, payload, terms).await,
+        }
     }
 
-    pub(crate) async fn set_many(&self, items: Vec<(Key<'_>, Payload)>, terms: &Terms) -> Result<Vec<bool>, Error> {
-        each!(self, backend => items.into_iter().map(|(key, payload)| backend.set(key, payload, terms)).collect())
+    pub(crate) async fn set_many(&self, items: Vec<(Key<'_>, Payload)>, terms: &Storing) -> Result<(), Error> {
+        match self {
+            Self::Memory(memory) => memory.set_many(items, terms),
+            Self::Redis(redis) => redis.set_many(items, terms).await,
+        }
     }
 
-    /// None where there is a value already, and false as for `set`.
-    pub(crate) async fn add(&self, key: Key<'_>, payload: Payload, terms: &Terms) -> Result<Option<bool>, Error> {
-        each!(self, backend => backend.add(key, payload, terms))
+    pub(crate) async fn add(&self, key: Key<'_>, payload: Payload, terms: &Storing) -> Result<bool, Error> {
+        match self {
+            Self::Memory(memory) => memory.add(key, payload, terms),
+            Self::Redis(redis) => redis.add(key, payload, terms).await,
+        }
     }
 
-    pub(crate) async fn incr(&self, key: Key<'_>, by: i64, terms: &Terms) -> Result<i64, Error> {
-        each!(self, backend => backend.incr(key, by, terms))
+    pub(crate) async fn incr(&self, key: Key<'_>, by: i64, terms: &Storing) -> Result<i64, Error> {
+        match self {
+            Self::Memory(memory) => memory.incr(key, by, terms),
+            Self::Redis(redis) => redis.incr(key, by, terms).await,
+        }
     }
 
     pub(crate) async fn touch(&self, key: Key<'_>, ttl: Ttl) -> Result<bool, Error> {
-        each!(self, backend => Ok(backend.touch(key, ttl)))
+        match self {
+            Self::Memory(memory) => Ok(memory.touch(key, ttl)),
+            Self::Redis(redis) => redis.touch(key, ttl).await,
+        }
     }
 
-    pub(crate) async fn exists(&self, key: Key<'_>) -> Result<bool, Error> {
-        each!(self, backend => Ok(backend.exists(key)))
-    }
-
-    pub(crate) async fn ttl(&self, key: Key<'_>) -> Result<Option<Remaining>, Error> {
-        each!(self, backend => Ok(backend.ttl(key)))
+    pub(crate) async fn ttl(&self, key: Key<'_>) -> Option<Remaining> {
+        match self {
+            Self::Memory(memory) => memory.ttl(key),
+            Self::Redis(redis) => redis.ttl(key).await,
+        }
     }
 
     pub(crate) async fn explain(&self, key: Key<'_>) -> Result<Explained, Error> {
-        each!(self, backend => Ok(backend.explain(key)))
+        match self {
+            Self::Memory(memory) => Ok(memory.explain(key)),
+            Self::Redis(redis) => redis.explain(key).await,
+        }
     }
 
-    pub(crate) async fn delete(&self, keys: &[Key<'_>]) -> Result<Removed, Error> {
-        each!(self, backend => Ok(backend.delete(keys).into()))
+    pub(crate) async fn delete(&self, keys: &[Key<'_>]) -> Removed {
+        match self {
+            Self::Memory(memory) => memory.delete(keys).into(),
+            Self::Redis(redis) => redis.delete(keys).await,
+        }
     }
 
-    pub(crate) async fn invalidate_pattern(&self, pattern: &Pattern) -> Result<Removed, Error> {
-        each!(self, backend => Ok(backend.invalidate_pattern(pattern).into()))
+    pub(crate) async fn invalidate_pattern(&self, pattern: &Pattern) -> Removed {
+        match self {
+            Self::Memory(memory) => memory.invalidate_pattern(pattern).into(),
+            Self::Redis(redis) => redis.invalidate_pattern(pattern).await,
+        }
     }
 
     pub(crate) async fn invalidate_tags(&self, tags: &[String]) -> Result<Removed, Error> {
-        each!(self, backend => Ok(backend.invalidate_tags(tags)?.into()))
+        match self {
+            Self::Memory(memory) => Ok(memory.invalidate_tags(tags)?.into()),
+            Self::Redis(redis) => redis.invalidate_tags(tags).await,
+        }
     }
 
-    pub(crate) async fn clear(&self) -> Result<Removed, Error> {
-        each!(self, backend => Ok(backend.clear().into()))
+    pub(crate) async fn clear(&self) -> Removed {
+        match self {
+            Self::Memory(memory) => memory.clear().into(),
+            Self::Redis(redis) => redis.clear().await,
+        }
     }
 
-    pub(crate) async fn carry_out(&self, plan: &Plan) -> Result<Removed, Error> {
-        each!(self, backend => Ok(backend.carry_out(plan).into()))
+    pub(crate) async fn carry_out(&self, plan: &Plan) -> Removed {
+        match self {
+            Self::Memory(memory) => memory.carry_out(plan).into(),
+            Self::Redis(redis) => redis.carry_out(plan).await,
+        }
     }
 
     pub(crate) async fn ping(&self) -> Result<(), Error> {
-        each!(self, _backend => Ok(()))
+        match self {
+            Self::Memory(_) => Ok(()),
+            Self::Redis(redis) => redis.ping().await,
+        }
     }
 
     /// Frees what is held; the cache is not used any more.
     pub(crate) async fn close(&self) {
-        each!(self, backend => backend.close());
+        match self {
+            Self::Memory(memory) => memory.close(),
+            Self::Redis(redis) => redis.close().await,
+        }
     }
 
     pub(crate) fn switch(&self, enabled: bool) {
-        each!(self, backend => backend.switch(enabled));
+        match self {
+            Self::Memory(memory) => memory.switch(enabled),
+            Self::Redis(redis) => redis.switch(enabled),
+        }
     }
 
     pub(crate) fn is_enabled(&self) -> bool {
-        each!(self, backend => backend.is_enabled())
+        match self {
+            Self::Memory(memory) => memory.is_enabled(),
+            Self::Redis(redis) => redis.is_enabled(),
+        }
     }
 
     pub(crate) fn counted(&self) -> Stats {
-        each!(self, backend => backend.counted())
+        match self {
+            Self::Memory(memory) => memory.counted(),
+            Self::Redis(redis) => redis.counted(),
+        }
     }
 
     pub(crate) fn reset_stats(&self) {
-        each!(self, backend => backend.reset_stats());
+        match self {
+            Self::Memory(memory) => memory.reset_stats(),
+            Self::Redis(redis) => redis.reset_stats(),
+        }
     }
 
     /// Takes a lock, if it is free.
     pub(crate) async fn acquire(&self, name: Key<'_>, ttl: Ttl) -> Result<Option<Grant>, Error> {
-        each!(self, backend => Ok(backend.acquire(name, ttl)))
+        match self {
+            Self::Memory(memory) => Ok(memory.acquire(name, ttl)),
+            Self::Redis(redis) => redis.acquire(name, ttl).await,
+        }
     }
 
-    /// Waits until a lock may be free.
-    pub(crate) async fn lock_may_be_free(&self, name: Key<'_>) {
-        each!(self, backend => backend.lock_may_be_free(name).await);
+    /// Waits until a lock may be free, after it was found held so many times.
+    pub(crate) async fn lock_may_be_free(&self, name: Key<'_>, tries: u32) {
+        match self {
+            Self::Memory(memory) => memory.lock_may_be_free(name).await,
+            Self::Redis(redis) => redis.lock_may_be_free(tries).await,
+        }
     }
 
     /// Holds a lock for longer; false where it was lost.
     pub(crate) async fn renew(&self, name: Key<'_>, token: LockToken, ttl: Ttl) -> Result<bool, Error> {
         match (self, token) {
-            (Self::Memory(backend), LockToken::Memory(token)) => Ok(backend.renew(name, token, ttl)),
+            (Self::Memory(memory), LockToken::Memory(token)) => Ok(memory.renew(name, token, ttl)),
+            (Self::Redis(redis), LockToken::Redis(token)) => redis.renew(name, &token, ttl).await,
+            _ => Ok(false),
         }
     }
 
     /// Gives a lock up; false where it was lost.
     pub(crate) async fn release(&self, name: Key<'_>, token: LockToken) -> Result<bool, Error> {
         match (self, token) {
-            (Self::Memory(backend), LockToken::Memory(token)) => Ok(backend.release(name, token)),
+            (Self::Redis(redis), LockToken::Redis(token)) => redis.release(name, &token).await,
+            _ => Ok(self.release_at_once(name, token).unwrap_or(false)),
         }
     }
 
     /// The same where it needs no waiting.
     pub(crate) fn release_at_once(&self, name: Key<'_>, token: LockToken) -> Option<bool> {
         match (self, token) {
-            (Self::Memory(backend), LockToken::Memory(token)) => Some(backend.release(name, token)),
+            (Self::Memory(memory), LockToken::Memory(token)) => Some(memory.release(name, token)),
+            _ => None,
         }
     }
 
     /// Says to how many the message went.
     pub(crate) async fn publish(&self, channel: Key<'_>, payload: Payload) -> Result<u64, Error> {
-        each!(self, backend => Ok(backend.publish(channel, payload)))
+        match self {
+            Self::Memory(memory) => Ok(memory.publish(channel, payload)),
+            Self::Redis(redis) => redis.publish(channel, payload).await,
+        }
     }
 
     /// Listens from the moment this returns.
     pub(crate) async fn subscribe(&self, channels: &[Key<'_>], limit: NonZeroUsize) -> Result<Listener, Error> {
-        each!(self, backend => Ok(Listener::Memory(backend.subscribe(channels, limit))))
+        match self {
+            Self::Memory(memory) => Ok(Listener::Memory(memory.subscribe(channels, limit))),
+            Self::Redis(redis) => redis.subscribe(channels, limit).await,
+        }
     }
+}
+
+pub(super) fn too_large(key: Key<'_>, bytes: usize) -> Error {
+    Error::ValueTooLarge { key: key.as_str().into(), bytes }
 }

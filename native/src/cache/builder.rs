@@ -9,19 +9,23 @@ use std::time::Duration;
 use donjon_core::cache::Config;
 use donjon_core::expiry::{Early, Jitter, Ttl, TtlClasses};
 use donjon_core::key::Namespace;
-use donjon_core::settings::{self, Settings};
+use donjon_core::settings::{self, InvalidRedisUrl, RedisTarget, Settings};
+use tokio::runtime::Handle;
 
 use super::Cache;
 use super::backend::Backend;
 use super::memory::Memory;
+use super::redis::Redis;
 use super::shared::Shared;
 use super::terms::Span;
 use crate::error::Error;
+use crate::link::{Authorities, Options};
 
 /// A cache to be made: [`Cache::memory`] begins one, [`build`](Self::build) ends it.
 #[must_use = "there is no cache before `build`"]
 #[derive(Clone, Debug)]
 pub struct Builder {
+    place: Place,
     namespace: String,
     default_ttl: Option<Span>,
     classes: Vec<(String, Span)>,
@@ -32,11 +36,37 @@ pub struct Builder {
     early: f64,
     load_timeout: Duration,
     enabled: bool,
+    /// An option that means nothing to the backend.
+    misplaced: Option<&'static str>,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Memory,
+    Redis(Remote),
+}
+
+#[derive(Clone, Debug)]
+struct Remote {
+    target: Result<RedisTarget, InvalidRedisUrl>,
+    ca: Option<Vec<u8>>,
+    connect_timeout: Option<Duration>,
+    command_timeout: Option<Duration>,
 }
 
 impl Builder {
     pub(super) fn memory() -> Self {
+        Self::new(Place::Memory)
+    }
+
+    pub(super) fn redis(url: &str) -> Self {
+        let target = RedisTarget::parse(url);
+        Self::new(Place::Redis(Remote { target, ca: None, connect_timeout: None, command_timeout: None }))
+    }
+
+    fn new(place: Place) -> Self {
         Self {
+            place,
             namespace: "app".to_owned(),
             default_ttl: None,
             classes: Vec::new(),
@@ -47,6 +77,7 @@ impl Builder {
             early: 1.0,
             load_timeout: Duration::from_secs(30),
             enabled: true,
+            misplaced: None,
         }
     }
 
@@ -69,16 +100,16 @@ impl Builder {
         self
     }
 
-    /// Bound of keys, values and bookkeeping together; what is used least leaves first. Default: 256 MiB.
+    /// Bound of keys, values and bookkeeping together; what is used least leaves first. Default: 256 MiB. Of memory alone.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = Some(bytes);
-        self
+        self.of_memory_alone("max_bytes")
     }
 
-    /// Bound of the number of values. Default: as many as fit into `max_bytes`.
+    /// Bound of the number of values. Default: as many as fit into `max_bytes`. Of memory alone.
     pub fn max_entries(mut self, entries: u64) -> Self {
         self.max_entries = Some(entries);
-        self
+        self.of_memory_alone("max_entries")
     }
 
     /// Bound of one value, in bytes; what is larger is not kept. Default: 16 MiB.
@@ -111,7 +142,36 @@ impl Builder {
         self
     }
 
-    /// Makes the cache. The memory backend needs tokio's timers where callers wait for one another.
+    /// Who may vouch for the server where TLS is spoken, in PEM. Default: those that the system trusts. Of Redis alone.
+    pub fn ca(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        match &mut self.place {
+            Place::Redis(remote) => remote.ca = Some(pem.into()),
+            Place::Memory => self.misplaced = Some("ca"),
+        }
+        self
+    }
+
+    /// How long a connection may take until it can be used, socket, TLS and login together. Default: 250 ms. Of Redis alone.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        match &mut self.place {
+            Place::Redis(remote) => remote.connect_timeout = Some(timeout),
+            Place::Memory => self.misplaced = Some("connect_timeout"),
+        }
+        self
+    }
+
+    /// How long a command may wait while nothing moves on the connection, and a millisecond more for every 10 kB of it. Default:
+    /// 100 ms. Of Redis alone.
+    pub fn command_timeout(mut self, timeout: Duration) -> Self {
+        match &mut self.place {
+            Place::Redis(remote) => remote.command_timeout = Some(timeout),
+            Place::Memory => self.misplaced = Some("command_timeout"),
+        }
+        self
+    }
+
+    /// Makes the cache. One over Redis belongs to the tokio runtime that it is made in, and connects when it is first used; one in
+    /// memory needs tokio's timers where callers wait for one another.
     ///
     /// # Errors
     ///
@@ -129,6 +189,9 @@ impl Builder {
             bound => Ok(bound),
         };
         let namespace = Namespace::new(&self.namespace)?;
+        if let Some(option) = self.misplaced {
+            return Err(refused(option, format!("`{option}` means nothing to the {} backend", self.place.name())));
+        }
         let config = Config {
             max_bytes: at_least_one("max_bytes", self.max_bytes)?.unwrap_or(Config::default().max_bytes),
             max_entries: at_least_one("max_entries", self.max_entries)?,
@@ -137,7 +200,16 @@ impl Builder {
             load_timeout: Ttl::from_duration(self.load_timeout)?.as_duration().unwrap_or(Duration::MAX),
             ..Config::default()
         };
-        let backend = Backend::Memory(Arc::new(Memory::new(&config, self.max_value_bytes)));
+        let backend = match self.place {
+            Place::Memory => Backend::Memory(Arc::new(Memory::new(&config, self.max_value_bytes))),
+            Place::Redis(remote) => {
+                let runtime = Handle::try_current().map_err(|_| {
+                    refused("redis", "a cache over Redis is made within a tokio runtime: call `build` in one")
+                })?;
+                let options = remote.options(self.max_value_bytes)?;
+                Backend::Redis(Redis::new(namespace.clone(), &config, self.max_value_bytes, options, runtime))
+            }
+        };
         backend.switch(self.enabled);
         tracing::info!(
             namespace = namespace.as_str(),
@@ -158,20 +230,60 @@ impl Builder {
         for warning in &settings.warnings {
             tracing::warn!("{warning}");
         }
-        Self::of(&settings)
+        Ok(Self::of(&settings))
     }
 
-    fn of(settings: &Settings) -> Result<Self, Error> {
-        let settings::Backend::Memory = settings.backend else {
-            return Err(refused("CACHE_BACKEND", "`CACHE_BACKEND` is `memory`: this build has no other"));
+    fn of(settings: &Settings) -> Self {
+        let mut builder = match &settings.backend {
+            settings::Backend::Memory => {
+                let mut builder = Self::memory().max_bytes(settings.max_bytes);
+                builder.max_entries = settings.max_entries;
+                builder
+            }
+            settings::Backend::Redis(target) => {
+                if settings.near {
+                    tracing::warn!("`CACHE_NEAR` is not available yet: values are read from Redis alone");
+                }
+                Self::redis(target.url().expose())
+            }
         };
-        let mut builder = Self::memory()
-            .namespace(settings.namespace.as_str())
-            .max_bytes(settings.max_bytes)
-            .enabled(settings.enabled);
-        builder.max_entries = settings.max_entries;
+        builder = builder.namespace(settings.namespace.as_str()).enabled(settings.enabled);
         builder.classes = settings.ttl_classes.iter().map(|(name, ttl)| (name.to_owned(), ttl.into())).collect();
-        Ok(builder)
+        builder
+    }
+
+    fn of_memory_alone(mut self, option: &'static str) -> Self {
+        if matches!(self.place, Place::Redis(_)) {
+            self.misplaced = Some(option);
+        }
+        self
+    }
+}
+
+impl Place {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Redis(_) => "redis",
+        }
+    }
+}
+
+impl Remote {
+    fn options(self, max_value_bytes: usize) -> Result<Options, Error> {
+        let mut options = Options::new(self.target.map_err(|why| refused("url", why.to_string()))?);
+        let budget = |option, given: Option<Duration>, default| match given {
+            Some(Duration::ZERO) => Err(refused(option, format!("`{option}` is more than nothing"))),
+            given => Ok(given.unwrap_or(default)),
+        };
+        options.connect_budget = budget("connect_timeout", self.connect_timeout, options.connect_budget)?;
+        options.command_budget = budget("command_timeout", self.command_timeout, options.command_budget)?;
+        if let Some(pem) = self.ca {
+            options.ca = Some(Authorities::from_pem(&pem).map_err(|why| refused("ca", format!("`ca`: {why}")))?);
+        }
+        // Many values may come in one reply.
+        options.max_reply_bytes = options.max_reply_bytes.max(max_value_bytes.saturating_mul(4));
+        Ok(options)
     }
 }
 

@@ -50,6 +50,23 @@ pub struct Explained {
 }
 
 impl Explained {
+    /// Of a key without a value that may be served.
+    pub(super) fn absent(why: &'static str) -> Self {
+        Self {
+            tier: None,
+            state: "absent",
+            why_absent: Some(why),
+            age: None,
+            fresh_for: None,
+            usable_for: None,
+            load_time: None,
+            bytes: None,
+            tags: Vec::new(),
+            loading_for: None,
+            removed_ago: None,
+        }
+    }
+
     pub(super) fn in_memory(known: InMemory, now: Moment) -> Self {
         Self {
             tier: known.freshness.filter(|freshness| *freshness != Freshness::Over).map(|_| "memory"),

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use donjon_core::key::Key;
+use donjon_core::remote::Storing;
 
 use super::backend::{Backend, Begun, Lease, Want};
 use super::call::{Call, options};
 use super::loading;
 use super::shared::Shared;
-use super::terms::{Terms, Wanted};
+use super::terms::Wanted;
 use crate::error::{Error, Failure, LoadError};
 use crate::payload::Payload;
 use crate::value::{Decode, Encode};
@@ -133,7 +134,7 @@ where
 {
     let terms = new.wanted.terms(&new.shared.classes)?;
     let since = if new.forced { Some(new.shared.open()?.ticket()) } else { None };
-    load(new.shared, new.key, new.loader, &terms, Want { since, again: new.counted, own: Vec::new() }).await
+    load(new.shared, new.key, new.loader, &terms, Want { since, again: new.counted, ..Want::default() }).await
 }
 
 /// The value of a key, loaded where there is none that is wanted.
@@ -141,7 +142,7 @@ pub(super) async fn load<T, E, F, Fut>(
     shared: &Arc<Shared>,
     key: &str,
     loader: F,
-    terms: &Terms,
+    terms: &Storing,
     want: Want,
 ) -> Result<T, LoadError<E>>
 where
@@ -152,6 +153,7 @@ where
 {
     let backend = shared.open()?;
     let key = Key::new(key).map_err(Error::from)?;
+    let want = Want { tags: Some(Arc::clone(&terms.tags)), ..want };
     match look(shared, backend, key, want, Failure::of).await? {
         Looked::Value(value) => Ok(value),
         Looked::Load(lease) => lead(shared, lease, loader, terms).await,
@@ -193,10 +195,10 @@ pub(super) async fn look<T: Decode, X>(
         }
         want.again = true;
     }
-    Ok(Looked::Load(backend.bypass(key)))
+    Ok(Looked::Load(backend.bypass(key).await))
 }
 
-async fn lead<T, E, F, Fut>(shared: &Arc<Shared>, lease: Lease, loader: F, terms: &Terms) -> Result<T, LoadError<E>>
+async fn lead<T, E, F, Fut>(shared: &Arc<Shared>, lease: Lease, loader: F, terms: &Storing) -> Result<T, LoadError<E>>
 where
     F: FnOnce() -> Fut + Send,
     Fut: Future<Output = Result<T, E>> + Send,
@@ -214,7 +216,7 @@ where
         Err(error) => {
             let error = Arc::new(error);
             let key = Box::<str>::from(lease.key());
-            let stale = lease.fail(Failure::Loader(Arc::clone(&error) as _)).await;
+            let stale = lease.fail(Failure::Loader(Arc::clone(&error) as _));
             match stale.and_then(|payload| T::decode(&payload).ok()) {
                 Some(value) => {
                     shared.notes.served_stale::<E>(&key);
@@ -226,13 +228,13 @@ where
     }
 }
 
-/// Ends a load well, or as badly for those who wait as for its caller where its value cannot be stored at all. False where
-/// the value was refused.
-pub(super) async fn keep(lease: Lease, payload: Result<Payload, Error>, terms: &Terms) -> Result<bool, Error> {
+/// Ends a load well, or as badly for those who wait as for its caller where its value has no bytes. False where it was not
+/// stored.
+pub(super) async fn keep(lease: Lease, payload: Result<Payload, Error>, terms: &Storing) -> Result<bool, Error> {
     match payload {
-        Ok(payload) => lease.fill(payload, terms).await,
+        Ok(payload) => Ok(lease.fill(payload, terms).await),
         Err(error) => {
-            drop(lease.fail(Failure::Cache(error.clone())).await);
+            drop(lease.fail(Failure::Cache(error.clone())));
             Err(error)
         }
     }

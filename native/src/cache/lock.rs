@@ -52,25 +52,27 @@ impl<'a> Lock<'a> {
         let ttl = limited(self.ttl.ttl(&self.shared.classes)?, self.name)?;
         // Past counting, it is for ever.
         let deadline = self.wait.and_then(|wait| Instant::now().checked_add(wait));
+        let mut tries = 0;
         loop {
             let backend = self.shared.open()?;
             if let Some(grant) = backend.acquire(key, ttl).await? {
                 return Ok(LockGuard::new(self.shared, self.name, ttl, grant.token, grant.fence));
             }
-            let free = async {
+            let free = async |tries| {
                 tokio::select! {
-                    () = backend.lock_may_be_free(key) => {}
+                    () = backend.lock_may_be_free(key, tries) => {}
                     () = self.shared.closing() => {}
                 }
             };
             let in_time = match deadline {
                 Some(deadline) if deadline <= Instant::now() => false,
-                Some(deadline) => timeout_at(deadline, free).await.is_ok(),
+                Some(deadline) => timeout_at(deadline, free(tries)).await.is_ok(),
                 None => {
-                    free.await;
+                    free(tries).await;
                     true
                 }
             };
+            tries += 1;
             if !in_time {
                 return Err(Error::LockTimeout { name: self.name.into(), waited: self.wait.unwrap_or_default() });
             }

@@ -64,8 +64,8 @@ impl Miss {
     }
 
     /// Gives the load up and hands the error to those who wait for it, where they expect its type; others load themselves.
-    pub async fn fail<E: Send + Sync + 'static>(self, error: E) {
-        drop(self.lease.fail(Failure::Loader(Arc::new(error))).await);
+    pub fn fail<E: Send + Sync + 'static>(self, error: E) {
+        drop(self.lease.fail(Failure::Loader(Arc::new(error))));
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use donjon_core::key::Key;
+use donjon_core::remote::Storing;
 use donjon_core::version::Ticket;
 
 use super::backend::{Backend, Begun, Lease, Want};
@@ -14,7 +15,7 @@ use super::call::{Call, options};
 use super::load::{Looked, encode, keep, look};
 use super::loading;
 use super::shared::Shared;
-use super::terms::{Terms, Wanted};
+use super::terms::Wanted;
 use super::write::keys;
 use crate::error::{Failure, LoadError};
 use crate::value::{Decode, Encode};
@@ -68,12 +69,12 @@ where
     let terms = wanted.terms(&shared.classes)?;
     let mut found = HashMap::with_capacity(keys.len());
 
-    let Round { leases, later } = begin(shared, backend, &keys, &mut found).await;
+    let Round { leases, later } = begin(shared, backend, &keys, &terms, &mut found).await;
     if !leases.is_empty() {
         found.extend(lead(shared, leases, &loader, &terms).await?);
     }
     for (key, since) in later {
-        let want = Want { since, again: true, own: Vec::new() };
+        let want = Want { since, again: true, tags: Some(Arc::clone(&terms.tags)), ..Want::default() };
         match look(shared, backend, key, want, Failure::of).await? {
             Looked::Value(value) => drop(found.insert(key.as_str().to_owned(), value)),
             // At once: while this waited for another's load, somebody else would wait for this one.
@@ -94,10 +95,11 @@ async fn begin<'a, T: Decode>(
     shared: &Shared,
     backend: &Backend,
     keys: &[Key<'a>],
+    terms: &Storing,
     found: &mut HashMap<String, T>,
 ) -> Round<'a> {
     let mut round = Round { leases: Vec::new(), later: Vec::new() };
-    for (key, begun) in keys.iter().zip(backend.begin_many(keys).await) {
+    for (key, begun) in keys.iter().zip(backend.begin_many(keys, &terms.tags).await) {
         match begun {
             Some(Begun::Load(lease)) => round.leases.push(lease),
             Some(Begun::Value(payload)) => match T::decode(&payload) {
@@ -118,7 +120,7 @@ async fn lead<T, E, F, Fut>(
     shared: &Arc<Shared>,
     leases: Vec<Lease>,
     loader: &F,
-    terms: &Terms,
+    terms: &Storing,
 ) -> Result<HashMap<String, T>, LoadError<E>>
 where
     F: Fn(Vec<String>) -> Fut + Send + Sync,
@@ -147,7 +149,7 @@ where
             for lease in leases {
                 let key = lease.key().to_owned();
                 last.clone_from(&key);
-                let payload = lease.fail(Failure::Loader(Arc::clone(&error) as _)).await;
+                let payload = lease.fail(Failure::Loader(Arc::clone(&error) as _));
                 stale.extend(payload.and_then(|payload| T::decode(&payload).ok()).map(|value| (key, value)));
             }
             if stale.len() < all {

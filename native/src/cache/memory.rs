@@ -22,15 +22,15 @@ use donjon_core::lock::{Locks, Token, Waiting};
 use donjon_core::moment::Moment;
 use donjon_core::pattern::Pattern;
 use donjon_core::pubsub::Hub;
+use donjon_core::remote::Storing;
 use donjon_core::rules::Plan;
 use donjon_core::stats::Stats;
 use donjon_core::tag::InvalidTag;
 use donjon_core::version::Ticket;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::backend::{self, Begun, Grant, LockToken, Want};
+use super::backend::{self, Begun, Grant, LockToken, Want, too_large};
 use super::explained::{Explained, Remaining};
-use super::terms::Terms;
 use crate::clock::{coarse, exact};
 use crate::error::{Error, Failure};
 use crate::payload::Payload;
@@ -66,12 +66,14 @@ impl Lease {
         self.right.ticket()
     }
 
-    pub(super) fn fill(self, payload: Payload, terms: &Terms) -> Result<bool, Error> {
+    pub(super) fn fill(self, payload: Payload, terms: &Storing) -> bool {
         let Self { right, memory } = self;
         memory.tender.see_to_it();
         let now = exact();
-        let fill = memory.terms(&payload, terms, now)?;
-        Ok(right.fill(owned(payload), fill, now) == lease::Filled::Stored)
+        // Where there is no such tag the lease goes unused: tags are checked before anything is loaded.
+        memory
+            .terms(&payload, terms, now)
+            .is_ok_and(|fill| right.fill(owned(payload), fill, now) == lease::Filled::Stored)
     }
 
     pub(super) fn fail(self, failure: Failure) -> Option<Payload> {
@@ -150,24 +152,39 @@ impl Memory {
         backend::Lease::Memory(Lease { right, memory: Arc::clone(self) })
     }
 
-    pub(super) fn set(&self, key: Key<'_>, payload: Payload, terms: &Terms) -> Result<bool, Error> {
+    pub(super) fn set(&self, key: Key<'_>, payload: Payload, terms: &Storing) -> Result<(), Error> {
         self.tender.see_to_it();
         let now = exact();
-        let fill = self.terms(&payload, terms, now)?;
-        Ok(self.store.set(key, owned(payload), fill, now) || !self.store.is_enabled())
+        let (fill, bytes) = (self.terms(&payload, terms, now)?, payload.bytes.len());
+        let stored = self.store.set(key, owned(payload), fill, now) || !self.store.is_enabled();
+        if stored { Ok(()) } else { Err(too_large(key, bytes)) }
     }
 
-    /// `None` where there is a value already.
-    pub(super) fn add(&self, key: Key<'_>, payload: Payload, terms: &Terms) -> Result<Option<bool>, Error> {
+    /// All or none, but for what the bounds of the cache refuse.
+    pub(super) fn set_many(&self, items: Vec<(Key<'_>, Payload)>, terms: &Storing) -> Result<(), Error> {
+        if let Some((key, payload)) = items.iter().find(|(_, payload)| payload.bytes.len() > self.max_value_bytes) {
+            self.delete(&items.iter().map(|(key, _)| *key).collect::<Vec<_>>());
+            return Err(too_large(*key, payload.bytes.len()));
+        }
+        let mut stored = Ok(());
+        for (key, payload) in items {
+            stored = stored.and(self.set(key, payload, terms));
+        }
+        stored
+    }
+
+    pub(super) fn add(&self, key: Key<'_>, payload: Payload, terms: &Storing) -> Result<bool, Error> {
         self.tender.see_to_it();
         let now = exact();
-        let fill = self.terms(&payload, terms, now)?;
-        let stored = self.store.swap(key, None, owned(payload), fill, now);
-        Ok(stored.map(|stored| stored || !self.store.is_enabled()))
+        let (fill, bytes) = (self.terms(&payload, terms, now)?, payload.bytes.len());
+        match self.store.swap(key, None, owned(payload), fill, now) {
+            Some(false) if self.store.is_enabled() => Err(too_large(key, bytes)),
+            stored => Ok(stored == Some(true)),
+        }
     }
 
-    pub(super) fn incr(&self, key: Key<'_>, by: i64, terms: &Terms) -> Result<i64, Error> {
-        let refused = |why| Error::NotACounter { key: key.as_str().into(), why };
+    pub(super) fn incr(&self, key: Key<'_>, by: i64, terms: &Storing) -> Result<i64, Error> {
+        let refused = |why| Error::NotACounter(format!("{} {why}", key.as_str()).into());
         let now = exact();
         loop {
             let seen = self.store.peek(key, now);
@@ -189,10 +206,6 @@ impl Memory {
 
     pub(super) fn touch(&self, key: Key<'_>, ttl: Ttl) -> bool {
         self.store.retime(key, ttl, exact())
-    }
-
-    pub(super) fn exists(&self, key: Key<'_>) -> bool {
-        self.store.peek(key, coarse()).is_some()
     }
 
     pub(super) fn ttl(&self, key: Key<'_>) -> Option<Remaining> {
@@ -285,7 +298,7 @@ impl Memory {
         Listener::new(self.hub.subscribe(channels, limit))
     }
 
-    fn terms(&self, payload: &Payload, terms: &Terms, now: Moment) -> Result<Fill, InvalidTag> {
+    fn terms(&self, payload: &Payload, terms: &Storing, now: Moment) -> Result<Fill, InvalidTag> {
         let bytes = payload.bytes.len();
         Ok(Fill {
             life: self.store.life(terms.ttl, terms.grace, now),
@@ -324,7 +337,7 @@ fn integer(payload: &Payload) -> Option<i64> {
 }
 
 /// What the standard library draws from the operating system for its own hash tables.
-fn entropy() -> Seed {
+pub(super) fn entropy() -> Seed {
     let draw = || u128::from(RandomState::new().hash_one(0_u8));
     Seed(draw() << 64 | draw())
 }

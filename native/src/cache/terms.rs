@@ -3,10 +3,10 @@
 //! Owns what a caller may say of time, and that all of it is checked before anything is stored or any loader runs.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::time::Duration;
 
 use donjon_core::expiry::{Grace, Ttl, TtlClasses};
+use donjon_core::remote::Storing;
 use donjon_core::tag::check_tags;
 
 use crate::error::Error;
@@ -99,19 +99,13 @@ pub(super) struct Wanted {
     pub(super) tags: Vec<String>,
 }
 
-/// How a value is to be kept.
-#[derive(Clone, Debug)]
-pub(crate) struct Terms {
-    pub(crate) ttl: Ttl,
-    pub(crate) grace: Grace,
-    pub(crate) tags: Arc<[Box<str>]>,
-}
-
 impl Wanted {
     /// Checks everything.
-    pub(super) fn terms(self, classes: &TtlClasses) -> Result<Terms, Error> {
+    pub(super) fn terms(mut self, classes: &TtlClasses) -> Result<Storing, Error> {
         check_tags(&self.tags)?;
-        Ok(Terms {
+        self.tags.sort_unstable();
+        self.tags.dedup();
+        Ok(Storing {
             ttl: self.ttl.map_or(Ok(classes.default_ttl()), |ttl| ttl.ttl(classes))?,
             grace: self.grace.map_or(Ok(Grace::NONE), |grace| grace.grace(classes))?,
             tags: self.tags.into_iter().map(String::into_boxed_str).collect(),

@@ -5,13 +5,14 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use donjon_core::remote::Storing;
 use futures_util::{StreamExt, stream};
 
 use super::backend::Want;
 use super::call::{Call, options};
 use super::load::load;
 use super::shared::Shared;
-use super::terms::{Terms, Wanted};
+use super::terms::Wanted;
 use crate::error::{Error, LoadError};
 use crate::value::{Decode, Encode};
 
@@ -99,7 +100,7 @@ async fn one<T, E, F, Fut>(
     shared: &Arc<Shared>,
     name: String,
     loader: &F,
-    terms: &Terms,
+    terms: &Storing,
 ) -> (String, Result<bool, LoadError<E>>)
 where
     F: Fn(String) -> Fut + Send + Sync,

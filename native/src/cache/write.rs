@@ -35,8 +35,7 @@ impl<'a> Set<'a> {
     async fn run(self) -> Result<(), Error> {
         let backend = self.shared.open()?;
         let (key, terms, payload) = (Key::new(self.key)?, self.wanted.terms(&self.shared.classes)?, self.payload?);
-        let bytes = payload.bytes.len();
-        if backend.set(key, payload, &terms).await? { Ok(()) } else { Err(too_large(key, bytes)) }
+        backend.set(key, payload, &terms).await
     }
 }
 
@@ -72,12 +71,7 @@ impl<'a> SetMany<'a> {
         let (names, payloads): (Vec<_>, Vec<_>) = self.items.into_iter().unzip();
         let keys = keys(&names)?;
         let payloads = payloads.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let sizes: Vec<_> = payloads.iter().map(|payload| payload.bytes.len()).collect();
-        let stored = backend.set_many(keys.iter().copied().zip(payloads).collect(), &terms).await?;
-        match stored.iter().position(|stored| !stored) {
-            Some(index) => Err(too_large(keys[index], sizes[index])),
-            None => Ok(()),
-        }
+        backend.set_many(keys.into_iter().zip(payloads).collect(), &terms).await
     }
 }
 
@@ -103,12 +97,7 @@ impl<'a> Add<'a> {
     async fn run(self) -> Result<bool, Error> {
         let backend = self.shared.open()?;
         let (key, terms, payload) = (Key::new(self.key)?, self.wanted.terms(&self.shared.classes)?, self.payload?);
-        let bytes = payload.bytes.len();
-        match backend.add(key, payload, &terms).await? {
-            None => Ok(false),
-            Some(true) => Ok(true),
-            Some(false) => Err(too_large(key, bytes)),
-        }
+        backend.add(key, payload, &terms).await
     }
 }
 
@@ -147,8 +136,4 @@ pub(super) fn keys(names: &[impl AsRef<str>]) -> Result<Vec<Key<'_>>, Error> {
         Key::new(name).map_err(|why| Error::InvalidKey { index: Some(index), why })
     };
     names.iter().enumerate().map(check).collect()
-}
-
-fn too_large(key: Key<'_>, bytes: usize) -> Error {
-    Error::ValueTooLarge { key: key.as_str().into(), bytes }
 }

@@ -6,16 +6,16 @@ use std::fmt;
 use std::time::Duration;
 
 use donjon::{Builder, Cache};
+use donjon_test_redis::Server;
 
 /// A backend, with a namespace of this test's own.
-#[derive(Debug)]
 pub struct Place {
     kind: Kind,
 }
 
-#[derive(Debug)]
 enum Kind {
     Memory,
+    Redis(Box<Server>),
 }
 
 impl Place {
@@ -23,10 +23,16 @@ impl Place {
         Self { kind: Kind::Memory }
     }
 
+    pub fn redis() -> Self {
+        Self { kind: Kind::Redis(Box::new(Server::start())) }
+    }
+
     /// A cache to be made here.
     pub fn builder(&self) -> Builder {
-        match self.kind {
+        match &self.kind {
             Kind::Memory => Cache::memory(),
+            // Patient: what is slow here is the machine that the tests run on.
+            Kind::Redis(server) => Cache::redis(&server.url()).connect_timeout(PATIENCE).command_timeout(PATIENCE),
         }
     }
 
@@ -35,14 +41,25 @@ impl Place {
     }
 }
 
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Makes tests of functions that take a [`Place`], one for every backend.
 #[macro_export]
 macro_rules! on_every_backend {
     ($($test:ident)*) => {
-        mod on_memory {
+        $crate::on_backend! { on_memory memory $($test)* }
+        $crate::on_backend! { on_redis redis $($test)* }
+    };
+}
+
+/// The same for one backend.
+#[macro_export]
+macro_rules! on_backend {
+    ($name:ident $backend:ident $($test:ident)*) => {
+        mod $name {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                super::$test($crate::common::Place::memory()).await;
+                super::$test($crate::common::Place::$backend()).await;
             })*
         }
     };
