@@ -9,6 +9,7 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -34,7 +35,11 @@ impl EventLoop {
     /// A `RuntimeError` that says what to do, where none runs.
     pub(super) fn running(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        RUNNING.import(py, "asyncio", "get_running_loop")?.call0()
+        RUNNING.import(py, "asyncio", "get_running_loop")?.call0().map_err(|_| {
+            PyRuntimeError::new_err(
+                "no running event loop in this thread: await the cache in an `async def`, or use `cache.sync`, which blocks",
+            )
+        })
     }
 
     /// `turn` is what is to be called soon, `ring` what is to be called at the time of the alarm.

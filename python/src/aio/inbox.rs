@@ -36,6 +36,8 @@ pub(super) enum Errand {
     WatchWrite(Arc<Source>),
     /// Watch for something to read no longer.
     LeaveRead(Arc<Source>),
+    /// Watch for room to write no longer.
+    LeaveWrite(Arc<Source>),
     /// Watch no longer at all, and let go of the socket.
     Close(Arc<Source>),
     /// Look a name up.

@@ -17,7 +17,11 @@ pub(super) trait Job: Send {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()>;
 
     /// Tells Python how it ended. One that was not polled to its end had a panic.
-    fn finish(self: Pin<Box<Self>>, py: Python<'_>);
+    ///
+    /// # Errors
+    ///
+    /// What the event loop raises, such as a `KeyboardInterrupt` that came just now.
+    fn finish(self: Pin<Box<Self>>, py: Python<'_>) -> PyResult<()>;
 
     /// Shows the collector what is kept.
     fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError>;
@@ -55,12 +59,12 @@ where
         Poll::Ready(())
     }
 
-    fn finish(mut self: Pin<Box<Self>>, py: Python<'_>) {
+    fn finish(mut self: Pin<Box<Self>>, py: Python<'_>) -> PyResult<()> {
         let this = self.as_mut().project();
         let awaited = this.awaited.bind(py);
         // Nobody waits for what was cancelled: it is dropped as it is, and gives up what it may hold.
         if is_done(awaited) {
-            return;
+            return Ok(());
         }
         let given = match (this.output.take(), this.convert.take()) {
             (Some(output), Some(convert)) => convert(py, output),
@@ -68,9 +72,7 @@ where
                 Err(PyRuntimeError::new_err("donjon met a bug of its own in this call: please report what stderr says"))
             }
         };
-        if let Err(error) = settle(awaited, given) {
-            error.write_unraisable(py, Some(awaited));
-        }
+        settle(awaited, given)
     }
 
     fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -114,7 +116,9 @@ impl<F: Future<Output = ()> + Send> Job for Task<F> {
         self.project().future.poll(context)
     }
 
-    fn finish(self: Pin<Box<Self>>, _: Python<'_>) {}
+    fn finish(self: Pin<Box<Self>>, _: Python<'_>) -> PyResult<()> {
+        Ok(())
+    }
 
     fn visit(&self, _: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         Ok(())

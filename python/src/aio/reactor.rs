@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use donjon::runtime::Runtime;
 use parking_lot::Mutex;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, intern};
@@ -95,13 +95,13 @@ impl Reactor {
         let alone = executor.awaited() <= 1;
         drop(executor);
         if let Some(job) = over {
-            job.finish(py);
+            job.finish(py)?;
         }
         if !self.expected.load(Ordering::Relaxed) && !self.inbox.is_empty() {
             if alone && !self.crowded.load(Ordering::Relaxed) {
-                self.run(py);
+                self.run(py)?;
             } else {
-                self.expect(py, &event_loop);
+                self.expect(py, &event_loop)?;
             }
         }
         Ok(awaited)
@@ -141,50 +141,63 @@ impl Reactor {
         kept.ok_or_else(|| PyRuntimeError::new_err("the event loop is closed"))
     }
 
-    /// Lets the loop call for a turn.
-    fn expect(&self, py: Python<'_>, event_loop: &EventLoop) {
-        if !self.expected.swap(true, Ordering::Relaxed)
-            && let Err(error) = event_loop.turn_soon(py)
-        {
-            self.expected.store(false, Ordering::Relaxed);
-            error.write_unraisable(py, None);
+    /// Lets the loop call for a turn; takes it now, where the loop could not be asked.
+    fn expect(self: &Arc<Self>, py: Python<'_>, event_loop: &EventLoop) -> PyResult<()> {
+        if self.expected.swap(true, Ordering::Relaxed) {
+            return Ok(());
         }
+        event_loop.turn_soon(py).or_else(|error| {
+            self.expected.store(false, Ordering::Relaxed);
+            self.run(py)?;
+            Err(error)
+        })
     }
 
     /// Lets everybody go on who can.
-    fn run(self: &Arc<Self>, py: Python<'_>) {
+    ///
+    /// # Errors
+    ///
+    /// What is to end the loop, such as a `KeyboardInterrupt`. Everybody has gone on nevertheless.
+    fn run(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
         let _inside = self.inbox.enter();
         let (mut over, mut errands, mut finished) = (Vec::new(), Vec::new(), 0);
+        let mut ended = Ok(());
+        let mut note = |done: PyResult<()>| match done {
+            Ok(()) => {}
+            Err(error) if error.is_instance_of::<PyException>(py) => error.write_unraisable(py, None),
+            fatal => ended = fatal,
+        };
         loop {
-            let Some(mut executor) = self.executor.try_lock() else { return };
+            // Whoever is at it further up in this thread goes on until nothing is left.
+            let Some(mut executor) = self.executor.try_lock() else { break };
             let all = executor.run(&self.inbox, &mut over, &mut errands);
             let awaited = executor.awaited();
             drop(executor);
             for errand in errands.drain(..) {
-                self.run_errand(py, errand);
+                note(self.run_errand(py, errand));
             }
             for job in over.drain(..) {
                 finished += usize::from(job.is_awaited());
-                job.finish(py);
+                note(job.finish(py));
             }
             if finished > 0 {
                 self.crowded.store(finished > 1 || awaited > 0, Ordering::Relaxed);
             }
             if !all {
-                if let Ok(event_loop) = self.event_loop() {
-                    self.expect(py, &event_loop);
-                }
-                return;
+                // The loop and its other callbacks come first, for once.
+                note(self.event_loop().and_then(|event_loop| self.expect(py, &event_loop)));
+                break;
             }
             if self.inbox.is_empty() {
-                return;
+                break;
             }
         }
+        ended
     }
 
-    fn run_errand(self: &Arc<Self>, py: Python<'_>, errand: Errand) {
-        let Ok(event_loop) = self.event_loop() else { return };
-        let done = match errand {
+    fn run_errand(self: &Arc<Self>, py: Python<'_>, errand: Errand) -> PyResult<()> {
+        let event_loop = self.event_loop()?;
+        match errand {
             Errand::WatchRead(source) => {
                 let watched = self.watch(py, &source).and_then(|watch| {
                     event_loop.watch_read(source.descriptor(), &watch.getattr(intern!(py, "readable"))?)
@@ -198,6 +211,7 @@ impl Reactor {
                 watched.inspect_err(|error| source.write.fail(error.to_string()))
             }
             Errand::LeaveRead(source) => event_loop.leave_read(py, source.descriptor()),
+            Errand::LeaveWrite(source) => event_loop.leave_write(py, source.descriptor()),
             Errand::Close(source) => {
                 let read =
                     if source.read.watch(false) { event_loop.leave_read(py, source.descriptor()) } else { Ok(()) };
@@ -207,9 +221,6 @@ impl Reactor {
             }
             Errand::Resolve(host, port, answer) => event_loop.look_up(py, &host, port, answer),
             Errand::Alarm => self.set_alarm(py, &event_loop),
-        };
-        if let Err(error) = done {
-            error.write_unraisable(py, None);
         }
     }
 
@@ -228,18 +239,14 @@ impl Reactor {
         Ok(())
     }
 
-    fn ring(self: &Arc<Self>, py: Python<'_>) {
-        let inside = self.inbox.enter();
+    fn ring(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
+        let _inside = self.inbox.enter();
         let rung = self.alarm.lock().take();
         drop(rung);
-        if self.inbox.alarm(self.runtime().now()).is_some()
-            && let Ok(event_loop) = self.event_loop()
-            && let Err(error) = self.set_alarm(py, &event_loop)
-        {
-            error.write_unraisable(py, None);
+        if self.inbox.alarm(self.runtime().now()).is_some() {
+            self.inbox.send(Errand::Alarm);
         }
-        self.run(py);
-        drop(inside);
+        self.run(py)
     }
 
     /// The loop is closed or gone: everything that runs or waits here is dropped, and with it the sockets.
@@ -270,9 +277,9 @@ struct Ear(Arc<Reactor>);
 
 #[pymethods]
 impl Ear {
-    fn hear(&self, py: Python<'_>) {
+    fn hear(&self, py: Python<'_>) -> PyResult<()> {
         self.0.inbox.heard();
-        self.0.run(py);
+        self.0.run(py)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -303,13 +310,13 @@ struct Turn(Arc<Reactor>);
 
 #[pymethods]
 impl Turn {
-    fn turn(&self, py: Python<'_>) {
+    fn turn(&self, py: Python<'_>) -> PyResult<()> {
         self.0.expected.store(false, Ordering::Relaxed);
-        self.0.run(py);
+        self.0.run(py)
     }
 
-    fn ring(&self, py: Python<'_>) {
-        self.0.ring(py);
+    fn ring(&self, py: Python<'_>) -> PyResult<()> {
+        self.0.ring(py)
     }
 }
 
@@ -322,24 +329,21 @@ struct Watch {
 
 #[pymethods]
 impl Watch {
-    fn readable(&self, py: Python<'_>) {
+    fn readable(&self, py: Python<'_>) -> PyResult<()> {
         let _inside = self.reactor.inbox.enter();
         if !self.source.read.reached() && self.source.read.watch(false) {
-            self.reactor.run_errand(py, Errand::LeaveRead(Arc::clone(&self.source)));
+            self.reactor.inbox.send(Errand::LeaveRead(Arc::clone(&self.source)));
         }
-        self.reactor.run(py);
+        self.reactor.run(py)
     }
 
-    fn writable(&self, py: Python<'_>) {
+    fn writable(&self, py: Python<'_>) -> PyResult<()> {
         let _inside = self.reactor.inbox.enter();
-        if self.source.write.watch(false)
-            && let Ok(event_loop) = self.reactor.event_loop()
-            && let Err(error) = event_loop.leave_write(py, self.source.descriptor())
-        {
-            error.write_unraisable(py, None);
+        if self.source.write.watch(false) {
+            self.reactor.inbox.send(Errand::LeaveWrite(Arc::clone(&self.source)));
         }
         self.source.write.reached();
-        self.reactor.run(py);
+        self.reactor.run(py)
     }
 }
 
@@ -353,10 +357,16 @@ struct End {
 #[pymethods]
 impl End {
     #[pyo3(signature = (_ended, /))]
-    fn __call__(&self, py: Python<'_>, _ended: &Bound<'_, PyAny>) {
-        let _inside = self.reactor.inbox.enter();
+    fn __call__(&self, py: Python<'_>, _ended: &Bound<'_, PyAny>) -> PyResult<()> {
         let wanted = self.wanted.lock().take();
-        drop(wanted);
-        self.reactor.run(py);
+        match wanted {
+            Some(wanted) if !wanted.is_closed() => {
+                let _inside = self.reactor.inbox.enter();
+                drop(wanted);
+                self.reactor.run(py)
+            }
+            // It is over, and no reason to part what others ask just now.
+            _ => Ok(()),
+        }
     }
 }

@@ -24,8 +24,14 @@ pub(super) struct Source {
 pub(super) struct Side {
     ready: AtomicBool,
     watched: AtomicBool,
-    waker: Mutex<Option<Waker>>,
-    failed: Mutex<Option<String>>,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    waker: Option<Waker>,
+    /// Why the loop cannot watch.
+    failed: Option<String>,
 }
 
 impl Source {
@@ -40,12 +46,7 @@ impl Source {
 
 impl Side {
     fn new(ready: bool) -> Self {
-        Self {
-            ready: AtomicBool::new(ready),
-            watched: AtomicBool::new(false),
-            waker: Mutex::default(),
-            failed: Mutex::default(),
-        }
+        Self { ready: AtomicBool::new(ready), watched: AtomicBool::new(false), waiting: Mutex::default() }
     }
 
     /// Whether it may go on, as far as is known. Who is told otherwise will be woken.
@@ -54,16 +55,16 @@ impl Side {
             return Ok(true);
         }
         let former = {
-            let mut waker = self.waker.lock();
-            match &*waker {
+            let mut waiting = self.waiting.lock();
+            if let Some(why) = &waiting.failed {
+                return Err(io::Error::other(why.clone()));
+            }
+            match &waiting.waker {
                 Some(known) if known.will_wake(context.waker()) => None,
-                _ => waker.replace(context.waker().clone()),
+                _ => waiting.waker.replace(context.waker().clone()),
             }
         };
         drop(former);
-        if let Some(why) = self.failed.lock().take() {
-            return Err(io::Error::other(why));
-        }
         // It may have become so on another thread meanwhile.
         Ok(self.ready.load(Ordering::Acquire))
     }
@@ -76,21 +77,22 @@ impl Side {
     /// The loop says that it may go on. False where nobody waited for that: the loop is to watch no longer, or it says so for ever.
     pub(super) fn reached(&self) -> bool {
         self.ready.store(true, Ordering::Release);
-        let waker = self.waker.lock().take();
-        waker.map(Waker::wake).is_some()
+        self.wake()
     }
 
     /// The loop cannot watch it: who waits, or comes to, is told `why`.
     pub(super) fn fail(&self, why: String) {
-        *self.failed.lock() = Some(why);
-        let waker = self.waker.lock().take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.waiting.lock().failed = Some(why);
+        self.wake();
     }
 
     /// Notes that the loop is to watch, or not; true where it was the other way round.
     pub(super) fn watch(&self, watched: bool) -> bool {
         self.watched.swap(watched, Ordering::AcqRel) != watched
+    }
+
+    fn wake(&self) -> bool {
+        let waker = self.waiting.lock().waker.take();
+        waker.map(Waker::wake).is_some()
     }
 }
