@@ -220,12 +220,12 @@ impl<R: Runtime> Inner<R> {
     }
 
     /// Logs why there is no connection, once for each reason.
-    fn note(&self, fault: &Fault, reason: &str) {
+    fn note(&self, reason: &str) {
         let mut said = self.said.lock();
         if said.as_deref() != Some(reason) {
             *said = Some(reason.to_owned());
             drop(said);
-            tracing::warn!(redis = %self.options.target, %fault, reason, "no connection to redis");
+            tracing::warn!(redis = %self.options.target, reason, "no connection to redis");
         }
     }
 }

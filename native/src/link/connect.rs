@@ -46,7 +46,7 @@ pub(super) async fn attempt<R: Runtime>(inner: Arc<Inner<R>>, generation: u64, p
     let now = inner.runtime.now();
     match outcome {
         Err(failure) => {
-            inner.note(&failure.fault, &failure.reason);
+            inner.note(&failure.reason);
             inner.hub.settle(&Err(failure.fault), failure.weight, now);
         }
         Ok(line) => {

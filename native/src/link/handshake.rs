@@ -11,22 +11,24 @@ use super::line::Line;
 
 /// Introduces this side on a new connection.
 pub(super) async fn shake(line: &Line, target: &RedisTarget) -> Result<(), Fault> {
-    match introduce(line, target, Protocol::Three, target.username()).await? {
+    let (username, password) = (target.username(), target.password().map(Secret::expose));
+    // A user without a password has to be named too, or another would be asking.
+    let login = (username.is_some() || password.is_some()).then(|| (username, password.unwrap_or_default()));
+    let mut met = introduce(line, target, Protocol::Three, login).await?;
+    if let Met::No(refusal) = &met
+        && is_about_protocol(refusal)
+    {
+        met = introduce(line, target, Protocol::Two, login).await?;
+    }
+    if let (Met::No(refusal), Some((Some(_), password))) = (&met, login)
+        && is_about_users(refusal)
+    {
+        // Before version 6 there are no users, and many URLs name one all the same.
+        met = introduce(line, target, Protocol::Two, Some((None, password))).await?;
+    }
+    match met {
         Met::Yes => Ok(()),
-        Met::No(refusal) if is_about_protocol(&refusal) => {
-            match introduce(line, target, Protocol::Two, target.username()).await? {
-                Met::Yes => Ok(()),
-                // Before version 6 there are no users, and many URLs name one all the same.
-                Met::No(refusal) if is_about_users(&refusal) && target.username().is_some() => {
-                    match introduce(line, target, Protocol::Two, None).await? {
-                        Met::Yes => Ok(()),
-                        Met::No(refusal) => Err(fault_of(&refusal)),
-                    }
-                }
-                Met::No(refusal) => Err(fault_of(&refusal)),
-            }
-        }
-        Met::No(refusal) => Err(fault_of(&refusal)),
+        Met::No(refusal) => Err(Fault::server(refusal.code(), refusal.details().unwrap_or_default())),
     }
 }
 
@@ -49,27 +51,20 @@ enum Met {
     No(ServerError),
 }
 
-async fn introduce(
-    line: &Line,
-    target: &RedisTarget,
-    protocol: Protocol,
-    username: Option<&str>,
-) -> Result<Met, Fault> {
+/// A user, where one is named, and a password.
+type Login<'a> = Option<(Option<&'a str>, &'a str)>;
+
+async fn introduce(line: &Line, target: &RedisTarget, protocol: Protocol, login: Login<'_>) -> Result<Met, Fault> {
     let mut said = Pipeline::new();
-    let password = target.password().map(Secret::expose);
-    match (protocol, password) {
-        (Protocol::Three, password) => {
+    match (protocol, login) {
+        (Protocol::Three, None) => {
             said.cmd("HELLO").arg(3);
-            if let Some(password) = password {
-                said.arg("AUTH").arg(username.unwrap_or("default")).arg(password);
-            }
         }
-        (Protocol::Two, Some(password)) => {
-            said.cmd("AUTH");
-            if let Some(username) = username {
-                said.arg(username);
-            }
-            said.arg(password);
+        (Protocol::Three, Some((username, password))) => {
+            said.cmd("HELLO").arg(3).arg("AUTH").arg(username.unwrap_or("default")).arg(password);
+        }
+        (Protocol::Two, Some((username, password))) => {
+            said.cmd("AUTH").arg(username).arg(password);
         }
         (Protocol::Two, None) => {}
     }
@@ -108,8 +103,4 @@ fn is_about_protocol(refusal: &ServerError) -> bool {
 
 fn is_about_users(refusal: &ServerError) -> bool {
     refusal.details().is_some_and(|detail| detail.to_ascii_lowercase().contains("wrong number of arguments"))
-}
-
-fn fault_of(refusal: &ServerError) -> Fault {
-    Fault::server(refusal.code(), refusal.details().unwrap_or_default())
 }
