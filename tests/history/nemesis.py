@@ -1,4 +1,4 @@
-"""The nemesis: breaks connections, freezes the server, kills and stalls processes, at random moments."""
+"""The nemesis: breaks connections, freezes and restarts the server, kills and stalls processes, at random moments."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REST = (0.1, 0.5)
 FREEZE = (0.05, 0.4)
 STALL = (2.2, 3.5)
 """Longer than a lease lasts that is not renewed."""
-DEEDS = {"cut": 5, "cut all": 1, "freeze": 4, "kill": 4, "stall": 2, "forget scripts": 1}
+DEEDS = {"cut": 10, "cut all": 2, "freeze": 8, "kill": 8, "stall": 4, "forget scripts": 2, "restart": 1}
 
 
 class Nemesis:
@@ -56,5 +56,7 @@ class Nemesis:
             self._fleet.kill_one(self._chance)
         elif deed == "stall":
             self._fleet.stall_one(self._chance, self._chance.uniform(*STALL))
+        elif deed == "restart":
+            self._server.restart()
         else:
             client.script_flush()

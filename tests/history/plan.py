@@ -39,6 +39,8 @@ class Plan:
     """The share of calls that write and invalidate."""
     failing: float
     """The share of loads that fail."""
+    leaving: float
+    """The share of callers that go away while they wait, as clients do."""
     keys: dict[str, Key]
     patterns: dict[str, list[str]]
     """The keys that each pattern matches."""
@@ -70,6 +72,7 @@ class Plan:
             rest=0.02,
             writes=0.06,
             failing=0.02,
+            leaving=0.03,
             keys=keys,
             patterns=covers,
             tags=tags,

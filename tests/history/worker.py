@@ -8,20 +8,29 @@ Runs until its standard input ends, as it does when the harness dies. The Rust w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 from adapters import ADAPTERS, Adapter, LoadFailed
 from history import FAILED, Log, now
 from plan import Plan
 from source import Source
 
+T = TypeVar("T")
+
 COUNT_EVERY = 0.25
 END_WITHIN = 15.0
+LEAVE_WITHIN = 0.03
 TARGETS = {"key": 12, "keys": 3, "pattern": 3, "tag": 4, "clear": 1}
+
+
+class Left(Exception):
+    """A caller went away."""
 
 
 class Worker:
@@ -62,8 +71,8 @@ class Worker:
         keys = self._chance.sample(self._keys, 3)
         begun = now()
         try:
-            values = await self._adapter.read(way, keys, self._load)
-        except LoadFailed:
+            values = await self._unless_left(self._adapter.read(way, keys, self._load))
+        except (LoadFailed, Left):
             return
         except Exception as error:
             self._log.fault(way, error)
@@ -96,11 +105,26 @@ class Worker:
         versions = {key: self._source.version(key) for key in covered}
         begun = now()
         try:
-            outcome = await self._adapter.invalidate(kind, names)
+            outcome = await self._unless_left(self._adapter.invalidate(kind, names))
+        except Left:
+            outcome = FAILED
         except Exception as error:
             self._log.fault(kind, error)
             outcome = FAILED
         self._log.invalidation(begun, now(), " ".join([kind, *names]), outcome, versions)
+
+    async def _unless_left(self, call: Coroutine[Any, Any, T]) -> T:
+        """What a call gives, unless its caller goes away before."""
+        if self._chance.random() >= self._plan.leaving:
+            return await call
+        task = asyncio.ensure_future(call)
+        done, _ = await asyncio.wait([task], timeout=self._chance.random() * LEAVE_WITHIN)
+        if done:
+            return task.result()
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        raise Left
 
     def _target(self, kind: str) -> tuple[list[str], list[str]]:
         """What to name, and the keys which that covers."""
