@@ -3,6 +3,8 @@
 //! Owns the choice of the codec: JSON for whatever serde serializes, the bytes themselves for [`Raw`]. Must not know where a
 //! payload is kept. Invariant: no error shows any part of a value.
 
+mod exact;
+
 use std::fmt;
 use std::ops::Deref;
 
@@ -12,8 +14,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::payload::Payload;
+use exact::Exact;
 
-/// What can be stored: everything that serde serializes, as JSON, and [`Raw`] bytes.
+/// What can be stored: everything that serde serializes, as JSON, and [`Raw`] bytes. What JSON cannot say, such as NaN, is
+/// refused.
 ///
 /// Implement it for a type that has bytes of its own, such as a message of protobuf, with [`Codec::Bytes`].
 pub trait Encode {
@@ -117,7 +121,7 @@ impl Decode for Raw {
 
 impl<T: Serialize + ?Sized> Encode for T {
     fn encode(&self) -> Result<Payload, Uncodable> {
-        let json = serde_json::to_vec(self).map_err(|error| Uncodable::new(error.to_string()))?;
+        let json = serde_json::to_vec(&Exact(self)).map_err(|error| Uncodable::new(error.to_string()))?;
         // To the byte: what is kept may be kept for long.
         Ok(Payload { codec: Codec::Json, bytes: json.into_boxed_slice().into() })
     }

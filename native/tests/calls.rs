@@ -75,6 +75,10 @@ async fn what_a_value_cannot_be_is_an_error_that_shows_nothing_of_it(place: Plac
     let tuples = HashMap::from([((1, "secret"), 2)]);
     let refused = cache.set("k", &tuples).await.expect_err("JSON has text alone for names");
     assert!(matches!(refused, Error::UnsupportedValue { .. }) && !refused.to_string().contains("secret"), "{refused}");
+    assert!(
+        matches!(cache.set("k", &[1.0, f64::NAN]).await, Err(Error::UnsupportedValue { .. })),
+        "null is another value"
+    );
     assert!(cache.exists("k").await.expect("it is a key"), "what is refused changes nothing");
     let loaded = cache.get_or_set("l", || async { Ok::<_, Infallible>(HashMap::from([((1, 2), 3)])) }).await;
     assert!(matches!(loaded, Err(LoadError::Cache(Error::UnsupportedValue { .. }))));

@@ -292,3 +292,66 @@ fn refused(option: &'static str, why: impl Into<Box<str>>) -> Error {
 }
 
 const DEFAULT_MAX_VALUE_BYTES: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(builder: Builder) -> String {
+        builder.build().expect_err("it is refused").to_string()
+    }
+
+    #[test]
+    fn what_an_option_cannot_be_is_refused_with_its_name() {
+        for (builder, option) in [
+            (Cache::memory().max_bytes(0), "max_bytes"),
+            (Cache::memory().max_entries(0), "max_entries"),
+            (Cache::memory().jitter(1.5), "jitter"),
+            (Cache::memory().early(-1.0), "early"),
+            (Cache::memory().ca(*b"---"), "ca"),
+            (Cache::memory().connect_timeout(Duration::from_secs(1)), "connect_timeout"),
+            (Cache::memory().command_timeout(Duration::from_secs(1)), "command_timeout"),
+            (Cache::redis("redis://h").max_bytes(1), "max_bytes"),
+            (Cache::redis("redis://h").max_entries(1), "max_entries"),
+        ] {
+            assert!(error(builder).contains(&format!("`{option}`")), "{option}");
+        }
+        assert!(error(Cache::memory().namespace("a:b")).contains("a:b"));
+        assert!(Cache::memory().load_timeout(Duration::ZERO).build().is_err());
+        assert!(Cache::memory().default_ttl(Duration::ZERO).build().is_err());
+        assert!(Cache::memory().ttl_class("Upper", "1m").build().is_err());
+    }
+
+    #[tokio::test]
+    async fn no_error_and_no_debug_shows_a_password() {
+        for url in ["redis://:hunter2@h/x", "http://:hunter2@h", "hunter2"] {
+            let builder = Cache::redis(url);
+            assert!(!format!("{builder:?} {}", error(builder.clone())).contains("hunter2"), "{url}");
+        }
+        let good = Cache::redis("redis://:hunter2@localhost:1");
+        assert!(!format!("{good:?} {:?}", good.clone().build()).contains("hunter2"));
+        assert!(error(good.clone().ca(*b"---")).contains("`ca`"));
+        assert!(error(good.command_timeout(Duration::ZERO)).contains("`command_timeout`"));
+    }
+
+    #[test]
+    fn a_cache_over_redis_says_that_it_needs_a_runtime() {
+        assert!(error(Cache::redis("redis://localhost:1")).contains("runtime"));
+    }
+
+    #[tokio::test]
+    async fn the_variables_reach_the_cache() {
+        let parse = |pairs: &[(&str, &str)]| Settings::parse(pairs.iter().copied()).expect("they are good");
+        let cache = Builder::of(&parse(&[
+            ("CACHE_NAMESPACE", "shop"),
+            ("CACHE_ENABLED", "no"),
+            ("CACHE_MAX_ENTRIES", "10"),
+            ("CACHE_TTL_SEARCH", "2m"),
+        ]));
+        let cache = cache.build().expect("they are good");
+        assert_eq!((cache.namespace(), cache.backend(), cache.is_enabled()), ("shop", "memory", false));
+        assert!(cache.set("k", &1).ttl("search").await.is_ok());
+        let redis = Builder::of(&parse(&[("CACHE_BACKEND", "redis"), ("CACHE_REDIS_PORT", "1")]));
+        assert_eq!(redis.build().expect("they are good").backend(), "redis");
+    }
+}

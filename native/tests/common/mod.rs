@@ -41,7 +41,7 @@ impl Place {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Makes tests of functions that take a [`Place`], one for every backend.
 #[macro_export]
