@@ -164,7 +164,7 @@ mod tests {
         most: u128,
         zero: f64,
         single: f32,
-        some: Option<Option<f64>>,
+        some: Option<f64>,
         none: Option<u8>,
         list: Vec<Variant>,
         pair: (u8, Newtype),
@@ -194,7 +194,7 @@ mod tests {
             most: u128::MAX,
             zero: -0.0,
             single: f32::MIN_POSITIVE,
-            some: Some(Some(1e308)),
+            some: Some(1e308),
             none: None,
             list: vec![
                 Variant::Unit,
