@@ -25,6 +25,8 @@ pub enum Answer {
     Last(Vec<u8>),
     /// Says nothing, and goes on with the next command.
     Silence,
+    /// Has the real server carry it out, and closes the connection without a word.
+    Lost,
 }
 
 impl Answer {
@@ -128,8 +130,10 @@ fn serve(client: &TcpStream, server: &TcpStream, rule: &impl Fn(&[Vec<u8>]) -> A
     let (mut client, mut server) = (client, server);
     loop {
         let (command, words) = command(&mut commands)?;
-        let first = match rule(&words) {
-            Answer::Honest => Vec::new(),
+        let answer = rule(&words);
+        let is_lost = answer == Answer::Lost;
+        let first = match answer {
+            Answer::Honest | Answer::Lost => Vec::new(),
             Answer::HonestAfter(bytes) => bytes,
             Answer::Instead(bytes) => {
                 client.write_all(&bytes)?;
@@ -142,6 +146,9 @@ fn serve(client: &TcpStream, server: &TcpStream, rule: &impl Fn(&[Vec<u8>]) -> A
         let mut reply = first;
         // What the server pushes unasked comes before the reply.
         while frame(&mut replies, &mut reply)? == b'>' {}
+        if is_lost {
+            return Ok(());
+        }
         client.write_all(&reply)?;
     }
 }
