@@ -627,11 +627,12 @@ impl Cache {
         Lock::new(&self.shared, name, ttl.into())
     }
 
-    /// Sends a message to those who subscribe now; gives to how many.
+    /// Sends a message to those who subscribe now; gives to how many, and over Redis to how many processes.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidKey`] where no channel can have that name, [`Error::UnsupportedValue`] as for [`set`](Self::set).
+    /// [`Error::InvalidKey`] where no channel can have that name, [`Error::UnsupportedValue`] as for [`set`](Self::set),
+    /// [`Error::Redis`] where Redis does not say that it was sent: it may have been, and is not sent twice.
     pub async fn publish(&self, channel: &str, message: &(impl Encode + ?Sized)) -> Result<u64, Error> {
         let payload = load::encode(channel, message);
         self.shared.open()?.publish(Key::new(channel)?, payload?).await
@@ -641,7 +642,8 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// When awaited: [`Error::InvalidKey`], [`Error::InvalidOption`] where no channel was named.
+    /// When awaited: [`Error::InvalidKey`], [`Error::InvalidOption`] where no channel was named, [`Error::Redis`] where Redis does not
+    /// confirm it. From then on it goes on by itself when the connection is lost; see [`Subscription::gaps`].
     ///
     /// # Examples
     ///

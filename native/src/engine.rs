@@ -11,7 +11,7 @@
 //! | how a key is looked up, loaded and filled | `look`, [`Lease`] |
 //! | how values are stored and changed by hand | `write` |
 //! | how keys, patterns and tags are invalidated | `invalidate`, `replay` |
-//! | how locks are held, and messages sent | `lock` |
+//! | how locks are held and waited for, and messages sent | `lock`, [`Subscriber`] |
 //! | what is sent | `wire`, `watch` |
 
 mod invalidate;
@@ -42,6 +42,7 @@ use donjon_core::remote::call::{Call, Reply};
 use donjon_core::stats::Stats;
 
 use crate::link::{Line, Link, Options};
+use crate::pubsub::Subscriber;
 use crate::runtime::Runtime;
 
 pub use invalidate::Removed;
@@ -93,6 +94,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Clone for Engine<R, E> {
 struct Inner<R: Runtime, E: Clone + Send + Sync + 'static> {
     tier: Arc<Tier<E>>,
     link: Link<R>,
+    subscriber: Subscriber<R>,
     /// How long a command may wait.
     patience: Duration,
     renewals: Arc<Renewals>,
@@ -116,11 +118,13 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
             Box::pin(async move { replay::replay(&tier, &line, &runtime).await })
         };
         let patience = options.command_budget;
+        let subscriber = Subscriber::new(runtime.clone(), options.clone(), tier.remote.names().clone());
         let link = Link::new(runtime, options, Arc::new(greet));
         Self {
             inner: Arc::new(Inner {
                 tier,
                 link,
+                subscriber,
                 patience,
                 renewals: Arc::default(),
                 replaying: Arc::default(),
@@ -136,6 +140,11 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         &self.inner.tier
     }
 
+    /// Listens to messages, over a connection of its own.
+    pub fn subscriber(&self) -> &Subscriber<R> {
+        &self.inner.subscriber
+    }
+
     /// Asks Redis whether it is there.
     ///
     /// # Errors
@@ -145,8 +154,9 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         self.inner.link.ask(&redis::cmd("PING")).await.map(drop)
     }
 
-    /// Sends what is still owed and closes the connection; waits for neither longer than `within`.
+    /// Ends the subscriptions, sends what is still owed and closes the connections; waits for neither longer than `within`.
     pub async fn close(&self, within: Duration) {
+        self.inner.subscriber.close();
         if !self.inner.tier.outbox.is_empty() {
             let _said_or_not = self.within(within, self.settled_line()).await;
         }

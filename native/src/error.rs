@@ -113,14 +113,6 @@ pub enum Error {
     /// Redis could not be asked, for what has no meaning without it: reads, loads, stores and invalidations do not fail by it.
     #[error(transparent)]
     Redis(#[from] Fault),
-    /// The backend cannot do this in this release.
-    #[error("{what} is not available over {backend} yet")]
-    Unavailable {
-        /// What was asked for.
-        what: &'static str,
-        /// The backend.
-        backend: &'static str,
-    },
     /// The cache was closed.
     #[error("the cache is closed; make another")]
     Closed,

@@ -10,6 +10,7 @@
 //! | what a value is, once it is bytes | [`payload`] |
 //! | how one Redis is reached, and what is done when it is not | [`link`] |
 //! | how values are shared over Redis | [`engine`] |
+//! | how messages come from Redis | [`pubsub`] |
 //! | where the code that waits runs | [`runtime`] |
 
 #[cfg(feature = "tokio")]
@@ -20,6 +21,7 @@ pub mod engine;
 #[cfg(feature = "tokio")]
 mod error;
 pub mod link;
+pub mod pubsub;
 pub mod runtime;
 #[cfg(feature = "tokio")]
 mod value;

@@ -10,9 +10,10 @@
 //! | how a connection is made | `connect`, `handshake`, `tls` |
 //! | how commands are asked | [`Line`], [`Script`] |
 //! | when a connection is given up | `watch`, `vitals` |
-//! | what is seen of the bytes | `wire`, `frames` |
+//! | what is seen of the bytes | `wire`, `frames`, `ear` |
 
 mod connect;
+mod ear;
 mod frames;
 mod handshake;
 mod hub;
@@ -37,6 +38,7 @@ use donjon_core::settings::{RedisAddress, RedisTarget};
 use parking_lot::Mutex;
 use redis::{Cmd, Pipeline, Value};
 
+pub(crate) use self::ear::Heard;
 use self::hub::{Found, Hub};
 pub use self::line::Line;
 pub use self::script::Script;
@@ -52,6 +54,7 @@ struct Inner<R: Runtime> {
     runtime: R,
     options: Options,
     greet: Greet,
+    heard: Option<Heard>,
     hub: Arc<Hub>,
     /// What was last logged, so that it is not said with every call.
     said: Mutex<Option<String>>,
@@ -101,9 +104,18 @@ impl Options {
 impl<R: Runtime> Link<R> {
     /// A link that has not connected yet.
     pub fn new(runtime: R, options: Options, greet: Greet) -> Self {
+        Self::make(runtime, options, greet, None)
+    }
+
+    /// A link whose connections are for `SUBSCRIBE`, one channel a command, and whose messages go to `heard`.
+    pub(crate) fn listening(runtime: R, options: Options, heard: Heard) -> Self {
+        Self::make(runtime, options, Arc::new(|_| Box::pin(async { Ok(()) })), Some(heard))
+    }
+
+    fn make(runtime: R, options: Options, greet: Greet, heard: Option<Heard>) -> Self {
         warn_of_open_password(&options.target);
         let hub = Arc::new(Hub::new(options.breaker, options.target.to_string()));
-        Self(Arc::new(Inner { runtime, options, greet, hub, said: Mutex::new(None) }))
+        Self(Arc::new(Inner { runtime, options, greet, heard, hub, said: Mutex::new(None) }))
     }
 
     /// The open connection, made now where there is none.

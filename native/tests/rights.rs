@@ -1,10 +1,12 @@
 //! The rights that the documentation asks for are enough, and are really the ones that are given.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use donjon::engine::{Engine, Looked, Tier};
 use donjon::link::Options;
 use donjon::payload::Payload;
+use donjon::pubsub::Naming;
 use donjon::runtime::Tokio;
 use donjon_core::cache::Config;
 use donjon_core::chance::Seed;
@@ -45,7 +47,11 @@ async fn the_least_rights_run_everything() {
     assert_eq!(engine.invalidate_pattern(&Pattern::new("n*").unwrap()).await.count, 1);
     let held = engine.acquire("l", 60_000).await.unwrap().unwrap();
     assert!(engine.extend("l", &held.token, 60_000).await.unwrap() && engine.unlock("l", &held.token).await.unwrap());
-    assert_eq!(engine.publish("c", b"1".to_vec()).await, Ok(0));
+    engine.lock_may_be_free(key).await;
+    let listener = engine.subscriber().listen(&[key], Naming::Own, NonZeroUsize::MIN);
+    assert_eq!(listener.ready().await, Ok(()));
+    assert_eq!(engine.publish(key, Naming::Own, &Payload::json("1")).await, Ok(1));
+    assert_eq!(listener.next().await.map(|message| message.payload), Some(Payload::json("1")));
     assert_eq!(engine.tier().stats().faults, 0);
     assert!(!engine.clear().await.queued);
 }

@@ -4,6 +4,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use donjon_core::expiry::Ttl;
 use donjon_core::key::Key;
@@ -20,6 +21,7 @@ use super::redis::{self, Redis};
 use super::removed::Removed;
 use crate::error::{Error, Failure};
 use crate::payload::Payload;
+use crate::pubsub::Subscription;
 
 /// Where values are kept.
 #[derive(Debug)]
@@ -79,6 +81,37 @@ pub(crate) enum LockToken {
 #[derive(Debug)]
 pub(crate) enum Listener {
     Memory(memory::Listener),
+    Redis(Subscription),
+}
+
+impl Listener {
+    /// The next message, and when it came; none once it is over.
+    pub(crate) async fn next(&self) -> Option<(Arc<str>, Payload, SystemTime)> {
+        match self {
+            Self::Memory(listener) => {
+                let (channel, payload) = listener.next().await;
+                Some((channel, payload, SystemTime::now()))
+            }
+            Self::Redis(listener) => {
+                let message = listener.next().await?;
+                Some((message.channel, message.payload, message.received_at))
+            }
+        }
+    }
+
+    pub(crate) fn dropped(&self) -> u64 {
+        match self {
+            Self::Memory(listener) => listener.dropped(),
+            Self::Redis(listener) => listener.dropped(),
+        }
+    }
+
+    pub(crate) fn gaps(&self) -> u64 {
+        match self {
+            Self::Memory(_) => 0,
+            Self::Redis(listener) => listener.gaps(),
+        }
+    }
 }
 
 impl Lease {
@@ -109,22 +142,6 @@ impl Lease {
         match self {
             Self::Memory(lease) => lease.fail(failure),
             Self::Redis(lease) => lease.fail(failure),
-        }
-    }
-}
-
-impl Listener {
-    /// The next message and its channel. Loses nothing when it is dropped while it waits.
-    pub(crate) async fn next(&mut self) -> (Arc<str>, Payload) {
-        match self {
-            Self::Memory(listener) => listener.next().await,
-        }
-    }
-
-    /// Messages lost because the listener was too slow.
-    pub(crate) fn dropped(&self) -> u64 {
-        match self {
-            Self::Memory(listener) => listener.dropped(),
         }
     }
 }
@@ -328,11 +345,20 @@ impl Backend {
         }
     }
 
-    /// Waits until a lock may be free, after it was found held so many times.
-    pub(crate) async fn lock_may_be_free(&self, name: Key<'_>, tries: u32) {
+    /// Waits until a lock may be free.
+    pub(crate) async fn lock_may_be_free(&self, name: Key<'_>) {
         match self {
             Self::Memory(memory) => memory.lock_may_be_free(name).await,
-            Self::Redis(redis) => redis.lock_may_be_free(tries).await,
+            Self::Redis(redis) => redis.lock_may_be_free(name).await,
+        }
+    }
+
+    /// Renews a lock at a third of its time, until it is lost. It was last asked for this long ago.
+    pub(crate) async fn keep(&self, name: Key<'_>, token: LockToken, ttl: Ttl, age: Duration) {
+        match (self, token) {
+            (Self::Memory(memory), LockToken::Memory(token)) => memory.keep(name, token, ttl).await,
+            (Self::Redis(redis), LockToken::Redis(token)) => redis.keep(name, &token, ttl, age).await,
+            _ => {}
         }
     }
 
@@ -365,7 +391,7 @@ impl Backend {
     pub(crate) async fn publish(&self, channel: Key<'_>, payload: Payload) -> Result<u64, Error> {
         match self {
             Self::Memory(memory) => Ok(memory.publish(channel, payload)),
-            Self::Redis(redis) => redis.publish(channel, payload).await,
+            Self::Redis(redis) => redis.publish(channel, &payload).await,
         }
     }
 

@@ -4,7 +4,7 @@
 //! kind excludes for certain: a holder may be paused past its time and go on. Where that matters, hand the fence to what the
 //! lock protects, and have it refuse a number lower than the highest it has seen.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use donjon_core::expiry::Ttl;
@@ -12,9 +12,9 @@ use donjon_core::key::Key;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
-use super::backend::LockToken;
+use super::backend::{Grant, LockToken};
 use super::call::awaited;
 use super::shared::Shared;
 use super::terms::Span;
@@ -52,27 +52,26 @@ impl<'a> Lock<'a> {
         let ttl = limited(self.ttl.ttl(&self.shared.classes)?, self.name)?;
         // Past counting, it is for ever.
         let deadline = self.wait.and_then(|wait| Instant::now().checked_add(wait));
-        let mut tries = 0;
         loop {
             let backend = self.shared.open()?;
+            let asked = Instant::now();
             if let Some(grant) = backend.acquire(key, ttl).await? {
-                return Ok(LockGuard::new(self.shared, self.name, ttl, grant.token, grant.fence));
+                return Ok(LockGuard::new(self.shared, self.name, ttl, &grant, asked));
             }
-            let free = async |tries| {
+            let free = async {
                 tokio::select! {
-                    () = backend.lock_may_be_free(key, tries) => {}
+                    () = backend.lock_may_be_free(key) => {}
                     () = self.shared.closing() => {}
                 }
             };
             let in_time = match deadline {
                 Some(deadline) if deadline <= Instant::now() => false,
-                Some(deadline) => timeout_at(deadline, free(tries)).await.is_ok(),
+                Some(deadline) => timeout_at(deadline, free).await.is_ok(),
                 None => {
-                    free(tries).await;
+                    free.await;
                     true
                 }
             };
-            tries += 1;
             if !in_time {
                 return Err(Error::LockTimeout { name: self.name.into(), waited: self.wait.unwrap_or_default() });
             }
@@ -104,16 +103,16 @@ struct Holding {
 }
 
 impl LockGuard {
-    fn new(shared: &Arc<Shared>, name: &str, ttl: Ttl, token: LockToken, fence: u64) -> Self {
+    fn new(shared: &Arc<Shared>, name: &str, ttl: Ttl, grant: &Grant, asked: Instant) -> Self {
         let holding = Holding {
             shared: Arc::clone(shared),
             name: name.into(),
-            token,
+            token: grant.token,
             ttl: Mutex::new(ttl),
             lost: watch::Sender::new(false),
         };
-        let guard = Self { holding: Arc::new(holding), fence, renewal: Mutex::default() };
-        guard.renew_later();
+        let guard = Self { holding: Arc::new(holding), fence: grant.fence, renewal: Mutex::default() };
+        guard.renew_from(asked);
         guard
     }
 
@@ -146,11 +145,12 @@ impl LockGuard {
     /// [`Cache::lock`](crate::Cache::lock).
     pub async fn extend(&self, ttl: impl Into<Span>) -> Result<(), Error> {
         let ttl = limited(ttl.into().ttl(&self.holding.shared.classes)?, self.name())?;
+        let asked = Instant::now();
         if !self.holding.renew(ttl).await? {
             return Err(self.holding.is_lost());
         }
         *self.holding.ttl.lock() = ttl;
-        self.renew_later();
+        self.renew_from(asked);
         Ok(())
     }
 
@@ -167,9 +167,8 @@ impl LockGuard {
         if released? { Ok(()) } else { Err(Error::LockLost { name: self.name().into() }) }
     }
 
-    fn renew_later(&self) {
-        let ttl = self.holding.ttl.lock().as_duration().unwrap_or(Duration::MAX);
-        let task = tokio::spawn(renew(Arc::downgrade(&self.holding), ttl / 3));
+    fn renew_from(&self, asked: Instant) {
+        let task = tokio::spawn(keep(Arc::clone(&self.holding), asked));
         if let Some(before) = self.renewal.lock().replace(task) {
             before.abort();
         }
@@ -203,17 +202,16 @@ impl Drop for LockGuard {
     }
 }
 
-/// Weakly: a lock that nobody can release any longer must run out.
-async fn renew(holding: Weak<Holding>, pause: Duration) {
-    loop {
-        sleep_until(Instant::now() + pause).await;
-        let Some(holding) = holding.upgrade() else { return };
-        let ttl = *holding.ttl.lock();
-        if !matches!(holding.renew(ttl).await, Ok(true)) {
-            holding.is_lost();
-            return;
+/// Ends with its guard, if not before: a lock that nobody can release any longer must run out.
+async fn keep(holding: Arc<Holding>, asked: Instant) {
+    let ttl = *holding.ttl.lock();
+    if let (Ok(backend), Ok(name)) = (holding.shared.open(), holding.key()) {
+        tokio::select! {
+            () = backend.keep(name, holding.token, ttl, asked.elapsed()) => {}
+            () = holding.shared.closing() => {}
         }
     }
+    holding.is_lost();
 }
 
 impl Holding {

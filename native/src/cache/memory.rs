@@ -9,6 +9,7 @@ mod tend;
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use donjon_core::cache::{Ask, Cache as Store, Config, Fill, Lookup, Step};
@@ -27,7 +28,7 @@ use donjon_core::rules::Plan;
 use donjon_core::stats::Stats;
 use donjon_core::tag::InvalidTag;
 use donjon_core::version::Ticket;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::backend::{self, Begun, Grant, LockToken, Want, too_large};
 use super::explained::{Explained, Remaining};
@@ -288,6 +289,17 @@ impl Memory {
             let _ = timeout(until - now, bell.rung()).await;
         }
         drop(place);
+    }
+
+    /// Renews a lock until it is lost.
+    pub(super) async fn keep(&self, name: Key<'_>, token: Token, ttl: Ttl) {
+        let pause = ttl.as_duration().unwrap_or(Duration::MAX) / 3;
+        loop {
+            sleep(pause).await;
+            if !self.renew(name, token, ttl) {
+                return;
+            }
+        }
     }
 
     pub(super) fn publish(&self, channel: Key<'_>, payload: Payload) -> u64 {

@@ -21,7 +21,7 @@ pub struct Message {
     pub channel: Arc<str>,
     /// What was published, as bytes.
     pub payload: Payload,
-    /// When it was taken from those that wait.
+    /// When it reached this process; in memory, when it was taken.
     pub received_at: SystemTime,
 }
 
@@ -87,8 +87,8 @@ impl Subscription {
         tokio::select! {
             biased;
             () = self.shared.closing() => None,
-            (channel, payload) = self.listener.next() => {
-                Some(Message { channel, payload, received_at: SystemTime::now() })
+            next = self.listener.next() => {
+                next.map(|(channel, payload, received_at)| Message { channel, payload, received_at })
             }
         }
     }
@@ -96,6 +96,11 @@ impl Subscription {
     /// Messages lost because as many as the limit were waiting already: the oldest go first.
     pub fn dropped(&self) -> u64 {
         self.listener.dropped()
+    }
+
+    /// How often the connection to Redis was lost since this began; messages that were published before it was back are lost.
+    pub fn gaps(&self) -> u64 {
+        self.listener.gaps()
     }
 }
 

@@ -27,6 +27,7 @@ use crate::engine::{self, Engine, Looked, Peeked, Tier, WriteError};
 use crate::error::{Error, Failure};
 use crate::link::Options;
 use crate::payload::Payload;
+use crate::pubsub::Naming;
 use crate::runtime::{Runtime, Tokio};
 
 /// One Redis, asked from the tokio runtime in which this was made.
@@ -189,19 +190,23 @@ impl Redis {
         Ok(self.engine.unlock(name.as_str(), token).await?)
     }
 
-    /// Nobody tells: it is asked again and again, less and less often.
-    pub(super) async fn lock_may_be_free(&self, tries: u32) {
-        let pause = FIRST_POLL.saturating_mul(1 << tries.min(8)).min(LONGEST_POLL);
-        self.runtime.sleep(pause).await;
+    pub(super) async fn lock_may_be_free(&self, name: Key<'_>) {
+        self.engine.lock_may_be_free(name).await;
     }
 
-    #[expect(clippy::unused_async, reason = "it will ask")]
-    pub(super) async fn subscribe(&self, _channels: &[Key<'_>], _limit: NonZeroUsize) -> Result<Listener, Error> {
-        Err(Error::Unavailable { what: "`subscribe`", backend: "redis" })
+    /// Renews a lock that was last asked for this long ago, until it is lost.
+    pub(super) async fn keep(&self, name: Key<'_>, token: &[u8; 16], ttl: Ttl, age: Duration) {
+        self.engine.keep(name.as_str(), token, millis(ttl), self.runtime.now().before(age)).await;
     }
 
-    pub(super) async fn publish(&self, channel: Key<'_>, payload: Payload) -> Result<u64, Error> {
-        Ok(self.engine.publish(channel.as_str(), payload.bytes.into()).await?)
+    pub(super) async fn subscribe(&self, channels: &[Key<'_>], limit: NonZeroUsize) -> Result<Listener, Error> {
+        let subscription = self.engine.subscriber().listen(channels, Naming::Own, limit);
+        subscription.ready().await?;
+        Ok(Listener::Redis(subscription))
+    }
+
+    pub(super) async fn publish(&self, channel: Key<'_>, payload: &Payload) -> Result<u64, Error> {
+        Ok(self.engine.publish(channel, Naming::Own, payload).await?)
     }
 }
 
@@ -250,5 +255,3 @@ impl From<engine::Removed> for Removed {
 
 /// How long the end of a cache waits for what is still owed.
 const CLOSING: Duration = Duration::from_secs(1);
-const FIRST_POLL: Duration = Duration::from_millis(5);
-const LONGEST_POLL: Duration = Duration::from_millis(100);

@@ -3,11 +3,20 @@
 //! A lock is a key of its own with a time to live; its value is a token that only the holder knows. Whoever takes it also gets a
 //! fence, a number that never goes back: what the lock guards can refuse a holder that lost it without noticing. Nothing in the
 //! cache rests on a lock.
+//!
+//! A lock is sure for its time from when Redis was asked for it, less a margin; what Redis knows is later. Whoever waits for one
+//! is told when it is given back, and looks again from time to time: not all who hold a lock live to give it back.
+
+use std::time::Duration;
 
 use donjon_core::fault::Fault;
-use donjon_core::remote::call::Reply;
+use donjon_core::key::Key;
+use donjon_core::moment::Moment;
+use donjon_core::payload::Payload;
+use donjon_core::remote::call::{Call, Reply};
 
 use super::Engine;
+use crate::pubsub::{self, Either, Naming, jittered, race};
 use crate::runtime::Runtime;
 
 /// What names one holding of a lock.
@@ -17,6 +26,8 @@ pub struct Held {
     pub token: [u8; 16],
     /// Later than that of every holder before.
     pub fence: u64,
+    /// When it was asked for, on the runtime's clock: it lasts for its time from then at least.
+    pub since: Moment,
 }
 
 impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
@@ -27,9 +38,10 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     /// [`Fault`] where Redis could not be asked: then the lock is not held, or ends by itself.
     pub async fn acquire(&self, name: &str, millis: u64) -> Result<Option<Held>, Fault> {
         let (token, call) = self.remote().acquire(name, millis);
+        let since = self.now();
         // Said twice it is the same: the token tells.
         let fence = self.one(call).await?;
-        Ok(u64::try_from(fence).ok().filter(|fence| *fence > 0).map(|fence| Held { token, fence }))
+        Ok(u64::try_from(fence).ok().filter(|fence| *fence > 0).map(|fence| Held { token, fence, since }))
     }
 
     /// Lets a lock last for `millis` milliseconds from now on; false where it is lost.
@@ -50,13 +62,65 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         Ok(self.one(self.remote().unlock(name, token)).await? != 0)
     }
 
-    /// Sends a message to all who listen to `channel`; how many did, of those that this server knows.
+    /// Renews a lock at a third of its time, and ends when it is lost: another has it, or Redis could not confirm in time that none
+    /// does. Dropping the future ends the renewals.
+    ///
+    /// It was last asked for, or extended, at `since`.
+    pub async fn keep(&self, name: &str, token: &[u8; 16], millis: u64, since: Moment) {
+        let ttl = Duration::from_millis(millis);
+        let sure = ttl.saturating_sub((ttl / 10).min(MOST_MARGIN));
+        let (mut end, mut due) = (since.after(sure), since.after(ttl / 3));
+        loop {
+            let runtime = self.inner.link.runtime();
+            runtime.sleep(due.min(end) - runtime.now()).await;
+            let asked = runtime.now();
+            if asked >= end {
+                return;
+            }
+            match race(self.extend(name, token, millis), runtime.sleep(end - asked)).await {
+                Either::First(Ok(true)) => (end, due) = (asked.after(sure), asked.after(ttl / 3)),
+                Either::First(Err(_)) => due = runtime.now().after(jittered((ttl / 10).min(LOOK_AGAIN))),
+                Either::First(Ok(false)) | Either::Second(()) => return,
+            }
+        }
+    }
+
+    /// Waits until a lock may be free: it was given back, or its holder's time is over. Ends early where Redis cannot be asked.
+    /// Whoever waited takes it by [`Engine::acquire`], and may be too late. Dropping the future leaves nothing.
+    pub async fn lock_may_be_free(&self, name: Key<'_>) {
+        let runtime = self.inner.link.runtime();
+        let freed = self.inner.subscriber.listen_to_lock(name);
+        // Where it cannot be listened to, looking again has to do.
+        let _ = freed.ready().await;
+        loop {
+            let call = Call::Plain(vec![b"PTTL"[..].into(), self.remote().names().lock(name.as_str()).into()]);
+            let left = match self.one(call).await {
+                Ok(NO_KEY) => return,
+                // One that never ends is none of ours, and may be removed all the same.
+                Ok(left) => u64::try_from(left).map_or(LOOK_AGAIN, |left| Duration::from_millis(left + 1)),
+                Err(_) => return runtime.sleep(jittered(LOOK_AGAIN)).await,
+            };
+            match race(freed.next(), runtime.sleep(left.min(jittered(LOOK_AGAIN)))).await {
+                Either::First(Some(_)) => return,
+                Either::First(None) => return runtime.sleep(jittered(LOOK_AGAIN)).await,
+                Either::Second(()) => {}
+            }
+        }
+    }
+
+    /// Sends a message to all who listen to `channel`; how many did, of those that this server knows. A process counts once.
     ///
     /// # Errors
     ///
     /// [`Fault`] where Redis could not be asked. It may have been sent then; it is not sent twice.
-    pub async fn publish(&self, channel: &str, message: Vec<u8>) -> Result<u64, Fault> {
-        let call = self.remote().publish(channel, message);
+    pub async fn publish(&self, channel: Key<'_>, naming: Naming, payload: &Payload) -> Result<u64, Fault> {
+        let message = pubsub::pack(payload);
+        let call = match naming {
+            Naming::Own => self.remote().publish(channel.as_str(), message),
+            Naming::Literal => {
+                Call::Plain(vec![b"PUBLISH"[..].into(), channel.as_str().as_bytes().to_vec().into(), message.into()])
+            }
+        };
         match self.ask_once(&[call]).await?.pop() {
             Some(Reply::Int(heard)) => Ok(u64::try_from(heard).unwrap_or_default()),
             Some(Reply::Error(fault)) => Err(fault),
@@ -64,3 +128,12 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         }
     }
 }
+
+/// What PTTL says of a key that is not there.
+const NO_KEY: i64 = -2;
+
+/// Who waits for a lock looks at least so often; on average three times in two of these.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// What is taken off the time of a lock, a tenth of it, is no longer than this.
+const MOST_MARGIN: Duration = Duration::from_secs(1);

@@ -15,6 +15,7 @@ use donjon_core::settings::RedisAddress;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo};
 
+use super::ear::Ear;
 use super::hub::Hub;
 use super::line::Line;
 use super::tls::{self, Authorities, Stream};
@@ -76,7 +77,8 @@ async fn prepare<R: Runtime>(inner: &Arc<Inner<R>>, generation: u64) -> Result<L
             return Err(farewell.map_or(failure, Failure::from));
         }
     };
-    inner.runtime.spawn(watch::watch(inner.runtime.clone(), line.clone(), inner.options.command_budget));
+    let clock = if inner.heard.is_none() { watch::Clock::Kept } else { watch::Clock::Unused };
+    inner.runtime.spawn(watch::watch(inner.runtime.clone(), line.clone(), inner.options.command_budget, clock));
     match (inner.greet)(line.clone()).await {
         Ok(()) => Ok(line),
         Err(fault) => {
@@ -99,7 +101,8 @@ async fn open<R: Runtime>(inner: &Inner<R>, generation: u64, vitals: Arc<Vitals>
     } else {
         Stream::Plain(stream)
     };
-    let wire = Wire::new(stream, Arc::clone(&vitals), inner.options.max_reply_bytes);
+    let ear = inner.heard.clone().map(|heard| Ear::new(heard, inner.options.max_reply_bytes));
+    let wire = Wire::new(stream, Arc::clone(&vitals), inner.options.max_reply_bytes, ear);
     // Says nothing by itself, so as to leave the handshake to us.
     let silent = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP2).set_skip_set_lib_name();
     let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);

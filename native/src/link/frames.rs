@@ -61,7 +61,14 @@ impl Frames {
 
     /// Takes what came. `false` where the reply under way is larger or deeper than a reply may be, or is none.
     #[must_use]
-    pub(super) fn accept(&mut self, mut come: &[u8]) -> bool {
+    pub(super) fn accept(&mut self, come: &[u8]) -> bool {
+        self.follow(come, |_| ())
+    }
+
+    /// [`Frames::accept`], which also says before which of these bytes replies end.
+    #[must_use]
+    pub(super) fn follow(&mut self, all: &[u8], mut ends: impl FnMut(usize)) -> bool {
+        let mut come = all;
         while let Some((&first, rest)) = come.split_first() {
             match &mut self.at {
                 At::Kind => {
@@ -118,6 +125,9 @@ impl Frames {
             }
             if self.bytes > self.max_reply_bytes {
                 return false;
+            }
+            if self.bytes == 0 {
+                ends(all.len() - come.len());
             }
         }
         true

@@ -1,7 +1,7 @@
 //! Line: one open connection, which many ask at once and which is asked no more once it has ended.
 //!
-//! Every command has one reply: what is answered otherwise, as `SUBSCRIBE` is, is not for a line. Must not know how a connection
-//! is made. Invariant: what fails as [`Fault::Unreachable`] was not sent.
+//! Every command has one reply: what is answered otherwise, as `SUBSCRIBE` is, is only for the lines of a link that listens. Must not
+//! know how a connection is made. Invariant: what fails as [`Fault::Unreachable`] was not sent.
 
 use std::fmt;
 use std::sync::Arc;
@@ -117,6 +117,11 @@ impl Line {
     /// Whether it can still be asked.
     pub fn is_open(&self) -> bool {
         self.shared.vitals.end().is_none()
+    }
+
+    /// Waits until it can be asked no more.
+    pub async fn ended(&self) {
+        self.shared.vitals.ended().await;
     }
 
     pub(super) fn vitals(&self) -> &Arc<Vitals> {

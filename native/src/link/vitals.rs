@@ -62,6 +62,7 @@ pub(super) struct Vitals {
     /// Whether the watch waits for `bell` instead of the time.
     parked: AtomicBool,
     bell: Notify,
+    over: Notify,
 }
 
 impl Vitals {
@@ -79,6 +80,7 @@ impl Vitals {
             farewell: Mutex::new(None),
             parked: AtomicBool::new(false),
             bell: Notify::new(),
+            over: Notify::new(),
         }
     }
 
@@ -177,6 +179,16 @@ impl Vitals {
         if self.end.compare_exchange(ALIVE, end as u8, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
             self.wake_driver();
             self.bell.notify_one();
+            self.over.notify_waiters();
+        }
+    }
+
+    /// Waits for the end.
+    pub(super) async fn ended(&self) {
+        let mut over = std::pin::pin!(self.over.notified());
+        over.as_mut().enable();
+        if self.end().is_none() {
+            over.await;
         }
     }
 

@@ -9,8 +9,17 @@ use super::handshake;
 use super::line::Line;
 use crate::runtime::Runtime;
 
-/// Watches `line` until it ends, and keeps Redis's time up to date while it is used.
-pub(super) async fn watch<R: Runtime>(runtime: R, line: Line, budget: Duration) {
+/// What becomes of Redis's time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Clock {
+    /// It is kept up to date while the connection is used.
+    Kept,
+    /// Nobody needs it: the older protocol has no `TIME` where one listens.
+    Unused,
+}
+
+/// Watches `line` until it ends.
+pub(super) async fn watch<R: Runtime>(runtime: R, line: Line, budget: Duration, clock: Clock) {
     let vitals = line.vitals();
     while line.is_open() {
         let now = runtime.now();
@@ -27,7 +36,7 @@ pub(super) async fn watch<R: Runtime>(runtime: R, line: Line, budget: Duration) 
             None => vitals.parked().await,
         }
         let now = runtime.now();
-        if now - vitals.last_use() < LINGER && line.hub().is_clock_due(now) {
+        if clock == Clock::Kept && now - vitals.last_use() < LINGER && line.hub().is_clock_due(now) {
             let line = line.clone();
             runtime.spawn(async move {
                 // Best effort: the last estimate serves until the next.

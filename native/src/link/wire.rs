@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::ear::Ear;
 use super::frames::Frames;
 use super::vitals::{End, Vitals};
 
@@ -18,13 +19,15 @@ pub(super) struct Wire<S> {
     vitals: Arc<Vitals>,
     commands: Frames,
     replies: Frames,
+    ear: Option<Ear>,
     was_full: bool,
 }
 
 impl<S> Wire<S> {
-    pub(super) fn new(stream: S, vitals: Arc<Vitals>, max_reply_bytes: usize) -> Self {
+    /// Where there is an `ear`, what others publish goes there, and only the rest to whoever reads from here.
+    pub(super) fn new(stream: S, vitals: Arc<Vitals>, max_reply_bytes: usize, ear: Option<Ear>) -> Self {
         let (commands, replies) = (Frames::new(u64::MAX), Frames::new(max_reply_bytes as u64));
-        Self { stream, vitals, commands, replies, was_full: false }
+        Self { stream, vitals, commands, replies, ear, was_full: false }
     }
 
     /// Notes what came. `false` where it is no reply.
@@ -43,9 +46,47 @@ impl<S> Wire<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Wire<S> {
+    fn poll_listen(&mut self, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        for _ in 0..PIECES {
+            let Some(ear) = &mut self.ear else { break };
+            if ear.give(into) {
+                return Poll::Ready(Ok(()));
+            }
+            let mut piece = [0; PIECE_BYTES];
+            let mut piece = ReadBuf::new(&mut piece);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut piece))?;
+            if piece.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let makes_sense = match ear.hear(piece.filled()) {
+                Some(replies) if replies.is_empty() => {
+                    self.vitals.heard(self.owed());
+                    true
+                }
+                Some(replies) => {
+                    ear.keep(&replies);
+                    self.hear(&replies)
+                }
+                None => false,
+            };
+            if !makes_sense {
+                self.vitals.finish(End::Protocol);
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
+        }
+        // Others are to have their turn too.
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.ear.is_some() {
+            return this.poll_listen(context, into);
+        }
         let before = into.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(context, into))?;
         let come = &into.filled()[before..];
@@ -81,3 +122,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
     }
 }
+
+const PIECE_BYTES: usize = 8 << 10;
+
+/// So many pieces of what others publish are read in one go.
+const PIECES: usize = 32;
