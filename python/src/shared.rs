@@ -165,7 +165,7 @@ impl Shared {
         self.inner.tier.remote().ticket().get()
     }
 
-    #[pyo3(signature = (key, since, own, tags, impatient, /))]
+    #[pyo3(signature = (key, since, own, tags, impatient, counted, /))]
     fn begin<'py>(
         &self,
         key: &Bound<'py, PyAny>,
@@ -173,9 +173,10 @@ impl Shared {
         own: Vec<u64>,
         tags: Option<Vec<Bound<'py, PyAny>>>,
         impatient: bool,
+        counted: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (py, name, inner) = (key.py(), Name::of(key)?, Arc::clone(&self.inner));
-        let want = want(since, &own, tags.as_deref(), impatient)?;
+        let want = Want { impatient, counted, ..want(since, &own, tags.as_deref())? };
         self.run_long(
             py,
             |engine| async move { (engine.look(name.key(), want).await, name) },
@@ -192,7 +193,7 @@ impl Shared {
         tags: Vec<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (names, inner) = (Name::all(&keys)?, Arc::clone(&self.inner));
-        let want = want(None, &own, Some(&tags), true)?;
+        let want = Want { impatient: true, ..want(None, &own, Some(&tags))? };
         self.run(
             py,
             |engine| async move {
@@ -464,12 +465,12 @@ impl Shared {
     }
 }
 
-fn want(since: Option<u64>, own: &[u64], tags: Option<&[Bound<'_, PyAny>]>, impatient: bool) -> PyResult<Want> {
+fn want(since: Option<u64>, own: &[u64], tags: Option<&[Bound<'_, PyAny>]>) -> PyResult<Want> {
     Ok(Want {
         since: since.map(Ticket::from_number),
         own: own.iter().copied().map(Ticket::from_number).collect(),
         tags: tags.map(inner::tags).transpose()?,
-        impatient,
+        ..Want::default()
     })
 }
 

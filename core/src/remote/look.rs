@@ -20,7 +20,7 @@ use crate::payload::Payload;
 use crate::remote::Remote;
 use crate::remote::call::{Call, Replies, Reply};
 use crate::remote::lease::{Hold, Lease};
-use crate::remote::script::FILL;
+use crate::remote::script::{FILL, RELEASE};
 use crate::remote::sight::{Header, Seen, Sight};
 use crate::remote::tables::{Notes, Standing, ToNote, ToRead};
 use crate::version::Ticket;
@@ -36,6 +36,8 @@ pub struct Want {
     pub tags: Option<Arc<[Box<str>]>>,
     /// Whether to give [`Step::Later`] instead of waiting for another's load.
     pub impatient: bool,
+    /// Whether this look-up was counted before, as one is that did not want to wait and now does.
+    pub counted: bool,
 }
 
 /// What to do next.
@@ -111,10 +113,10 @@ impl<E: Clone> Look<E> {
             remote: remote.clone(),
             key: key.into(),
             name,
+            counted: want.counted,
             want,
             local: None,
             waiting: None,
-            counted: false,
             alone_since: None,
             raced: 0,
         }
@@ -308,6 +310,12 @@ impl<E: Clone> Look<E> {
         }
     }
 
+    /// Loads without storing what was looked up in a cache that is switched off.
+    pub(crate) fn pass(mut self, now: Moment) -> Step<E> {
+        self.miss();
+        self.bypass(now)
+    }
+
     /// Loads without storing.
     pub(crate) fn bypass(mut self, now: Moment) -> Step<E> {
         self.local = None;
@@ -342,6 +350,13 @@ impl<E: Clone> Look<E> {
 }
 
 impl<E: Clone> Pending<E> {
+    /// What to send after the commands where nobody is left who waits for their answers: the lease that they may have taken is
+    /// given up. A right to refresh is not, as it may be another's: it runs out.
+    pub fn given_up(&self) -> Option<Call> {
+        let (Stage::Claimed(placeholder, _) | Stage::Taken(placeholder, _)) = &self.stage else { return None };
+        Some(Call::run(&RELEASE, &self.look.name).with(Header::of(placeholder).as_bytes().to_vec()))
+    }
+
     /// Goes on with what Redis answered, an answer for each command, at `now` and at `clock` of Redis's own.
     pub fn replied(self, replies: Result<Vec<Reply>, Fault>, now: Moment, clock: Moment) -> Step<E> {
         let Self { look, stage } = self;

@@ -66,8 +66,8 @@ impl Redis {
     }
 
     pub(super) async fn begin(&self, key: Key<'_>, want: Want) -> Begun {
-        let Want { since, own, tags, again: _ } = want;
-        let looked = self.engine.look(key, look::Want { since, own, tags, impatient: false }).await;
+        let Want { since, own, tags, again } = want;
+        let looked = self.engine.look(key, look::Want { since, own, tags, impatient: false, counted: again }).await;
         match begun(looked) {
             Some(begun) => begun,
             None => Begun::Load(self.bypass(key).await),

@@ -51,7 +51,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     /// A value, or the right to load it: waits for another's load, of this process or another, as long as a load may take.
     /// Where Redis cannot be asked, the right to load without storing.
     pub async fn look(&self, key: Key<'_>, want: Want) -> Looked<R, E> {
-        let plain = want.since.is_none() && want.tags.as_ref().is_some_and(|tags| tags.is_empty());
+        let plain = !want.counted && want.since.is_none() && want.tags.as_ref().is_some_and(|tags| tags.is_empty());
         if !plain || !self.remote().is_enabled() {
             return self.advance(self.remote().look(key, want, self.now())).await;
         }
@@ -85,7 +85,10 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
                 Step::Load(right) => return Looked::Load(Lease::new(self, right, None)),
                 Step::Stale(payload, right) => return Looked::Load(Lease::new(self, right, Some(payload))),
                 Step::Send(pending, calls) => {
+                    let mut claim = Claim { engine: self, given_up: pending.given_up() };
                     let replies = self.read(&calls).await;
+                    claim.given_up = None;
+                    drop(claim);
                     pending.replied(replies, self.now(), self.clock())
                 }
                 Step::Join(look, joined, at_most) => {
@@ -190,5 +193,17 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
                 _ => Err(Fault::Protocol),
             },
         }
+    }
+}
+
+/// Commands that may take a lease: where their caller goes away amid them, the lease is given up.
+struct Claim<'e, R: Runtime, E: Clone + Send + Sync + 'static> {
+    engine: &'e Engine<R, E>,
+    given_up: Option<Call>,
+}
+
+impl<R: Runtime, E: Clone + Send + Sync + 'static> Drop for Claim<'_, R, E> {
+    fn drop(&mut self) {
+        self.engine.ask_aside(self.given_up.take().into_iter().collect());
     }
 }

@@ -179,12 +179,19 @@ class Shared:
     # -- loads
     def ticket(self) -> int: ...
     def begin(
-        self, key: str, since: int | None, own: Sequence[int], tags: Sequence[str] | None, impatient: bool, /
+        self,
+        key: str,
+        since: int | None,
+        own: Sequence[int],
+        tags: Sequence[str] | None,
+        impatient: bool,
+        counted: bool,
+        /,
     ) -> Future[Any]:
         """A value, a RemoteLease, a Failed, or MISS where one would have to wait and is impatient.
 
         `since`: only a value whose load began after that ticket will do. `own`: tickets of loads that the caller is in the middle
-        of. `tags`: those that the value will have; None where that is not known yet.
+        of. `tags`: those that the value will have; None where that is not known yet. `counted`: as a look-up, before.
 
         Raises:
             DecodeError: There is a value, and it cannot be read.

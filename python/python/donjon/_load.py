@@ -159,7 +159,7 @@ async def _load_many_shared(
             lease.abandon()
     for key, step in steps.items():
         if step is MISS:
-            steps[key] = await _begin_shared(runtime, memory, key, None, storing.tags)
+            steps[key] = await _begin_shared(runtime, memory, key, None, storing.tags, True)
             if type(steps[key]) is _donjon.RemoteLease:
                 loaded = await _lead_many(runtime, memory, {key: steps[key]}, loader, storing)
                 steps[key] = loaded.get(key, _UNKNOWN)
@@ -187,13 +187,15 @@ async def _begin(runtime: Runtime, memory: Backend, key: str, since: int | None,
         # Nobody's successor is chosen, as it may be cancelled itself: whoever comes first loads.
 
 
-async def _begin_shared(runtime: Runtime, memory: Backend, key: str, since: int | None, tags: Tags | None) -> Any:
+async def _begin_shared(
+    runtime: Runtime, memory: Backend, key: str, since: int | None, tags: Tags | None, counted: bool = False
+) -> Any:
     """As `_begin`, where the waiting is done below. What cannot be read is loaded anew: once, and then past the cache."""
     names = tags() if callable(tags) else tags
     own = owned(memory.scope)
-    for _ in range(2):
+    for again in (counted, True):
         try:
-            step = await _answer(memory, memory.core.begin(key, since, own, names, not runtime.may_wait()))
+            step = await _answer(memory, memory.core.begin(key, since, own, names, not runtime.may_wait(), again))
         except DecodeError as error:
             memory.tally.undecodable(key, error)
             since = memory.core.ticket()
