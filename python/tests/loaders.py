@@ -7,6 +7,11 @@ import contextvars
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+import redis
+
+from donjon import Cache
+from donjon._shared import Shared
+
 T = TypeVar("T")
 
 
@@ -23,6 +28,15 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
     await asyncio.wait_for(met(), 10)
+
+
+def size_of(cache: Cache) -> int:
+    """How many values are kept, in Redis counted there."""
+    backend = cache._memory
+    if not isinstance(backend, Shared):
+        return cache.get_size()
+    with redis.Redis.from_url(backend._url) as client:
+        return sum(1 for _ in client.scan_iter(f"{cache.namespace}:*", count=1000))
 
 
 class Loader:

@@ -25,6 +25,7 @@ async def test_what_was_set_is_read_back(cache: Cache) -> None:
     assert await cache.get("user:2", "nobody") == "nobody"
 
 
+@pytest.mark.memory
 async def test_the_backend_is_named_as_the_setting_names_it(cache: Cache) -> None:
     assert cache.backend == cache.sync.backend == Cache.from_env({"CACHE_BACKEND": "memory"}).backend == "memory"
 
@@ -237,6 +238,7 @@ async def test_a_rule_that_is_one_text_is_refused(cache: Cache) -> None:
         cache.rules.on("e")
 
 
+@pytest.mark.memory
 async def test_statistics_count_every_look_up_once(cache: Cache) -> None:
     await cache.set("k", 1)
     await cache.get("k")
@@ -325,6 +327,7 @@ def test_workers_are_seen_on_the_command_line(command: list[str], count: int) ->
     assert worker_count({"WEB_CONCURRENCY": "many"}, command) == count
 
 
+@pytest.mark.memory
 async def test_a_closed_cache_says_so_and_opens_again_empty(cache: Cache) -> None:
     cache.rules.on("e", keys=["k"])
     await cache.connect()
@@ -378,6 +381,7 @@ def test_an_unknown_ttl_class_names_the_nearest(cache: Cache) -> None:
         cache.sync.set("k", 1, ttl="stat")
 
 
+@pytest.mark.memory
 async def test_sweeps_free_their_values_between_other_work(cache: Cache) -> None:
     await cache.set_many({f"k:{number}": {"n": [number]} for number in range(10_000)})
     assert await cache.invalidate_pattern("k:*") == 10_000

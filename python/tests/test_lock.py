@@ -16,6 +16,8 @@ from donjon._donjon import ManualClock
 
 Spin = Callable[[], Awaitable[None]]
 
+pytestmark = pytest.mark.memory
+
 
 @pytest.fixture
 def alarms(monkeypatch: pytest.MonkeyPatch) -> list[Any]:

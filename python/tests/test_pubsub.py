@@ -13,6 +13,8 @@ from donjon import Cache, Message, UnsupportedValue
 
 Spin = Callable[[], Awaitable[None]]
 
+pytestmark = pytest.mark.memory
+
 
 async def test_a_message_reaches_everyone_who_listens_on_its_channel(cache: Cache) -> None:
     one, both, other = cache.subscribe("a"), cache.subscribe("a", "b"), cache.subscribe("c")

@@ -120,6 +120,7 @@ async def test_t02_when_the_leader_is_cancelled_a_waiter_takes_the_lead(cache: C
     assert await cache.get("k") == "second"
 
 
+@pytest.mark.memory
 async def test_t02_a_load_ends_with_the_last_one_who_wanted_it(cache: Cache, spin: Spin) -> None:
     loader = Loader(1)
     callers = [asyncio.create_task(cache.get_or_set("k", loader)) for _ in range(3)]

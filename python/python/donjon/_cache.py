@@ -299,8 +299,8 @@ class Cache(Face):
 
     async def ping(self) -> bool:
         """Whether the backend answers."""
-        answers = self._memory.ping()
-        return await answers if self._waits else answers
+        answers = not self._memory.closed and self._memory.ping()
+        return await answers if self._waits and answers else answers
 
     # -- reads
     @overload

@@ -43,7 +43,7 @@ class SyncCache(Face):
 
     def ping(self) -> bool:
         """Whether the backend answers."""
-        return self._memory.ping()
+        return not self._memory.closed and self._memory.ping()
 
     # -- reads
     @overload
