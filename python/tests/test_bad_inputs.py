@@ -1,6 +1,6 @@
 """Bad inputs and what must happen, each by its number in the project's table; the same in every binding.
 
-Rows that need Redis or HTTP (12 to 15, 18 to 22, 26) are tested where those are.
+Rows that need Redis are in `test_redis_faults.py` (12 to 14, 16, 18, 20 to 22); those that need HTTP are tested where that is.
 """
 
 from __future__ import annotations

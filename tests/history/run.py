@@ -1,6 +1,6 @@
 """Runs the history test: processes on one real Redis, a nemesis among them, and the checker over what they wrote down.
 
-python tests/history/run.py                        a minute of donjon,
+python tests/history/run.py                        a minute of donjon, in Python and Rust
 python tests/history/run.py --seconds 600          longer
 python tests/history/run.py --naive --seconds 12   cache-aside by hand, which must be found out
 """
@@ -8,7 +8,9 @@ python tests/history/run.py --naive --seconds 12   cache-aside by hand, which mu
 from __future__ import annotations
 
 import argparse
+import os
 import random
+import subprocess
 import sys
 import tempfile
 import threading
@@ -18,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+TOP = HERE.parent.parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "redis/python")]
 
 from check import Report, check  # noqa: E402
@@ -28,7 +31,7 @@ from outside import Outside  # noqa: E402
 from plan import Plan  # noqa: E402
 from redis_server import RedisServer  # noqa: E402
 
-__all__ = ["DONJON", "NAIVE", "run"]
+__all__ = ["NAIVE", "donjon", "run"]
 
 
 def python(adapter: str) -> Program:
@@ -39,7 +42,15 @@ def python(adapter: str) -> Program:
 
 
 NAIVE = [python("naive")] * 8
-DONJON = [*[python("donjon")] * 6, *[python("donjon-faces")] * 2]
+
+
+def donjon() -> list[Program]:
+    """Processes on donjon; the worker in Rust is built now unless it is up to date."""
+    build = ["cargo", "build", "--quiet", "--profile", "test", "--package", "donjon-history"]
+    subprocess.run(build, cwd=TOP, check=True)
+    worker = Path(os.environ.get("CARGO_TARGET_DIR", TOP / "target")) / "debug" / "history-worker"
+    rust = Program("rust", lambda plan, log, seed: [str(worker), str(plan), str(log), seed])
+    return [*[python("donjon")] * 4, *[python("donjon-faces")] * 2, *[rust] * 4]
 
 
 def run(programs: Sequence[Program], seconds: float, seed: int, folder: Path) -> Report:
@@ -90,7 +101,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="a folder, not there yet, for what the processes write")
     said = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="donjon-history-") as scratch:
-        report = run(NAIVE if said.naive else DONJON, said.seconds, said.seed, said.keep or Path(scratch) / "run")
+        report = run(NAIVE if said.naive else donjon(), said.seconds, said.seed, said.keep or Path(scratch) / "run")
     for shortfall in report.shortfalls:
         print(f"tried too little: {shortfall}")
     return bool(report.stale_reads or report.faults or report.shortfalls)

@@ -16,7 +16,7 @@ def seed() -> int:
 
 
 def test_what_was_invalidated_is_never_read_again_in_any_process(tmp_path: Path) -> None:
-    report = run.run(run.DONJON, 62, seed(), tmp_path / "run")
+    report = run.run(run.donjon(), 62, seed(), tmp_path / "run")
     assert report.stale_reads == 0
     assert report.faults == {}, "the loader works, so no read fails"
     assert report.shortfalls == []

@@ -13,6 +13,7 @@ __all__ = ["Notices", "Tally", "logger", "notice"]
 logger = logging.getLogger("donjon")
 
 _QUIET_SECONDS: Final = 60.0
+_MOST_KINDS: Final = 1_000
 
 
 class Notices:
@@ -25,6 +26,8 @@ class Notices:
         """Logs it, unless one of its kind was logged within the last minute."""
         now = time.monotonic()
         if now - self._last.get(kind, -_QUIET_SECONDS) >= _QUIET_SECONDS:
+            if len(self._last) >= _MOST_KINDS:
+                self._last.clear()
             self._last[kind] = now
             logger.warning(message, *args)
 
@@ -55,5 +58,8 @@ _notices = Notices()
 
 
 def notice(kind: str, text: str) -> None:
-    """Hands on what the extension says; `kind` is where it says it."""
-    _notices.warn(kind, "%s", text)
+    """Hands on what the extension says; `kind` is where it says it.
+
+    It says each trouble once, so another trouble from the same place is no repetition of the first.
+    """
+    _notices.warn(f"{kind} {text}", "%s", text)
