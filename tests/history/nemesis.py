@@ -18,7 +18,12 @@ REST = (0.1, 0.5)
 FREEZE = (0.05, 0.4)
 STALL = (2.2, 3.5)
 """Longer than a lease lasts that is not renewed."""
-DEEDS = {"cut": 10, "cut all": 2, "freeze": 8, "kill": 8, "stall": 4, "forget scripts": 2, "restart": 1}
+STARVE = (0.05, 0.3)
+STARVED = 150_000
+"""Bytes too few: with some policies about half of all keys go."""
+DEEDS = {"cut": 10, "cut all": 2, "freeze": 8, "kill": 8, "stall": 4, "forget scripts": 2, "starve": 2, "restart": 1}
+STRANGERS = {f"stranger:{number}": number for number in range(4000)}
+"""Keys that are in nobody's way, and among which a sweep takes more than one step."""
 
 
 class Nemesis:
@@ -38,6 +43,8 @@ class Nemesis:
                 deed = self._chance.choices(list(DEEDS), list(DEEDS.values()))[0]
                 self._do(deed, client)
                 self.done[deed] += 1
+                if not client.exists("stranger:0"):
+                    client.mset(STRANGERS)
 
     def _do(self, deed: str, client: redis.Redis) -> None:
         if deed == "cut":
@@ -56,6 +63,11 @@ class Nemesis:
             self._fleet.kill_one(self._chance)
         elif deed == "stall":
             self._fleet.stall_one(self._chance, self._chance.uniform(*STALL))
+        elif deed == "starve":
+            client.config_set("maxmemory-policy", self._chance.choice(["noeviction", "allkeys-random"]))
+            client.config_set("maxmemory", client.info("memory")["used_memory"] - STARVED)
+            time.sleep(self._chance.uniform(*STARVE))
+            client.config_set("maxmemory", "0")
         elif deed == "restart":
             self._server.restart()
         else:

@@ -14,7 +14,7 @@ from source import Source
 __all__ = ["Outside"]
 
 REST = (0.02, 0.3)
-TARGETS = {"unlink": 6, "sweep": 3, "flush": 1}
+TARGETS = {"unlink": 12, "sweep": 6, "flush": 1}
 
 
 class Outside:
