@@ -181,8 +181,8 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         let name = self.remote().names().key(key);
         let mut command = redis::Cmd::with_capacity(2, 3 + name.len());
         command.arg("GET").arg(name);
-        let asked = match self.settled_line().await?.ask(&command).await {
-            Err(Fault::Lost) => self.settled_line().await?.ask(&command).await,
+        let asked = match self.settled_line().await?.into_ask(&command).await {
+            Err(Fault::Lost) => self.settled_line().await?.into_ask(&command).await,
             asked => asked,
         };
         match asked? {

@@ -125,7 +125,14 @@ async fn drive(
     generation: u64,
 ) {
     let mut driver = pin!(driver);
+    let mut has_waited = false;
     poll_fn(|context| {
+        // Where many ask, those who are about to go first: what they ask goes out in the same write.
+        has_waited = !has_waited && vitals.is_crowded();
+        if has_waited {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         vitals.driven_by(context.waker());
         if vitals.end().is_some() || driver.as_mut().poll(context).is_ready() {
             return Poll::Ready(());

@@ -43,7 +43,7 @@ impl Line {
     }
 
     /// [`Line::ask`], without the cost of a clone.
-    pub(super) async fn into_ask(mut self, command: &Cmd) -> Result<Value, Fault> {
+    pub(crate) async fn into_ask(mut self, command: &Cmd) -> Result<Value, Fault> {
         if !self.is_open() {
             return Err(Fault::Unreachable);
         }

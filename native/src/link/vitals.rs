@@ -51,6 +51,8 @@ pub(super) struct Vitals {
     owed: AtomicU64,
     /// Bytes sent since the last byte came.
     sent: AtomicU64,
+    /// Whether the last bytes sent left more than one reply owed.
+    is_crowded: AtomicBool,
     /// The last sign of life, in nanoseconds.
     life: AtomicU64,
     end: AtomicU8,
@@ -73,6 +75,7 @@ impl Vitals {
             clock,
             owed: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            is_crowded: AtomicBool::new(false),
             life: AtomicU64::new(now),
             end: AtomicU8::new(ALIVE),
             is_suspect: AtomicBool::new(false),
@@ -102,6 +105,7 @@ impl Vitals {
         if was_full || self.owed.load(Ordering::Relaxed) == 0 {
             self.life.store(self.now().as_nanos(), Ordering::Relaxed);
         }
+        self.is_crowded.store(owed > 1, Ordering::Relaxed);
         self.owed.store(owed, Ordering::SeqCst);
         if self.parked.load(Ordering::SeqCst) && self.parked.swap(false, Ordering::SeqCst) {
             self.bell.notify_one();
@@ -139,6 +143,11 @@ impl Vitals {
         let line = self.farewell.lock().clone()?;
         let (code, detail) = line.split_once(' ').unwrap_or((&line, ""));
         Some(Fault::server(code, detail))
+    }
+
+    /// Whether several commands were under way when the last one was sent, so that more are likely to come together.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.is_crowded.load(Ordering::Relaxed)
     }
 
     /// Waits, at no cost, until there is something to watch or the connection has ended.
