@@ -212,6 +212,17 @@ async fn force_refresh_takes_no_load_that_began_before_it(place: Place) {
     assert_eq!(cache.get::<String>("k").await.expect("it is a key").as_deref(), Some("new"));
 }
 
+async fn force_refresh_takes_no_value_that_is_there(place: Place) {
+    let cache = place.cache();
+    cache.set("k", "old").await.expect("it is good");
+    let new = || async { Ok::<_, Infallible>("new".to_owned()) };
+    assert_eq!(cache.get_or_set("k", new).await.expect("it cannot fail"), "old");
+    assert_eq!(cache.get_or_set("k", new).force_refresh().await.expect("it cannot fail"), "new");
+    assert_eq!(cache.get::<String>("k").await.expect("it is a key").as_deref(), Some("new"));
+    let fails = || async { Err::<String, _>(Broken("the source is down")) };
+    assert!(cache.get_or_set("k", fails).force_refresh().await.is_err(), "what was asked for is something newer");
+}
+
 async fn a_loader_that_asks_for_its_own_key_does_not_wait_for_itself(place: Place) {
     let cache = place.cache();
     let asking = cache.get_or_set("outer", || async {
@@ -442,6 +453,7 @@ on_every_backend! {
     within_its_grace_a_stale_value_is_served_while_one_caller_loads
     within_its_grace_a_load_that_fails_gives_the_stale_value
     force_refresh_takes_no_load_that_began_before_it
+    force_refresh_takes_no_value_that_is_there
     a_loader_that_asks_for_its_own_key_does_not_wait_for_itself
     who_waited_for_as_long_as_a_load_may_take_loads_for_himself
     a_miss_is_filled_once_and_only_if_nothing_was_invalidated
