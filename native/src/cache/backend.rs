@@ -379,7 +379,14 @@ impl Backend {
         }
     }
 
-    /// The same where it needs no waiting.
+    /// Does beside the caller what needs waiting, wherever he is; there is nothing of the kind in memory.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Self::Redis(redis) = self {
+            redis.spawn(task);
+        }
+    }
+
+    /// Gives a lock up where that needs no waiting.
     pub(crate) fn release_at_once(&self, name: Key<'_>, token: LockToken) -> Option<bool> {
         match (self, token) {
             (Self::Memory(memory), LockToken::Memory(token)) => Some(memory.release(name, token)),

@@ -55,7 +55,7 @@ impl<'a> Lock<'a> {
         loop {
             let backend = self.shared.open()?;
             let asked = Instant::now();
-            if let Some(grant) = backend.acquire(key, ttl).await? {
+            if let Some(grant) = backend.acquire(key, ttl).await.map_err(|fault| self.shared.closed_or(fault))? {
                 return Ok(LockGuard::new(self.shared, self.name, ttl, &grant, asked));
             }
             let free = async {
@@ -192,8 +192,9 @@ impl Drop for LockGuard {
             if !released {
                 holding.lost_before_release();
             }
-        } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
+        } else {
+            let shared = Arc::clone(&holding.shared);
+            shared.backend().spawn(async move {
                 if matches!(holding.release().await, Ok(false)) {
                     holding.lost_before_release();
                 }

@@ -190,6 +190,10 @@ impl Redis {
         Ok(self.engine.unlock(name.as_str(), token).await?)
     }
 
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(task);
+    }
+
     pub(super) async fn lock_may_be_free(&self, name: Key<'_>) {
         self.engine.lock_may_be_free(name).await;
     }

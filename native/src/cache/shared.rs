@@ -41,6 +41,11 @@ impl Shared {
         if *self.closed.borrow() { Err(Error::Closed) } else { Ok(&self.backend) }
     }
 
+    /// Why a call failed: what was closed meanwhile cannot be asked either.
+    pub(super) fn closed_or(&self, error: Error) -> Error {
+        self.open().err().unwrap_or(error)
+    }
+
     /// Where values are kept, for what has a meaning when the cache is closed as well.
     pub(super) fn backend(&self) -> &Backend {
         &self.backend
