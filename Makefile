@@ -16,7 +16,7 @@ test: ## check formats, lints and types, then run every test of every runtime
 lint: ## check formats, lints and types only
 	@tools/lint.sh
 
-bench: ## time Python in memory and over Redis, beside what else there is (ROUNDS=15)
+bench: ## time Python in memory, Python and Rust over Redis, beside what else there is (ROUNDS=15)
 	@tools/bench.sh
 
 clean: ## remove what the other commands built, installed and stored

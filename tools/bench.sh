@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Times Python in memory and over a Redis of its own, beside what else there is, in interleaved rounds.
+# Times Python in memory, and Python and Rust over a Redis of its own, beside what else there is, in interleaved rounds.
 source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
 
 need_rust
@@ -11,4 +11,5 @@ step "donjon, built from this checkout (a minute or two at first)" .tools/bench/
 printf '\n'
 .tools/bench/bin/python -m bench.memory --rounds "${ROUNDS:-15}"
 printf '\n'
-exec .tools/bench/bin/python -m bench.redis --rounds "${ROUNDS:-7}"
+.tools/bench/bin/python -m bench.redis --rounds "${ROUNDS:-7}"
+step "Rust over Redis, built from this checkout" cargo bench --quiet -p donjon --bench redis_get -- "${ROUNDS:-15}"

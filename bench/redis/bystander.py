@@ -41,7 +41,7 @@ def between(samples: list[tuple[int, int]], start: int, end: int) -> list[int]:
     for sent, took in samples:
         if start <= sent + took and sent <= end:
             found.extend(range(took, 0, -EVERY_NS))
-    return sorted(found)
+    return found
 
 
 if __name__ == "__main__":
