@@ -78,7 +78,8 @@ async fn prepare<R: Runtime>(inner: &Arc<Inner<R>>, generation: u64) -> Result<L
         }
     };
     let clock = if inner.heard.is_none() { watch::Clock::Kept } else { watch::Clock::Unused };
-    inner.runtime.spawn(watch::watch(inner.runtime.clone(), line.clone(), inner.options.command_budget, clock));
+    let (runtime, hub, budget) = (inner.runtime.clone(), Arc::clone(&inner.hub), inner.options.command_budget);
+    inner.runtime.spawn(watch::watch(runtime, Arc::clone(&vitals), hub, budget, clock));
     match (inner.greet)(line.clone()).await {
         Ok(()) => Ok(line),
         Err(fault) => {

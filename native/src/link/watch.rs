@@ -3,10 +3,12 @@
 //! One task for each connection, which sleeps to the earliest moment at which anything could be overdue; a timer for each
 //! command would cost more than all else on this side. A connection that nobody uses costs nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::handshake;
-use super::line::Line;
+use super::hub::Hub;
+use super::vitals::Vitals;
 use crate::runtime::Runtime;
 
 /// What becomes of Redis's time.
@@ -18,10 +20,9 @@ pub(super) enum Clock {
     Unused,
 }
 
-/// Watches `line` until it ends.
-pub(super) async fn watch<R: Runtime>(runtime: R, line: Line, budget: Duration, clock: Clock) {
-    let vitals = line.vitals();
-    while line.is_open() {
+/// Watches a connection until it ends. Holds nothing that would keep it open.
+pub(super) async fn watch<R: Runtime>(runtime: R, vitals: Arc<Vitals>, hub: Arc<Hub>, budget: Duration, clock: Clock) {
+    while vitals.end().is_none() {
         let now = runtime.now();
         match vitals.deadline(budget) {
             Some(deadline) if now < deadline => runtime.sleep((deadline - now).min(budget)).await,
@@ -36,8 +37,11 @@ pub(super) async fn watch<R: Runtime>(runtime: R, line: Line, budget: Duration, 
             None => vitals.parked().await,
         }
         let now = runtime.now();
-        if clock == Clock::Kept && now - vitals.last_use() < LINGER && line.hub().is_clock_due(now) {
-            let line = line.clone();
+        if clock == Clock::Kept
+            && now - vitals.last_use() < LINGER
+            && hub.is_clock_due(now)
+            && let Some(line) = hub.line()
+        {
             runtime.spawn(async move {
                 // Best effort: the last estimate serves until the next.
                 let _ = handshake::read_clock(&line).await;

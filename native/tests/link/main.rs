@@ -80,6 +80,15 @@ async fn until_it_answers(link: &TokioLink) {
     }
 }
 
+/// Waits until something holds, for as long as a test can spare.
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < deadline, "in vain waited until {what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
     let start = Instant::now();
     (work.await, start.elapsed())
