@@ -327,6 +327,25 @@ async fn of_many_keys_only_the_missing_ones_are_loaded_by_one_call(place: Place)
     assert_eq!(failed.expect_err("it fails").loader(), Some(&Broken("all of it")));
 }
 
+async fn what_is_missing_is_loaded_before_others_are_waited_for(place: Place) {
+    let cache = place.cache();
+    let Found::Miss(miss) = cache.lookup::<u8>("a").await.expect("it is a key") else { panic!("it is not there") };
+    let many = tokio::spawn({
+        let cache = cache.clone();
+        async move {
+            let loader = |missing: Vec<String>| async move {
+                assert_eq!(missing, ["b"]);
+                Ok::<_, Infallible>(HashMap::from([("b".to_owned(), 2)]))
+            };
+            cache.get_or_set_many(["a", "b"], loader).await
+        }
+    });
+    eventually("b is loaded", async || cache.get::<u8>("b").await.expect("it is a key") == Some(2)).await;
+    assert!(miss.fill(&1).await.expect("it is good"));
+    let found = many.await.expect("it ends").expect("it cannot fail");
+    assert_eq!(found, HashMap::from([("a".to_owned(), 1), ("b".to_owned(), 2)]));
+}
+
 async fn callers_whose_keys_overlap_do_not_wait_for_each_other(place: Place) {
     let cache = place.cache();
     let callers: Vec<_> = (0..20_usize)
@@ -459,6 +478,7 @@ on_every_backend! {
     a_miss_is_filled_once_and_only_if_nothing_was_invalidated
     a_miss_that_is_dropped_lets_another_load
     of_many_keys_only_the_missing_ones_are_loaded_by_one_call
+    what_is_missing_is_loaded_before_others_are_waited_for
     callers_whose_keys_overlap_do_not_wait_for_each_other
     warming_loads_what_is_missing_and_notes_what_fails
     an_event_invalidates_what_the_rules_say
