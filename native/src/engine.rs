@@ -140,6 +140,11 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         &self.inner.tier
     }
 
+    /// Where it runs.
+    pub fn runtime(&self) -> &R {
+        self.inner.link.runtime()
+    }
+
     /// Listens to messages, over a connection of its own.
     pub fn subscriber(&self) -> &Subscriber<R> {
         &self.inner.subscriber

@@ -91,6 +91,11 @@ impl<R: Runtime> Subscriber<R> {
         Listener { inbox, place }
     }
 
+    /// Waits until a channel that somebody in here has begun to listen to is listened to, or cannot be for now.
+    pub(crate) async fn settled(&self, channel: Key<'_>, naming: Naming) {
+        self.desk.settled(channel, naming).await;
+    }
+
     /// How often the connection was lost while somebody listened.
     pub fn gaps(&self) -> u64 {
         self.desk.gaps()
@@ -126,6 +131,11 @@ impl Subscription {
     /// The next message, as soon as there is one; `None` once it is over. Dropping the future loses nothing.
     pub async fn next(&self) -> Option<Message> {
         self.0.next().await.map(message)
+    }
+
+    /// Waits until there is a message to take, or it is over.
+    pub async fn arrived(&self) {
+        self.0.arrived().await;
     }
 
     /// Waits until Redis has confirmed all of the channels: what is published from then on is heard.
@@ -178,29 +188,25 @@ pub(crate) struct Listener<M> {
 
 impl<M> Listener<M> {
     pub(crate) async fn next(&self) -> Option<Heard<M>> {
-        let heard = async {
-            let mut turn = Turn { inbox: &self.inbox, id: None };
-            poll_fn(|context| {
-                loop {
-                    turn.leave();
-                    if let Some(heard) = self.inbox.take() {
-                        return Poll::Ready(Some(heard));
-                    }
-                    if self.inbox.is_closed() {
-                        return Poll::Ready(None);
-                    }
-                    turn.id = self.inbox.wait(context.waker().clone());
-                    if turn.id.is_some() {
-                        return Poll::Pending;
-                    }
-                }
-            })
-            .await
-        };
-        match race(heard, self.place.over()).await {
-            Either::First(heard) => heard,
-            Either::Second(()) => None,
+        loop {
+            if let Some(heard) = self.inbox.take() {
+                return Some(heard);
+            }
+            if self.inbox.is_closed() || self.place.is_over() {
+                return None;
+            }
+            self.arrived().await;
         }
+    }
+
+    async fn arrived(&self) {
+        let mut turn = Turn { inbox: &self.inbox, id: None };
+        let arrived = poll_fn(|context| {
+            turn.leave();
+            turn.id = self.inbox.wait(context.waker().clone());
+            if turn.id.is_some() { Poll::Pending } else { Poll::Ready(()) }
+        });
+        let (Either::First(()) | Either::Second(())) = race(arrived, self.place.over()).await;
     }
 
     /// As [`Subscription::ready`].

@@ -12,7 +12,7 @@ use donjon_core::cache::Config;
 use donjon_core::chance::Seed;
 use donjon_core::key::{Key, Namespace};
 use donjon_core::settings::RedisTarget;
-use donjon_test_redis::Server;
+use donjon_test_redis::{Direction, Proxy, Server};
 use tokio::time::timeout;
 
 use common::eventually;
@@ -20,10 +20,14 @@ use common::eventually;
 type Process = Engine<Tokio, Arc<str>>;
 
 fn process(server: &Server) -> Process {
+    process_at(&server.url())
+}
+
+fn process_at(url: &str) -> Process {
     static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
     let seed = Seed(u128::from(COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) << 64 | 7);
     let tier = Tier::new(Namespace::new("app").unwrap(), &Config::default(), 1 << 20, seed);
-    let mut options = Options::new(RedisTarget::parse(&server.url()).unwrap());
+    let mut options = Options::new(RedisTarget::parse(url).unwrap());
     // Patient: a machine that runs many tests at once is slow.
     options.connect_budget = Duration::from_secs(5);
     options.command_budget = Duration::from_secs(2);
@@ -114,6 +118,19 @@ async fn who_gave_up_waiting_leaves_nothing() {
     }
     let clients = || server.ask(&["CLIENT", "LIST", "TYPE", "pubsub"]).text().lines().count();
     eventually("nobody listens any more", async || clients() == 0).await;
+}
+
+#[tokio::test]
+async fn who_gave_up_while_taking_a_lock_does_not_have_it() {
+    let server = Server::start();
+    let (proxy, other) = (Proxy::to(server.port()), process(&server));
+    let process = process_at(&proxy.url());
+    let before = held(&process, 600_000).await;
+    assert_eq!(process.unlock("l", &before.token).await, Ok(true));
+    proxy.hold(Direction::Replies);
+    assert!(timeout(Duration::from_millis(100), process.acquire("l", 600_000)).await.is_err());
+    timeout(LONG, free(&other)).await.unwrap();
+    held(&other, 600_000).await;
 }
 
 #[tokio::test]

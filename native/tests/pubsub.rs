@@ -176,6 +176,17 @@ async fn a_slow_listener_loses_the_oldest_and_knows_how_many() {
 }
 
 #[tokio::test]
+async fn who_began_to_listen_hears_what_this_process_says_next() {
+    let server = Server::start();
+    let process = process(&server.url());
+    for channel in ["a", "b", "c"] {
+        let subscription = listen_up_to(&process, &[channel], 9);
+        assert_eq!(say(&process, channel, "1").await, 1);
+        assert_eq!(heard(&subscription).await.0, channel);
+    }
+}
+
+#[tokio::test]
 async fn a_large_message_comes_whole() {
     let server = Server::start();
     let process = process(&server.url());

@@ -45,7 +45,7 @@ mod _donjon {
     use super::settings::{Settings, parse_settings};
     #[cfg(unix)]
     #[pymodule_export]
-    use super::shared::{Failed, RemoteLease, Shared};
+    use super::shared::{Failed, RemoteHub, RemoteLease, RemoteLocks, RemoteSubscription, Shared};
     #[pymodule_export]
     use super::value::Value;
     #[pymodule_export]

@@ -6,7 +6,9 @@
 #![expect(clippy::needless_pass_by_value, reason = "what pyo3 extracts is owned")]
 
 mod begun;
+mod hub;
 mod inner;
+mod locks;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -31,7 +33,9 @@ use crate::text;
 use crate::value::Kept;
 
 pub(crate) use begun::{Failed, RemoteLease};
+pub(crate) use hub::{RemoteHub, RemoteSubscription};
 use inner::{Face, Inner, Name, Named};
+pub(crate) use locks::RemoteLocks;
 
 /// The Redis backend. Each call gives an asyncio future, or, of what `blocking` gives, its outcome.
 #[pyclass(frozen, weakref, module = "donjon._donjon")]
@@ -74,6 +78,16 @@ impl Shared {
     /// The same, for threads that block.
     fn blocking(&self) -> Self {
         Self { inner: Arc::clone(&self.inner), face: Face::Blocking }
+    }
+
+    #[getter]
+    fn locks(&self) -> RemoteLocks {
+        RemoteLocks::new(self.again())
+    }
+
+    #[getter]
+    fn hub(&self) -> RemoteHub {
+        RemoteHub::new(self.again())
     }
 
     #[getter]

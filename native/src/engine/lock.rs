@@ -35,12 +35,16 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     ///
     /// # Errors
     ///
-    /// [`Fault`] where Redis could not be asked: then the lock is not held, or ends by itself.
+    /// [`Fault`] where Redis could not be asked: then the lock is not held, or ends by itself. So it is where the future is dropped
+    /// early, though then it is given back.
     pub async fn acquire(&self, name: &str, millis: u64) -> Result<Option<Held>, Fault> {
         let (token, call) = self.remote().acquire(name, millis);
         let since = self.now();
+        let undo = Undo { engine: self, name, token, is_due: true };
         // Said twice it is the same: the token tells.
-        let fence = self.one(call).await?;
+        let fence = self.one(call).await;
+        undo.settle();
+        let fence = fence?;
         Ok(u64::try_from(fence).ok().filter(|fence| *fence > 0).map(|fence| Held { token, fence, since }))
     }
 
@@ -110,10 +114,13 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
 
     /// Sends a message to all who listen to `channel`; how many did, of those that this server knows. A process counts once.
     ///
+    /// Whoever began to listen here before, by this engine, hears it, though Redis may not have confirmed that yet.
+    ///
     /// # Errors
     ///
     /// [`Fault`] where Redis could not be asked. It may have been sent then; it is not sent twice.
     pub async fn publish(&self, channel: Key<'_>, naming: Naming, payload: &Payload) -> Result<u64, Fault> {
+        self.inner.subscriber.settled(channel, naming).await;
         let message = pubsub::pack(payload);
         let call = match naming {
             Naming::Own => self.remote().publish(channel.as_str(), message),
@@ -125,6 +132,29 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
             Some(Reply::Int(heard)) => Ok(u64::try_from(heard).unwrap_or_default()),
             Some(Reply::Error(fault)) => Err(fault),
             _ => Err(Fault::Protocol),
+        }
+    }
+}
+
+/// Gives a lock back whose taker went away before it was known whether he has it.
+struct Undo<'a, R: Runtime, E: Clone + Send + Sync + 'static> {
+    engine: &'a Engine<R, E>,
+    name: &'a str,
+    token: [u8; 16],
+    is_due: bool,
+}
+
+impl<R: Runtime, E: Clone + Send + Sync + 'static> Undo<'_, R, E> {
+    fn settle(mut self) {
+        self.is_due = false;
+    }
+}
+
+impl<R: Runtime, E: Clone + Send + Sync + 'static> Drop for Undo<'_, R, E> {
+    fn drop(&mut self) {
+        if self.is_due {
+            let call = self.engine.remote().unlock(self.name, &self.token);
+            self.engine.ask_aside(vec![call]);
         }
     }
 }

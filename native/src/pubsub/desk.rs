@@ -99,14 +99,29 @@ impl Desk {
         naming: Naming,
         limit: NonZeroUsize,
     ) -> (Inbox<Arrived>, Place) {
-        let (hub, prefix) = match naming {
-            Naming::Own => (&self.own, &self.own_prefix[..]),
-            Naming::Literal => (&self.literal, &b""[..]),
+        let hub = match naming {
+            Naming::Own => &self.own,
+            Naming::Literal => &self.literal,
         };
         // Before Redis is asked, or a message could come that nobody hears.
         let inbox = hub.subscribe(channels, limit);
-        let names = channels.iter().map(|channel| [prefix, channel.as_str().as_bytes()].concat().into());
-        (inbox, self.place(names.collect()))
+        (inbox, self.place(channels.iter().map(|channel| self.name(*channel, naming)).collect()))
+    }
+
+    fn name(&self, channel: Key<'_>, naming: Naming) -> Box<[u8]> {
+        let prefix = if naming == Naming::Own { &self.own_prefix[..] } else { b"" };
+        [prefix, channel.as_str().as_bytes()].concat().into()
+    }
+
+    /// Waits until `channel`, where somebody listens to it, was asked for, or cannot be.
+    pub(super) async fn settled(&self, channel: Key<'_>, naming: Naming) {
+        let name = self.name(channel, naming);
+        let is_coming = |entry: &Entry| entry.listeners > 0 && entry.standing == Standing::Wanted;
+        self.find(|state| {
+            let waits = state.trouble.is_none() && !state.is_closed && state.channels.get(&name).is_some_and(is_coming);
+            (!waits).then_some(())
+        })
+        .await;
     }
 
     pub(super) fn listen_to_lock(self: &Arc<Self>, lock: Key<'_>) -> (Inbox<()>, Place) {

@@ -603,11 +603,18 @@ class Cache(Face):
         Raises:
             LockTimeout: On entering, it was not free within `wait`.
             InvalidTtl: As for `set`, and for `FOREVER`.
+            BackendUnavailable: On entering, Redis could not be asked.
         """
         return Lock(self._memory, name, ttl, wait)
 
     async def publish(self, channel: str, message: Any) -> int:
-        """Sends a message, any value that a cache can keep, to those who subscribe now; says to how many."""
+        """Sends a message, any value that a cache can keep, to those who subscribe now.
+
+        Says to how many, and over Redis to how many processes.
+
+        Raises:
+            BackendUnavailable: Redis did not say that it was sent: it may have been, and is not sent twice.
+        """
         reached = self._publish(channel, message)
         return await reached if self._waits else reached
 

@@ -236,6 +236,8 @@ class Shared:
 
     namespace: str
     url: str  # without a password
+    locks: RemoteLocks
+    hub: RemoteHub
     enabled: bool  # may be set: the kill switch
 
 @final
@@ -295,6 +297,38 @@ class Locks:
         """Calls `wake` when the lock is given back. None, and no call, where it is free now."""
     def renew(self, name: str, token: int, ttl: float, /) -> bool: ...
     def release(self, name: str, token: int, /) -> bool: ...
+
+@final
+class RemoteLocks:
+    """The locks of a Redis. Each call gives an asyncio future, or, of a blocking backend, its outcome."""
+
+    def acquire(self, name: str, ttl: float, /) -> Future[tuple[int, int] | None]:
+        """(token, fence), or None where another holds it."""
+    def wait(self, name: str, at_most: float, /) -> Future[None]:
+        """Waits until it may be free, `at_most` so many seconds."""
+    def keep(self, name: str, token: int, ttl: float, age: float, /) -> Future[None]:
+        """Renews it at a third of its time, and ends when it is lost. It was last asked for `age` seconds ago."""
+    def renew(self, name: str, token: int, ttl: float, /) -> Future[bool]: ...
+    def release(self, name: str, token: int, /) -> Future[bool]: ...
+
+@final
+class RemoteHub:
+    """The channels of a Redis."""
+
+    def publish(self, channel: str, data: Any, _received_at: float, /) -> Future[int]: ...
+    def subscribe(self, channels: Sequence[str], limit: int = 1000, /) -> RemoteSubscription: ...
+
+@final
+class RemoteSubscription:
+    dropped: int
+    gaps: int
+    closed: bool
+    def take(self) -> tuple[str, Any, float] | None: ...
+    def arrived(self, at_most: float | None = None, /) -> Future[None]:
+        """Waits until there is a message to take, or there will be none; `at_most` so many seconds."""
+    def ready(self) -> Future[bool]:
+        """Waits until Redis has confirmed the channels; false where it cannot, for now."""
+    def close(self) -> None: ...
 
 @final
 class Waiting:

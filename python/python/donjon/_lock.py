@@ -11,13 +11,16 @@ import asyncio
 import logging
 import math
 import threading
+import time
 import weakref
+from contextlib import suppress
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from . import _donjon
 from ._backend import Backend
-from ._errors import InvalidTtl, LockNotOwned, LockTimeout
+from ._errors import BackendUnavailable, InvalidTtl, LockNotOwned, LockTimeout
 from ._runtime import ASYNCIO, BLOCKING, Bell, Runtime, complete, deadline_in, seconds_left
 from ._ttl import Ttl
 
@@ -64,12 +67,17 @@ class _Lock(Generic[Lost]):
         while True:
             # Anew each time: the cache may have been closed meanwhile, and then says so.
             locks = self._locks = self._memory.locks
-            got = locks.acquire(self.name, self._ttl)
+            asked = time.monotonic()
+            got = await self._taken(locks)
             if got is not None:
                 break
             left = seconds_left(deadline)
             if left == 0:
                 raise LockTimeout(f"lock {self.name} was not free within {self._wait} s")
+            if self._memory.shared:
+                # In slices, so that the end of the cache is noticed everywhere.
+                await self._given(locks.wait(self.name, SLICE if left is None else min(SLICE, left)))
+                continue
             bell = self._bell = runtime.bell()
             self._memory.listeners.add(self)
             waiting = locks.notify(self.name, bell.ring)
@@ -80,33 +88,53 @@ class _Lock(Generic[Lost]):
             finally:
                 waiting.leave()
         self.token, self.fence = got
+        self._asked = asked
         self.lost.clear()
         self._held = True
+
+    async def _given(self, outcome: Any) -> Any:
+        """What a call of the backend gives, once it is there."""
+        return await outcome if self._memory.waits else outcome
+
+    async def _taken(self, locks: Any) -> tuple[int, int] | None:
+        taking = locks.acquire(self.name, self._ttl)
+        if not self._memory.waits:
+            return taking  # type: ignore[no-any-return]
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            # It may be ours all the same, and nobody would know.
+            taking.add_done_callback(partial(_give_back, locks, self.name))
+            raise
 
     def end(self) -> None:
         """Wakes who waits: the cache is closed."""
         if self._bell is not None:
             self._bell.ring()
 
-    def _extend(self, ttl: Ttl | None) -> None:
+    async def _extend(self, ttl: Ttl | None) -> None:
         seconds = self._ttl if ttl is None else self._seconds(ttl)
-        if not self._is_ours() or not self._locks.renew(self.name, self.token, seconds):
+        asked = time.monotonic()
+        if not self._is_ours() or not await self._given(self._locks.renew(self.name, self.token, seconds)):
             self._lose()
             raise LockNotOwned(f"lock {self.name} is not held")
-        self._ttl = seconds
+        self._ttl, self._asked = seconds, asked
 
-    def _release(self) -> None:
-        if not self._is_ours() or not self._locks.release(self.name, self.token):
+    async def _release(self) -> None:
+        if not self._is_ours() or not await self._given(self._locks.release(self.name, self.token)):
             self._lose()
             raise LockNotOwned(f"lock {self.name} is not held")
         self._held = False
 
-    def _leave(self) -> None:
+    async def _leave(self) -> None:
         """The end of the block: what happened in it counts for more than a lock that was lost."""
         if not self._held:
             return
         try:
-            self._release()
+            await self._release()
+        except BackendUnavailable:
+            self._held = False
+            logger.warning("lock %s could not be given back: it ends by its ttl", self.name)
         except LockNotOwned:
             logger.warning("lock %s was lost before it was released: its holder took longer than its ttl", self.name)
 
@@ -134,7 +162,7 @@ class Lock(_Lock[asyncio.Event]):
 
     def __init__(self, memory: Backend, name: str, ttl: Ttl, wait: float | None) -> None:
         super().__init__(memory, name, ttl, wait, asyncio.Event())
-        self._renewal: asyncio.TimerHandle | None = None
+        self._renewal: asyncio.TimerHandle | asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Self:
         await self._acquire(ASYNCIO)
@@ -144,7 +172,7 @@ class Lock(_Lock[asyncio.Event]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        self._leave()
+        await self._leave()
 
     async def extend(self, ttl: Ttl | None = None) -> None:
         """Starts the time to live anew, with `ttl` where given, which also counts for renewals from now on.
@@ -152,8 +180,9 @@ class Lock(_Lock[asyncio.Event]):
         Raises:
             LockNotOwned: The lock was released or lost.
             InvalidTtl: As for `lock`.
+            BackendUnavailable: Redis could not be asked: it is held for as long as it was before.
         """
-        self._extend(ttl)
+        await self._extend(ttl)
         self._renew_later()
 
     async def release(self) -> None:
@@ -161,14 +190,15 @@ class Lock(_Lock[asyncio.Event]):
 
         Raises:
             LockNotOwned: It was released or lost already; a lock of somebody else's is left alone.
+            BackendUnavailable: Redis could not be asked: the lock ends by its time.
         """
-        self._release()
+        await self._release()
 
-    def _release(self) -> None:
+    async def _release(self) -> None:
         # A timer of its own for each lock that was held a moment would outlive it by far.
         if self._renewal is not None:
             self._renewal.cancel()
-        super()._release()
+        await super()._release()
 
     def _renew(self) -> None:
         if not self._held:
@@ -181,7 +211,33 @@ class Lock(_Lock[asyncio.Event]):
     def _renew_later(self) -> None:
         if self._renewal is not None:
             self._renewal.cancel()
-        self._renewal = asyncio.get_running_loop().call_later(self._ttl / 3, _renew, weakref.ref(self))
+        if self._memory.shared:
+            keeping = self._locks.keep(self.name, self.token, self._ttl, time.monotonic() - self._asked)
+            keeping.add_done_callback(partial(_kept, weakref.ref(self)))
+            self._renewal = keeping
+        else:
+            self._renewal = asyncio.get_running_loop().call_later(self._ttl / 3, _renew, weakref.ref(self))
+
+    def __del__(self) -> None:
+        # A lock that nobody can release any longer must run out.
+        renewal = getattr(self, "_renewal", None)
+        if isinstance(renewal, asyncio.Future) and not renewal.done():
+            with suppress(RuntimeError):  # its loop is closed, and it with that
+                renewal.get_loop().call_soon_threadsafe(renewal.cancel)
+
+
+def _kept(lock: weakref.ref[Lock], keeping: asyncio.Future[None]) -> None:
+    """A lock is not kept any longer: it was given up, or it is lost."""
+    held = lock()
+    if not keeping.cancelled() and held is not None and held._renewal is keeping:
+        held._lose()
+
+
+def _give_back(locks: Any, name: str, taking: asyncio.Future[tuple[int, int] | None]) -> None:
+    taken = None if taking.cancelled() or taking.exception() is not None else taking.result()
+    if taken is not None:
+        giving = locks.release(name, taken[0])
+        giving.add_done_callback(lambda given: given.cancelled() or given.exception())
 
 
 def _renew(lock: weakref.ref[Lock]) -> None:
@@ -202,12 +258,16 @@ class SyncLock(_Lock[threading.Event]):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._leave()
+        complete(self._leave())
 
     def extend(self, ttl: Ttl | None = None) -> None:
         """As `Lock.extend`."""
-        self._extend(ttl)
+        complete(self._extend(ttl))
 
     def release(self) -> None:
         """As `Lock.release`."""
-        self._release()
+        complete(self._release())
+
+
+SLICE = 5.0
+"""Seconds."""

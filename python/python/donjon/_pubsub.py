@@ -41,6 +41,11 @@ class _Subscription:
         """Messages lost because `limit` were waiting already: the oldest go first."""
         return self._inner.dropped
 
+    @property
+    def gaps(self) -> int:
+        """How often the connection to Redis was lost meanwhile, and with it what was published before it was back."""
+        return self._inner.gaps if self._memory.shared else 0
+
     async def _next(self, runtime: Runtime, deadline: float | None = None) -> Message | None:
         """The next message; None where the subscription is over or time is up."""
         while True:
@@ -50,6 +55,14 @@ class _Subscription:
             taken = self._inner.take()
             if taken is not None:
                 return Message(*taken)
+            if self._memory.shared:
+                left = seconds_left(deadline)
+                if self._inner.closed or left == 0:
+                    return None
+                arrived = self._inner.arrived(left)
+                if self._memory.waits:
+                    await arrived
+                continue
             bell = runtime.bell()
             waiting = self._inner.notify(bell.ring)
             if waiting is None:
@@ -71,7 +84,9 @@ class _Subscription:
 class Subscription(_Subscription):
     """An async iterator over the messages of some channels; also `async with`, which ends it.
 
-    It listens from the moment it was made, so nothing published between `subscribe` and the first step is lost.
+    It listens from the moment it was made, so nothing that is published in this event loop between `subscribe` and the first step
+    is lost. Over Redis `async with` waits until it hears other processes, too, where Redis can be reached; where it cannot, or the
+    connection is lost, listening goes on once it is back, and what was published meanwhile is lost.
     """
 
     def __aiter__(self) -> Self:
@@ -84,6 +99,8 @@ class Subscription(_Subscription):
         return message
 
     async def __aenter__(self) -> Self:
+        if self._memory.shared:
+            await self._inner.ready()
         return self
 
     async def __aexit__(
@@ -113,6 +130,8 @@ class SyncSubscription(_Subscription):
         return complete(self._next(BLOCKING, deadline_in(timeout)))
 
     def __enter__(self) -> Self:
+        if self._memory.shared:
+            self._inner.ready()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Awaitable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 from . import _donjon
 from ._backend import CLOSED, Backend, Storing
@@ -94,6 +94,7 @@ class Shared(_Leased):
             foreign=simpler,
             **self._options,
         )
+        self.locks, self.hub = self.core.locks, self.core.hub
         self.url = self.core.url
         self.get = self.core.get
         self.hit = _never
@@ -112,7 +113,10 @@ class Shared(_Leased):
     def close(self) -> Awaitable[None]:
         """Says what Redis is owed, then lets go of the connections."""
         core = self.core
+        for listener in list(self.listeners):
+            listener.end()
         super().close()
+        self.locks = self.hub = CLOSED
         for view in list(self._views):
             view.renew()
         return _close(core)
@@ -121,14 +125,6 @@ class Shared(_Leased):
     def set_aside(self, clock: _donjon.ManualClock) -> Iterator[None]:
         raise ConfigError("a clock moved by hand does not move that of redis: test with CACHE_BACKEND=memory")
         yield
-
-    @property
-    def locks(self) -> NoReturn:
-        raise ConfigError("not yet: locks of the redis backend")
-
-    @property
-    def hub(self) -> NoReturn:
-        raise ConfigError("not yet: channels of the redis backend")
 
 
 class _Blocking(_Leased):
@@ -142,10 +138,11 @@ class _Blocking(_Leased):
     def renew(self) -> None:
         """Follows the other to another inner state."""
         if self._of.closed:
-            self.core = CLOSED
+            self.core = self.locks = self.hub = CLOSED
             self.get = self.hit = CLOSED.refuse
         else:
             self.core = self._of.core.blocking()
+            self.locks, self.hub = self.core.locks, self.core.hub
             self.get = self.core.get
             self.hit = _never
 

@@ -150,6 +150,19 @@ impl Inner {
 }
 
 impl Shared {
+    /// Another view of the same.
+    pub(super) fn again(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), face: self.face }
+    }
+
+    /// The engine of the running loop, or of those who block.
+    pub(super) fn engine(&self, py: Python<'_>) -> PyResult<Tended> {
+        match self.face {
+            Face::Awaiting => Ok(self.inner.loops.here(py, |runtime| self.inner.engine(Place::Loop(runtime)))?.1),
+            Face::Blocking => self.inner.background.here(py, |runtime| self.inner.engine(Place::Background(runtime))),
+        }
+    }
+
     /// Runs `work` where the caller waits for it.
     pub(super) fn run<'py, F, C>(
         &self,
