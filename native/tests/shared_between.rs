@@ -34,8 +34,8 @@ async fn a_lock_is_given_up_when_its_guard_is_dropped(place: Place) {
 
 async fn a_lock_is_renewed_while_its_guard_lives(place: Place) {
     let cache = place.cache();
-    let guard = cache.lock("l", Duration::from_millis(150)).await.expect("it is free");
-    let refused = cache.lock("l", LONG).wait(Duration::from_millis(600)).await;
+    let guard = cache.lock("l", Duration::from_secs(1)).await.expect("it is free");
+    let refused = cache.lock("l", LONG).wait(Duration::from_millis(2_500)).await;
     assert!(matches!(refused, Err(Error::LockTimeout { .. })));
     assert!(!guard.is_lost());
     guard.extend("1m").await.expect("it is held");

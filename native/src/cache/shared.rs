@@ -2,7 +2,7 @@
 
 use std::any::type_name;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use donjon_core::expiry::TtlClasses;
 use donjon_core::key::{Key, Namespace};
@@ -21,6 +21,8 @@ pub(crate) struct Shared {
     pub(super) rules: RwLock<Rules>,
     pub(super) notes: Notes,
     backend: Backend,
+    /// Read by every call, and so not behind the lock that the other is.
+    is_closed: AtomicBool,
     closed: watch::Sender<bool>,
 }
 
@@ -32,13 +34,14 @@ impl Shared {
             rules: RwLock::default(),
             notes: Notes::default(),
             backend,
+            is_closed: AtomicBool::new(false),
             closed: watch::Sender::new(false),
         })
     }
 
     /// Where values are kept, unless the cache was closed.
     pub(super) fn open(&self) -> Result<&Backend, Error> {
-        if *self.closed.borrow() { Err(Error::Closed) } else { Ok(&self.backend) }
+        if self.is_closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(&self.backend) }
     }
 
     /// Why a call failed: what was closed meanwhile cannot be asked either.
@@ -53,7 +56,9 @@ impl Shared {
 
     /// Says that the cache is closed, once; false where it was.
     pub(super) fn shut(&self) -> bool {
-        !self.closed.send_replace(true)
+        let was_open = !self.is_closed.swap(true, Ordering::AcqRel);
+        self.closed.send_replace(true);
+        was_open
     }
 
     /// Waits for the cache to be closed.
