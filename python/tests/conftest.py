@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
+from loaders import PATIENT
 
 from donjon import Cache
 from donjon._donjon import ManualClock
@@ -33,7 +34,7 @@ def cache(backend: str, clock: ManualClock, request: pytest.FixtureRequest) -> I
     """A cache; in memory its time stands still, and it is counted over after the test."""
     if backend == "redis":
         server: RedisServer = request.getfixturevalue("redis_server")
-        yield Cache.redis(server.url, namespace=request.getfixturevalue("namespace"), early=0.0)
+        yield Cache.redis(server.url, namespace=request.getfixturevalue("namespace"), early=0.0, **PATIENT)
         return
     cache = Cache.memory(clock=clock, early=0.0)
     yield cache

@@ -14,6 +14,9 @@ from donjon._shared import Shared
 
 T = TypeVar("T")
 
+PATIENT: Any = {"connect_timeout": 5.0, "command_timeout": 5.0}
+"""For tests in which a machine with other work must not look like a Redis that is away."""
+
 
 def elsewhere(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """A task as another request would have it: it does not inherit what the caller is in the middle of."""

@@ -73,10 +73,16 @@ class OtherProcess:
 
 
 async def _serve(url: str, namespace: str) -> None:
+    from loaders import PATIENT
+
     from donjon import Cache
 
     loop = asyncio.get_running_loop()
-    scope: dict[str, Any] = {"asyncio": asyncio, "cache": Cache.redis(url, namespace=namespace, early=0.0), "state": {}}
+    scope: dict[str, Any] = {
+        "asyncio": asyncio,
+        "cache": Cache.redis(url, namespace=namespace, early=0.0, **PATIENT),
+        "state": {},
+    }
     while True:
         line = await loop.run_in_executor(None, sys.stdin.readline)
         if not line:

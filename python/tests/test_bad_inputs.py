@@ -472,7 +472,6 @@ async def test_row_25_a_tag_that_is_none_is_refused(cache: Cache, tags: list[str
             await cache.invalidate_tags(*tags)
 
 
-@pytest.mark.memory
 @pytest.mark.parametrize("ttl", [*BAD_TTLS, donjon.FOREVER, None], ids=repr)
 async def test_row_27_a_lock_needs_an_end(cache: Cache, ttl: Any) -> None:
     with pytest.raises(InvalidTtl):
@@ -485,7 +484,6 @@ async def test_row_27_a_lock_needs_an_end(cache: Cache, ttl: Any) -> None:
         assert not held.lost.is_set()
 
 
-@pytest.mark.memory
 async def test_row_27_only_the_holder_releases_and_only_once(cache: Cache, clock: ManualClock) -> None:
     first = cache.lock("l", ttl=10)
     await first.__aenter__()

@@ -16,8 +16,6 @@ from donjon._donjon import ManualClock
 
 Spin = Callable[[], Awaitable[None]]
 
-pytestmark = pytest.mark.memory
-
 
 @pytest.fixture
 def alarms(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
@@ -235,6 +233,7 @@ async def test_closing_the_cache_ends_the_wait_for_a_lock(cache: Cache, spin: Sp
             await asyncio.wait_for(waiter, 10)
 
 
+@pytest.mark.memory
 async def test_a_lock_that_was_released_is_not_renewed(cache: Cache, alarms: list[Any]) -> None:
     for _ in range(3):
         async with cache.lock("l", ttl=30):

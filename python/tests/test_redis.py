@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis
-from loaders import Loader
+from loaders import PATIENT, Loader
 
 from donjon import Cache, CacheClosed, ConfigError, InvalidNamespace
 from redis_server import RedisServer
@@ -16,7 +16,7 @@ from redis_server import RedisServer
 
 @pytest.fixture
 def shared(redis_server: RedisServer, namespace: str) -> Iterator[Cache]:
-    return Cache.redis(redis_server.url, namespace=namespace)
+    return Cache.redis(redis_server.url, namespace=namespace, **PATIENT)
 
 
 async def test_what_was_stored_is_read_as_json_under_the_namespace(
@@ -40,7 +40,7 @@ async def test_bytes_stay_bytes(shared: Cache) -> None:
 async def test_both_faces_and_two_caches_share_one_redis(
     shared: Cache, redis_server: RedisServer, namespace: str
 ) -> None:
-    other = Cache.redis(redis_server.url, namespace=namespace)
+    other = Cache.redis(redis_server.url, namespace=namespace, **PATIENT)
     await shared.set("k", 1)
     assert shared.sync.get("k") == await other.get("k") == other.sync.get("k") == 1
     other.sync.delete("k")
@@ -113,7 +113,7 @@ async def test_many_keys_take_one_load(shared: Cache) -> None:
 async def test_it_says_what_it_is_and_no_password(own_server: object, caplog: pytest.LogCaptureFixture) -> None:
     server = own_server(password="hush-hush")  # type: ignore[operator]
     caplog.set_level(logging.INFO, "donjon")
-    async with Cache.redis(server.url, namespace="shop") as cache:
+    async with Cache.redis(server.url, namespace="shop", **PATIENT) as cache:
         assert cache.backend == "redis"
         assert repr(cache) == "<Cache redis namespace=shop>"
         assert repr(cache.sync) == "<SyncCache redis namespace=shop>"

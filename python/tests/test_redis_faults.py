@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import redis
-from loaders import Loader
+from loaders import PATIENT, Loader
 
 from donjon import BackendUnavailable, Cache, ConfigError, InvalidationQueued, InvalidKey, ValueTooLarge
 from redis_proxy import Proxy
@@ -34,7 +34,7 @@ WRITES: dict[str, Callable[[Cache], Any]] = {
 
 @pytest.fixture
 def shared(redis_server: RedisServer, namespace: str) -> Cache:
-    return Cache.redis(redis_server.url, namespace=namespace, early=0.0)
+    return Cache.redis(redis_server.url, namespace=namespace, early=0.0, **PATIENT)
 
 
 @pytest.fixture
@@ -185,7 +185,9 @@ async def test_row_12_what_is_too_deep_is_loaded_anew(shared: Cache, foreign: re
 
 
 async def test_row_12_what_is_too_large_is_neither_read_nor_stored(redis_server: RedisServer, namespace: str) -> None:
-    large, small = (Cache.redis(redis_server.url, namespace=namespace, max_value_bytes=size) for size in (2**20, 1000))
+    large, small = (
+        Cache.redis(redis_server.url, namespace=namespace, max_value_bytes=size, **PATIENT) for size in (2**20, 1000)
+    )
     await large.set("k", "x" * 10_000)
     assert await small.get("k", "none") == "none"
     assert await small.get_or_set("k", lambda: "short") == "short"
@@ -195,7 +197,7 @@ async def test_row_12_what_is_too_large_is_neither_read_nor_stored(redis_server:
     assert await small.get_or_set("k", lambda: "z" * 2000) == "z" * 2000
     assert not await large.exists("k")
     assert small.stats().too_large >= 2
-    strict = Cache.redis(redis_server.url, namespace=namespace, max_value_bytes=1000, strict=True)
+    strict = Cache.redis(redis_server.url, namespace=namespace, max_value_bytes=1000, strict=True, **PATIENT)
     with pytest.raises(ValueTooLarge):
         await strict.set("k", "y" * 2000)
 
@@ -248,7 +250,7 @@ async def test_row_16_a_placeholder_without_an_end_is_taken_over(
     found = await shared.lookup("k")
     assert not found
     foreign.persist(f"{namespace}:k")
-    other = Cache.redis(shared._memory._url, namespace=namespace)  # type: ignore[attr-defined]
+    other = Cache.redis(shared._memory._url, namespace=namespace, **PATIENT)  # type: ignore[attr-defined]
     assert await asyncio.wait_for(other.get_or_set("k", lambda: "loaded"), 10) == "loaded"
     assert other.stats().takeovers == 1
     assert await shared.fill(found, "late") is False
@@ -293,7 +295,7 @@ async def test_row_20_no_secret_shows(url: str, caplog: pytest.LogCaptureFixture
 
 async def test_row_20_a_socket_a_database_and_a_password_are_found(own_server: Start) -> None:
     server = own_server(password="p@ss:/%")
-    cache = Cache.redis(f"unix://{server.socket}?db=3&pass=p%40ss%3A%2F%25", namespace="s")
+    cache = Cache.redis(f"unix://{server.socket}?db=3&pass=p%40ss%3A%2F%25", namespace="s", **PATIENT)
     await cache.set("k", 1)
     assert cache.sync.get("k") == 1
     with server.client() as client:
@@ -303,7 +305,7 @@ async def test_row_20_a_socket_a_database_and_a_password_are_found(own_server: S
 
 async def test_row_20_tls_is_verified(own_server: Start) -> None:
     server = own_server(tls=True)
-    trusted = Cache.redis(server.url, ca=server.authority, connect_timeout=5)
+    trusted = Cache.redis(server.url, ca=server.authority, **PATIENT)
     await trusted.set("k", 1)
     assert await trusted.get("k") == trusted.sync.get("k") == 1
     assert not await Cache.redis(server.url, connect_timeout=5).ping()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from loaders import Loader
+from loaders import PATIENT, Loader
 from other_process import OtherProcess
 
 from donjon import Cache
@@ -27,7 +27,7 @@ import asyncio, json, sys
 from donjon import Cache
 
 async def main(url, namespace, callers):
-    cache = Cache.redis(url, namespace=namespace)
+    cache = Cache.redis(url, namespace=namespace, command_timeout=5, connect_timeout=5)
     await cache.ping()
     print("ready", flush=True)
     sys.stdin.readline()
@@ -49,7 +49,7 @@ asyncio.run(main(sys.argv[1], sys.argv[2], 500))
 
 @pytest.fixture
 def shared(redis_server: RedisServer, namespace: str) -> Cache:
-    return Cache.redis(redis_server.url, namespace=namespace, early=0.0)
+    return Cache.redis(redis_server.url, namespace=namespace, early=0.0, **PATIENT)
 
 
 @pytest.fixture
@@ -357,7 +357,7 @@ def test_row_24_the_interpreter_ends_without_a_word(
     program = f"""
 import asyncio, threading, time
 from donjon import Cache
-cache = Cache.redis({redis_server.url!r}, namespace={namespace!r})
+cache = Cache.redis({redis_server.url!r}, namespace={namespace!r}, command_timeout=5, connect_timeout=5)
 async def work():
     await cache.set("k", 1)
     assert await cache.get("k") == 1
