@@ -91,3 +91,8 @@ pub use donjon_core::{
     payload::Payload,
     rules::Targets,
 };
+
+/// The Rust on the front page is run, too.
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

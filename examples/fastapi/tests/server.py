@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,15 +32,27 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, token: str, factory: str = "app.main:create_app") -> Iterator[Server]:
-    """Start it, wait until it answers, and end it."""
+def serving(
+    folder: Path,
+    token: str,
+    factory: str = "app.main:create_app",
+    *,
+    workers: int = 1,
+    cache: Mapping[str, str] | None = None,
+) -> Iterator[Server]:
+    """Start it, wait until it answers, and end it.
+
+    Args:
+        workers: How many processes serve.
+        cache: The `CACHE_` variables; the cache is in memory without any.
+    """
     port = free_port()
     docs = folder / "docs"
     docs.mkdir(exist_ok=True)
-    variables = {"APP_DATABASE": str(folder / "app.db"), "APP_ADMIN_TOKEN": token, "APP_DOCS": str(docs)}
+    variables = {"APP_DATABASE": str(folder / "app.db"), "APP_ADMIN_TOKEN": token, "APP_DOCS": str(docs), **(cache or {})}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CACHE_", "APP_"))}
     command = [sys.executable, "-m", "uvicorn", "--factory", factory, "--app-dir", str(HERE)]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--no-access-log"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--no-access-log", "--workers", str(workers)]
     log = (folder / "server.log").open("wb")
     with (
         log,

@@ -1,5 +1,7 @@
 """The real server, driven over HTTP and WebSocket by many readers and writers at once, and held against SQL.
 
+In one process with its cache in memory, and in four that share a Redis.
+
 No answer may be older than the last change whose request had returned when the read began: not of statistics, users,
 documents, configuration or search results. A canary shows that the check can fail.
 """
@@ -22,6 +24,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from conftest import ADMIN, TOKEN
 from freshness import History
+from redis_server import RedisServer
 from server import Server, serving
 
 SECONDS = 3.0  # at least; longer on a machine that has other things to do
@@ -210,50 +213,76 @@ async def driving(server: Server) -> AsyncIterator[Driver]:
 
 async def test_no_answer_is_older_than_the_last_change_that_had_returned(tmp_path: Path) -> None:
     with serving(tmp_path, TOKEN) as server:
-        async with driving(server) as driver:
-            for _ in range(5):
-                await driver.create_document()
-            async with (
-                connect(f"{server.ws}/api/v1/notifications/1") as first,
-                connect(f"{server.ws}/api/v1/notifications/2") as second,
-            ):
-                listening = [asyncio.create_task(driver.listen(socket)) for socket in (first, second)]
-                await driver.run(
-                    lambda: len(driver.history.reads) >= 2_000 and driver.history.races() >= 100,
-                    driver.change_user,
-                    driver.change_config,
-                    driver.change_title,
-                    driver.change_content,
-                    driver.create_document,
-                    driver.delete_document,
-                    *[driver.read] * READERS,
-                )
-                await driver.quiet()
-                for task in listening:
-                    task.cancel()
-                await asyncio.gather(*listening, return_exceptions=True)
+        await exercise(server)
 
-            history = driver.history
-            assert [str(stale) for stale in history.stale()] == []
 
-            # A run that tried too little proves nothing.
-            stats = await driver.ask("GET", "/admin/cache/stats")
-            said = f"{len(history.reads)} reads, {history.changes} changes, {history.races()} races, {stats}"
-            print(said)
-            assert len(history.reads) >= 2_000, said
-            assert history.changes >= 100, said
-            assert history.races() >= 100, said
-            assert stats["hit_rate"] > 0.05, said
-            for kind in ("user", "config", "document ", "documents", "jobs", "index", "gone"):
-                assert any(read.subject.startswith(kind) for read in history.reads), f"no read of {kind}: {said}"
+@pytest.mark.parametrize("restarts", [False, True], ids=["undisturbed", "through a restart of Redis"])
+async def test_nor_is_one_of_four_workers_that_share_a_redis(tmp_path: Path, restarts: bool) -> None:
+    with RedisServer() as redis:
+        cache = {"CACHE_BACKEND": "redis", "CACHE_REDIS_URL": redis.url}
+        with serving(tmp_path, TOKEN, workers=4, cache=cache) as server:
+            if not restarts:
+                await exercise(server)
+                return
+            disturbance = asyncio.create_task(restarted(redis))
+            await exercise(server)
+            await disturbance
 
-            # One answer that is one version too old would have been noticed, whatever it is about.
-            for subject in {read.subject for read in history.reads if history.known(read) >= 1}:
-                last = max((read for read in history.reads if read.subject == subject), key=lambda read: read.begun)
-                too_old = replace(last, version=history.known(last) - 1)
-                assert [stale.read for stale in history.stale([too_old])] == [too_old]
 
-            await check_against_sql(driver)
+async def restarted(redis: RedisServer) -> None:
+    """A second without Redis, in the middle."""
+    await asyncio.sleep(SECONDS / 3)
+    await asyncio.to_thread(redis.kill)
+    await asyncio.sleep(SECONDS / 3)
+    await asyncio.to_thread(redis.restart)
+
+
+async def exercise(server: Server) -> None:
+    """Drive it, and hold every answer against what had returned before it was asked for."""
+    async with driving(server) as driver:
+        for _ in range(5):
+            await driver.create_document()
+        async with (
+            connect(f"{server.ws}/api/v1/notifications/1") as first,
+            connect(f"{server.ws}/api/v1/notifications/2") as second,
+        ):
+            listening = [asyncio.create_task(driver.listen(socket)) for socket in (first, second)]
+            await driver.run(
+                lambda: len(driver.history.reads) >= 2_000 and driver.history.races() >= 100,
+                driver.change_user,
+                driver.change_config,
+                driver.change_title,
+                driver.change_content,
+                driver.create_document,
+                driver.delete_document,
+                *[driver.read] * READERS,
+            )
+            await driver.quiet()
+            for task in listening:
+                task.cancel()
+            await asyncio.gather(*listening, return_exceptions=True)
+
+        history = driver.history
+        assert [str(stale) for stale in history.stale()] == []
+
+        # A run that tried too little proves nothing.
+        stats = await driver.ask("GET", "/admin/cache/stats")
+        said = f"{len(history.reads)} reads, {history.changes} changes, {history.races()} races, {stats}"
+        print(said)
+        assert len(history.reads) >= 2_000, said
+        assert history.changes >= 100, said
+        assert history.races() >= 100, said
+        assert stats["hit_rate"] > 0.05, said
+        for kind in ("user", "config", "document ", "documents", "jobs", "index", "gone"):
+            assert any(read.subject.startswith(kind) for read in history.reads), f"no read of {kind}: {said}"
+
+        # One answer that is one version too old would have been noticed, whatever it is about.
+        for subject in {read.subject for read in history.reads if history.known(read) >= 1}:
+            last = max((read for read in history.reads if read.subject == subject), key=lambda read: read.begun)
+            too_old = replace(last, version=history.known(last) - 1)
+            assert [stale.read for stale in history.stale([too_old])] == [too_old]
+
+        await check_against_sql(driver)
 
 
 async def check_against_sql(driver: Driver) -> None:

@@ -5,6 +5,8 @@ import logging
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 
+from donjon import BackendUnavailable
+
 from app.core.database import Database
 from app.core.settings import Settings
 from app.handlers.bulk import bulk_process_handler
@@ -77,6 +79,10 @@ class JobRunner:
         except asyncio.CancelledError:
             status = "queued"
             raise
+        except BackendUnavailable as problem:
+            status = "queued"
+            logger.warning("job %d waits, as its lock could not be asked for: %s", job["id"], problem)
+            await asyncio.sleep(POLL_SECONDS)
         except Exception as problem:
             status, error = "failed", f"{type(problem).__name__}: {problem}"
             logger.warning("job %d failed: %s", job["id"], error)
