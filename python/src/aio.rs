@@ -4,7 +4,7 @@
 //! loop, its connection above all, and [`Here::submit`] turns a future into one of asyncio's. A thread that blocks waits with
 //! [`block_on`], while one background thread tends the connections: [`PerProcess`] keeps what belongs to them.
 //!
-//! ```ignore
+//! ```text
 //! struct Shared { engines: PerLoop<Engine<Asyncio>>, … }
 //!
 //! fn get<'py>(&self, py: Python<'py>, key: Key) -> PyResult<Bound<'py, PyAny>> {

@@ -49,7 +49,12 @@ def serving(
     port = free_port()
     docs = folder / "docs"
     docs.mkdir(exist_ok=True)
-    variables = {"APP_DATABASE": str(folder / "app.db"), "APP_ADMIN_TOKEN": token, "APP_DOCS": str(docs), **(cache or {})}
+    variables = {
+        "APP_DATABASE": str(folder / "app.db"),
+        "APP_ADMIN_TOKEN": token,
+        "APP_DOCS": str(docs),
+        **(cache or {}),
+    }
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CACHE_", "APP_"))}
     command = [sys.executable, "-m", "uvicorn", "--factory", factory, "--app-dir", str(HERE)]
     command += ["--host", "127.0.0.1", "--port", str(port), "--no-access-log", "--workers", str(workers)]

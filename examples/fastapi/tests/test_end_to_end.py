@@ -20,11 +20,11 @@ from typing import Any
 
 import httpx
 import pytest
+from redis_server import RedisServer
 from websockets.asyncio.client import ClientConnection, connect
 
 from conftest import ADMIN, TOKEN
 from freshness import History
-from redis_server import RedisServer
 from server import Server, serving
 
 SECONDS = 3.0  # at least; longer on a machine that has other things to do
