@@ -216,10 +216,15 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
 
     /// As [`ask`](Self::ask), once nothing is owed any more.
     async fn read(&self, calls: &[Call]) -> Result<Vec<Reply>, Fault> {
-        match self.ask_on(self.settled_line().await?, calls).await {
-            Err(Fault::Lost) => self.ask_on(self.settled_line().await?, calls).await,
+        match self.read_once(calls).await {
+            Err(Fault::Lost) => self.read_once(calls).await,
             asked => asked,
         }
+    }
+
+    /// As [`read`](Self::read), for what must not be said twice.
+    async fn read_once(&self, calls: &[Call]) -> Result<Vec<Reply>, Fault> {
+        self.ask_on(self.settled_line().await?, calls).await
     }
 
     async fn ask_once(&self, calls: &[Call]) -> Result<Vec<Reply>, Fault> {

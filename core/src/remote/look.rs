@@ -350,6 +350,12 @@ impl<E: Clone> Look<E> {
 }
 
 impl<E: Clone> Pending<E> {
+    /// Whether the commands may be sent twice. Asking for a lease on nothing may not: should the first copy arrive late, it would
+    /// bring back a lease that was voided meanwhile.
+    pub fn may_be_repeated(&self) -> bool {
+        !matches!(self.stage, Stage::Claimed(..))
+    }
+
     /// What to send after the commands where nobody is left who waits for their answers: the lease that they may have taken is
     /// given up. A right to refresh is not, as it may be another's: it runs out.
     pub fn given_up(&self) -> Option<Call> {
@@ -388,6 +394,10 @@ impl<E: Clone> Look<E> {
             self.local = None;
             self.remote.noticed(fault);
             return Step::Done(seen.payload);
+        }
+        // What was lost may still arrive, after an invalidation: then nobody must hold the lease that it asks for.
+        if matches!(stage, Stage::Claimed(..)) && *fault == Fault::Lost {
+            return self.again(now);
         }
         self.down(fault, now)
     }

@@ -86,7 +86,8 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
                 Step::Stale(payload, right) => return Looked::Load(Lease::new(self, right, Some(payload))),
                 Step::Send(pending, calls) => {
                     let mut claim = Claim { engine: self, given_up: pending.given_up() };
-                    let replies = self.read(&calls).await;
+                    let replies =
+                        if pending.may_be_repeated() { self.read(&calls).await } else { self.read_once(&calls).await };
                     claim.given_up = None;
                     drop(claim);
                     pending.replied(replies, self.now(), self.clock())
