@@ -241,7 +241,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         }
         if !self.inner.is_scriptless.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                "redis forbids EVALSHA to this user: tags, counters, `touch` and locks need it, and loads cost more"
+                "redis forbids EVALSHA to this user: counters, `touch` and locks need it, and loads and tags cost more"
             );
         }
         watch::ask(&line, calls, &self.inner.watching).await

@@ -515,6 +515,10 @@ async fn a_user_who_may_not_run_scripts_still_fills_and_is_still_refused() {
     drop(miss(&one, "k").await);
     let lease = miss(&other, "k").await;
     assert_eq!(lease.fill(json("2"), &storing("1m")).await, Filled::Stored);
+    assert!(other.set(key("t"), &json("1"), &tagged(&["jobs"])).await);
+    assert!(!one.invalidate_tags(&["jobs"]).await.unwrap().queued);
+    assert_eq!(other.get(key("t")).await, None);
+    assert_eq!(hit(&one, "k").await, json("2"), "and it goes on reading");
 }
 
 #[tokio::test]

@@ -1,11 +1,11 @@
 //! Watch: conditional writes for a user who may not run scripts: the header is compared by us, and `WATCH` makes Redis refuse the
-//! write if the key was touched since.
+//! write if the key was touched since. Tags are invalidated by the table that they are in.
 //!
 //! Invariant: one at a time on a connection, as a second `EXEC` would end what the first one watches.
 
 use donjon_core::fault::{Class, Fault};
 use donjon_core::remote::call::{Call, Reply};
-use donjon_core::remote::script::{FILL, RELEASE, RENEW};
+use donjon_core::remote::script::{FILL, MOVE_TAGS, RELEASE, RENEW};
 use redis::{Cmd, Pipeline, Value};
 use tokio::sync::Mutex;
 
@@ -24,20 +24,31 @@ pub(super) fn is_forbidden(calls: &[Call], replies: &[Reply]) -> bool {
 pub(super) async fn ask(line: &Line, calls: &[Call], watching: &Mutex<()>) -> Result<Vec<Reply>, Fault> {
     let mut replies = Vec::with_capacity(calls.len());
     for call in calls {
-        replies.push(match guarded(call) {
-            Some(guarded) => {
-                let _alone = watching.lock().await;
-                guarded.run(line).await?
-            }
-            None => wire::ask(line, std::slice::from_ref(call)).await?.pop().ok_or(Fault::Protocol)?,
-        });
+        let reply = if let Some(guarded) = guarded(call) {
+            let _alone = watching.lock().await;
+            guarded.run(line).await?
+        } else if let Some(table) = moved_table(call) {
+            // What carries a tag of a lost table is dead: more than was asked for, and nothing less.
+            let lost = line.ask_all(Pipeline::with_capacity(1).cmd("UNLINK").arg(table)).await?;
+            lost.into_iter().map(wire::reply).next().ok_or(Fault::Protocol)?
+        } else {
+            wire::ask(line, std::slice::from_ref(call)).await?.pop().ok_or(Fault::Protocol)?
+        };
+        replies.push(reply);
     }
     Ok(replies)
 }
 
-/// Whether this is a conditional write.
+/// Whether this is a script that there is another way for.
 pub(super) fn is_guarded(call: &Call) -> bool {
-    guarded(call).is_some()
+    guarded(call).is_some() || moved_table(call).is_some()
+}
+
+fn moved_table(call: &Call) -> Option<&[u8]> {
+    match call {
+        Call::Run(script, args) if *script == &MOVE_TAGS => args.first().map(AsRef::as_ref),
+        _ => None,
+    }
 }
 
 /// A write that is done only to what has this header.
