@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 import pickle
@@ -25,6 +26,8 @@ from redis_server import RedisServer
 Start = Callable[..., RedisServer]
 ProxyTo = Callable[[RedisServer], Proxy]
 
+_numbers = itertools.count(1)
+
 WRITES: dict[str, Callable[[Cache], Any]] = {
     "add": lambda cache: cache.add("k", 1),
     "incr": lambda cache: cache.incr("n"),
@@ -39,8 +42,8 @@ def shared(redis_server: RedisServer, namespace: str) -> Cache:
 
 @pytest.fixture
 def away() -> Cache:
-    """A cache whose Redis is not there."""
-    return Cache.redis("redis://127.0.0.1:1", namespace="away", command_timeout=0.05)
+    """A cache whose Redis is not there; each in another way, as the same trouble is logged once a minute."""
+    return Cache.redis(f"redis://127.0.0.1:1/{next(_numbers)}", namespace="away", command_timeout=0.05)
 
 
 async def test_reads_miss_and_loaders_run_while_redis_is_away(away: Cache, caplog: pytest.LogCaptureFixture) -> None:
