@@ -30,6 +30,7 @@ SWEEPS = {"few": 1_000, "many": 100_000}
 TIMES = {"few": 5, "many": 1}
 """How often it runs, each time on keys of its own; a short one gives the bystander little to see."""
 CROWD = 200_000
+TRIES = 5
 SLICE_NS = 250_000_000
 SERIAL = 3_000
 
@@ -152,10 +153,14 @@ async def sweeps(client: Client, port: int, figures: Figures) -> None:
             for turn in range(TIMES[kind]):
                 run = repeated(client, str(client.invalidate), pattern=f"{client.prefix}{kind}{turn}:*")
                 start, cpu = monotonic_ns(), process_time_ns()
-                await run(1)
-                cpu, end = process_time_ns() - cpu, monotonic_ns()
                 left -= count
-                size = int(speak(command([b"DBSIZE"]), 1)[1:])
+                # A client may give up where the machine is busy: then the next try is part of what it takes.
+                for _ in range(TRIES):
+                    await run(1)
+                    size = int(speak(command([b"DBSIZE"]), 1)[1:])
+                    if size == left:
+                        break
+                cpu, end = process_time_ns() - cpu, monotonic_ns()
                 assert size == left, f"{size} keys are left of {left}"
                 walls.append(end - start)
                 cpus.append(cpu)
