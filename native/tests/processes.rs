@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{Broken, PATIENCE, eventually};
-use donjon::{Cache, Error, Found};
+use donjon::{Builder, Cache, Error, Found};
 use donjon_test_redis::Server;
 use tokio::sync::Notify;
 
@@ -109,4 +109,25 @@ async fn while_redis_is_away_loaders_run_and_invalidations_are_owed() {
     eventually("it is back", async || cache.ping().await.is_ok()).await;
     assert_eq!(cache.get::<String>("k").await.expect("it is a key"), None, "what was owed was said first");
     assert_eq!(cache.stats().queued, 0);
+}
+
+#[tokio::test]
+async fn redis_is_reached_by_tls_and_by_its_socket_with_a_password() {
+    let server = Server::builder().password("sesame").tls().start();
+    let url = server.url();
+    let patient = |builder: Builder| builder.connect_timeout(PATIENCE).command_timeout(PATIENCE).build();
+    let by_tls = patient(Cache::redis(&url).ca(server.authority())).expect("the options are good");
+    by_tls.set("k", &1).await.expect("it is good");
+    let socket = format!("unix://{}?pass=sesame", server.socket().display());
+    let by_socket = patient(Cache::redis(&socket)).expect("the options are good");
+    assert_eq!(by_socket.get::<u8>("k").await.expect("it is a key"), Some(1));
+    by_socket.delete("k").await.expect("it is a key");
+    assert_eq!(by_tls.get::<u8>("k").await.expect("it is a key"), None);
+
+    let stranger = patient(Cache::redis(&url)).expect("the options are good");
+    let refused = stranger.ping().await.expect_err("the system trusts no such authority").to_string();
+    assert!(refused.contains("certificate") && !refused.contains("sesame"), "{refused}");
+    let guess = patient(Cache::redis(&socket.replace("sesame", "hunter2"))).expect("the options are good");
+    let refused = guess.ping().await.expect_err("it is no such password").to_string();
+    assert!(!refused.contains("hunter2"), "{refused}");
 }
