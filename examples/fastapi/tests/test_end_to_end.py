@@ -206,7 +206,7 @@ class Driver:
 @asynccontextmanager
 async def driving(server: Server) -> AsyncIterator[Driver]:
     limits = httpx.Limits(max_connections=100)
-    async with httpx.AsyncClient(base_url=server.url, timeout=30, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE, limits=limits) as client:
         with closing(sqlite3.connect(server.database)) as sql:
             yield Driver(server, client, sql)
 

@@ -33,6 +33,7 @@ class Database:
     async def __aenter__(self) -> "Database":
         self._path.parent.mkdir(parents=True, exist_ok=True)
         async with self._engine.begin() as connection:
+            await connection.exec_driver_sql("BEGIN EXCLUSIVE")  # other workers start at the same time
             await connection.run_sync(Base.metadata.create_all)
         return self
 
