@@ -102,6 +102,8 @@ struct Inner<R: Runtime, E: Clone + Send + Sync + 'static> {
     replaying: Arc<tokio::sync::Mutex<()>>,
     /// Held while a key is watched.
     watching: tokio::sync::Mutex<()>,
+    /// Whether a task waits for Redis to tell it what is owed.
+    collects: AtomicBool,
     /// Whether it was said that loads stood still.
     stood_still: AtomicBool,
     /// Whether this user was found not to be allowed scripts.
@@ -129,6 +131,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
                 renewals: Arc::default(),
                 replaying: Arc::default(),
                 watching: tokio::sync::Mutex::default(),
+                collects: AtomicBool::new(false),
                 stood_still: AtomicBool::new(false),
                 is_scriptless: AtomicBool::new(false),
             }),
@@ -204,6 +207,30 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         let ended = self.within(self.inner.patience, self.inner.replaying.lock()).await;
         let is_settled = ended.is_some() && self.inner.tier.outbox.is_empty();
         if is_settled { Ok(line) } else { Err(Fault::Open) }
+    }
+
+    /// Sees to it that what is owed is said as soon as Redis is there again, whether or not anybody reads.
+    fn collect(&self) {
+        if self.inner.collects.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (weak, runtime) = (Arc::downgrade(&self.inner), self.inner.link.runtime().clone());
+        self.inner.link.runtime().spawn(async move {
+            let mut pause = FIRST_TRY;
+            loop {
+                runtime.sleep(pause).await;
+                let Some(inner) = weak.upgrade() else { return };
+                let _there_or_not = Self { inner: Arc::clone(&inner) }.settled_line().await;
+                if inner.tier.outbox.is_empty() {
+                    inner.collects.store(false, Ordering::Release);
+                    // What was queued in between has found somebody at it.
+                    if inner.tier.outbox.is_empty() || inner.collects.swap(true, Ordering::AcqRel) {
+                        return;
+                    }
+                }
+                pause = (pause * 2).min(LONGEST_TRY);
+            }
+        });
     }
 
     /// Sends calls that may be said twice, and says them again, once, on a new connection, where the old one was lost.
@@ -308,6 +335,10 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> std::fmt::Debug for Engine<R,
         out.debug_struct("Engine").field("names", self.remote().names()).finish_non_exhaustive()
     }
 }
+
+/// How soon, and then how often at least, Redis is tried while something is owed.
+const FIRST_TRY: Duration = Duration::from_millis(20);
+const LONGEST_TRY: Duration = Duration::from_millis(500);
 
 /// A third of a lease.
 const RENEW_EVERY: Duration = Duration::from_millis(660);

@@ -481,6 +481,21 @@ async fn what_was_said_lately_is_said_again_to_a_server_that_may_not_have_heard_
 }
 
 #[tokio::test]
+async fn what_is_owed_is_said_though_nobody_reads() {
+    let server = Server::start();
+    let (one, other) = (process(&server), process(&server));
+    assert!(other.set(key("k"), &json("old"), &storing("1m")).await);
+    server.pause();
+    assert!(one.delete(key("k")).await.queued);
+    server.resume();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while server.ask(&["EXISTS", "app:k"]).number() == 1 {
+        assert!(tokio::time::Instant::now() < deadline, "it was never said");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_cancelled_sweep_is_finished_before_the_next_read() {
     let server = Server::start();
     let one = process(&server);

@@ -3,8 +3,6 @@
 //! Invariant: from its first step an invalidation is owed; it is paid when Redis has confirmed all of it. Whatever cuts it short,
 //! an error or a caller that goes away, leaves it owed, and it is said before this process reads again.
 
-use std::sync::Arc;
-
 use donjon_core::fault::Fault;
 use donjon_core::key::Key;
 use donjon_core::moment::Moment;
@@ -15,7 +13,7 @@ use donjon_core::remote::sight;
 use donjon_core::rules::Plan;
 use donjon_core::tag::{InvalidTag, check_tags};
 
-use super::{Engine, Tier, replay};
+use super::{Engine, replay};
 use crate::runtime::Runtime;
 
 /// What an invalidation came to.
@@ -131,18 +129,17 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         removed
     }
 
-    pub(super) async fn owe_keys(&self, keys: &[Key<'_>]) -> Owed<E> {
+    pub(super) async fn owe_keys(&self, keys: &[Key<'_>]) -> Owed<R, E> {
         self.detach(keys);
         self.owe(keys.iter().map(|key| Target::Key(key.as_str().into()))).await
     }
 
-    async fn owe(&self, targets: impl IntoIterator<Item = Target>) -> Owed<E> {
-        let tier = Arc::clone(self.tier());
+    async fn owe(&self, targets: impl IntoIterator<Item = Target>) -> Owed<R, E> {
         let targets = targets.into_iter().collect();
-        let mut owed = Owed { epoch: tier.outbox.epoch(), tier, targets };
+        let mut owed = Owed { epoch: self.tier().outbox.epoch(), engine: self.clone(), targets };
         // What is said over a connection that is not there yet belongs to that one.
         let _there_or_not = self.inner.link.line().await;
-        owed.epoch = owed.tier.outbox.epoch();
+        owed.epoch = self.tier().outbox.epoch();
         owed
     }
 
@@ -160,16 +157,16 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
 }
 
 /// An invalidation that Redis has not confirmed: dropped like that, it stays owed.
-pub(super) struct Owed<E: Clone> {
-    tier: Arc<Tier<E>>,
+pub(super) struct Owed<R: Runtime, E: Clone + Send + Sync + 'static> {
+    engine: Engine<R, E>,
     targets: Vec<Target>,
     epoch: Epoch,
 }
 
-impl<E: Clone> Owed<E> {
+impl<R: Runtime, E: Clone + Send + Sync + 'static> Owed<R, E> {
     /// Redis has confirmed it; it is said again only on a new connection, if one comes soon.
     pub(super) fn paid(mut self, now: Moment) {
-        self.tier.outbox.sent(&std::mem::take(&mut self.targets), self.epoch, now);
+        self.engine.tier().outbox.sent(&std::mem::take(&mut self.targets), self.epoch, now);
     }
 
     /// Nothing is owed: what was to be written arrived, or did not and was refused. It is not said again on a new connection, as that
@@ -184,10 +181,11 @@ impl<E: Clone> Owed<E> {
     }
 }
 
-impl<E: Clone> Drop for Owed<E> {
+impl<R: Runtime, E: Clone + Send + Sync + 'static> Drop for Owed<R, E> {
     fn drop(&mut self) {
         if !self.targets.is_empty() {
-            self.tier.outbox.queue(&self.targets);
+            self.engine.tier().outbox.queue(&self.targets);
+            self.engine.collect();
         }
     }
 }

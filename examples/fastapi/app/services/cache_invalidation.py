@@ -4,13 +4,17 @@ The rules say it once, as data; the `on_…` functions only name the event. An e
 the rules that match it, before the call returns.
 """
 
+import asyncio
 import logging
+import time
 
 from donjon import Rules
 
 from app.core.cache import get_cache
 
 logger = logging.getLogger(__name__)
+
+PATIENCE = 10.0  # seconds that a change's answer waits for an unreachable Redis
 
 
 def register_rules(rules: Rules) -> None:
@@ -51,8 +55,16 @@ async def on_job_status_changed(job_id: int, old_status: str | None, new_status:
 
 
 async def _emit(event: str, **of: int | str) -> None:
+    """Returns when it holds for every worker, or after as long as an answer may wait for that."""
+    end = time.monotonic() + PATIENCE
     try:
-        await get_cache().emit(event, **of)
+        while (await get_cache().emit(event, **of)).queued:
+            if time.monotonic() > end:
+                logger.error(
+                    "invalidation after %s %s waits for redis: other workers may be stale until then", event, of
+                )
+                return
+            await asyncio.sleep(0.05)
     except Exception:
         # The change is committed, and the answer must say so. But nobody may overlook that readers can see what was before.
         logger.exception("invalidation after %s %s failed: entries may be stale until their ttl ends", event, of)
