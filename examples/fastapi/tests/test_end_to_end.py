@@ -312,9 +312,10 @@ async def check_against_sql(driver: Driver) -> None:
         assert (document["title"], document["content"], document["version"]) == (title, content, version)
         assert document["indexed_version"] <= version
     for number in driver.documents[:5]:
-        (hit,) = await driver.ask("GET", "/api/v1/search", params={"q": f"word{number}"})
-        query = f"SELECT title, version, indexed_version FROM documents WHERE id = {number}"
-        assert rows(query) == [(hit["title"], hit["version"], hit["indexed_version"])]
+        hits = await driver.ask("GET", "/api/v1/search", params={"q": f"word{number}"})
+        changed = f"id = {number} AND content LIKE 'word{number} %'"  # not every run gets to all five
+        query = f"SELECT title, version, indexed_version FROM documents WHERE {changed}"
+        assert rows(query) == [(hit["title"], hit["version"], hit["indexed_version"]) for hit in hits]
 
 
 @pytest.mark.parametrize(("form", "is_stale"), [("literal", True), ("safe", False)])

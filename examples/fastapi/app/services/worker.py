@@ -5,7 +5,7 @@ import logging
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 
-from donjon import BackendUnavailable
+from donjon import BackendUnavailable, LockError
 
 from app.core.database import Database
 from app.core.settings import Settings
@@ -79,9 +79,9 @@ class JobRunner:
         except asyncio.CancelledError:
             status = "queued"
             raise
-        except BackendUnavailable as problem:
+        except (BackendUnavailable, LockError) as problem:
             status = "queued"
-            logger.warning("job %d waits, as its lock could not be asked for: %s", job["id"], problem)
+            logger.warning("job %d is tried again, as it could not be locked to its end: %s", job["id"], problem)
             await asyncio.sleep(POLL_SECONDS)
         except Exception as problem:
             status, error = "failed", f"{type(problem).__name__}: {problem}"
