@@ -19,6 +19,7 @@ class Way:
         self._port = port
         self._word = word
         self._kept: tuple[asyncio.StreamWriter, bytes] | None = None
+        self._writers: list[asyncio.StreamWriter] = []
 
     async def deliver(self) -> None:
         """What was kept arrives."""
@@ -27,8 +28,15 @@ class Way:
         writer.write(said)
         await writer.drain()
 
+    async def close(self) -> None:
+        """Leaves no socket to the collector."""
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)
+
     async def handle(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         server, to_server = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writers += [to_client, to_server]
         answers = asyncio.ensure_future(_forward(server, to_client))
         while said := await client.read(1 << 16):
             if self._word in said and self._kept is None:
@@ -54,6 +62,7 @@ async def way(server: RedisServer, word: bytes) -> AsyncIterator[tuple[Way, str]
         yield losing, f"redis://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
     finally:
         listener.close()
+        await losing.close()
 
 
 async def test_a_lease_that_was_asked_for_twice_is_not_brought_back_by_the_first_asking_after_an_invalidation(
