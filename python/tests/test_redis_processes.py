@@ -275,8 +275,11 @@ def test_uvloop_serves_as_well(shared: Cache) -> None:
         await shared.invalidate_tags("t")
         return await shared.get_or_set("k", lambda: "anew")
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) if sys.version_info >= (3, 11) else pytest.skip() as runner:
-        assert runner.run(work()) == "anew"
+    loop = uvloop.new_event_loop()
+    try:
+        assert loop.run_until_complete(work()) == "anew"
+    finally:
+        loop.close()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
