@@ -224,13 +224,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         }
         if let Some(old) = rows.life(slot) {
             let fresh_until = self.life(ttl, Grace::NONE, now).fresh_until();
-            let usable_until = match (old.fresh_until(), old.usable_until()) {
-                // What was fresh for ever had no grace to keep.
-                (Moment::NEVER, _) => fresh_until,
-                (_, Moment::NEVER) => Moment::NEVER,
-                (fresh, usable) => fresh_until.after(usable - fresh),
-            };
-            rows.retime(slot, Life::new(fresh_until, usable_until));
+            rows.retime(slot, old.retimed(fresh_until));
         }
         true
     }

@@ -40,6 +40,16 @@ impl Life {
         Self { fresh_until, usable_until: usable_until.max(fresh_until) }
     }
 
+    /// The same grace after another end of freshness. What was fresh for ever had no grace to keep.
+    pub(crate) fn retimed(self, fresh_until: Moment) -> Self {
+        let usable_until = match (self.fresh_until, self.usable_until) {
+            (Moment::NEVER, _) => fresh_until,
+            (_, Moment::NEVER) => Moment::NEVER,
+            (fresh, usable) => fresh_until.after(usable - fresh),
+        };
+        Self::new(fresh_until, usable_until)
+    }
+
     /// The first moment at which the value is no longer fresh.
     pub const fn fresh_until(self) -> Moment {
         self.fresh_until

@@ -260,13 +260,7 @@ impl<E: Clone> Remote<E> {
         if seen.counter {
             return call.with(&b""[..]).with(&b""[..]).number(lasting(Life::new(fresh_until, fresh_until), clock));
         }
-        let usable_until = match (seen.life.fresh_until(), seen.life.usable_until()) {
-            // What was fresh for ever had no grace to keep.
-            (Moment::NEVER, _) => fresh_until,
-            (_, Moment::NEVER) => Moment::NEVER,
-            (fresh, usable) => fresh_until.after(usable - fresh),
-        };
-        let life = Life::new(fresh_until, usable_until);
+        let life = seen.life.retimed(fresh_until);
         let [soft, hard] = Entry::times(life);
         call.with(soft.to_vec()).with(hard.to_vec()).number(lasting(life, clock))
     }
