@@ -10,6 +10,7 @@ mod config;
 mod explained;
 pub mod lease;
 mod loading;
+mod slots;
 mod sweep;
 mod words;
 
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ahash::RandomState;
+use parking_lot::Mutex;
 
 use crate::chance::{Chance, Seed};
 use crate::entry::{Freshness, Life, Weight};
@@ -29,7 +31,7 @@ use crate::store::{Held, Leaving, Shard, row_overhead};
 use crate::tag::InvalidTag;
 use crate::version::{Ticket, Versions};
 
-pub use config::Config;
+pub use config::{Config, Holder};
 pub use explained::Explained;
 pub use words::{Ask, Fill, Lookup, Removed, Seen, Step, Tags};
 
@@ -78,6 +80,18 @@ pub(crate) struct Shared<V, E> {
     chance: Chance,
     enabled: AtomicBool,
     config: Config,
+    /// What left and was not taken yet, where the host holds the values.
+    left: Mutex<Vec<V>>,
+}
+
+impl<V: Clone, E: Clone> Shared<V, E> {
+    /// Ends the flights that left, and lets the values go. To be called with nothing locked.
+    pub(crate) fn settle(&self, leaving: Leaving<'_, V, E>) {
+        let values = leaving.settle();
+        if self.config.holder == Holder::Host {
+            self.left.lock().extend(values);
+        }
+    }
 }
 
 impl<V, E> Shared<V, E> {
@@ -122,6 +136,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
                 chance,
                 enabled: AtomicBool::new(true),
                 config: config.clone(),
+                left: Mutex::default(),
             }),
         }
     }
@@ -236,7 +251,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         let mut rows = shard.rows.write();
         let served = rows.find(hash, key.as_str()).is_some_and(|slot| rows.invalidate(slot, &mut leaving));
         drop(rows);
-        drop(leaving.settle());
+        self.shared.settle(leaving);
         served
     }
 
@@ -257,7 +272,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
             if shard.rows.read().next_deadline().is_some_and(|due| due <= now) {
                 let mut leaving = Leaving::new(&shard.counters, now);
                 more |= shard.rows.write().expire(limit, &mut leaving);
-                drop(leaving.settle());
+                self.shared.settle(leaving);
             }
         }
         more
@@ -359,7 +374,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
             Some(false)
         };
         drop(rows);
-        drop(leaving.settle());
+        self.shared.settle(leaving);
         outcome
     }
 }

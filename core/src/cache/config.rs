@@ -21,6 +21,19 @@ pub struct Config {
     pub max_flights: u64,
     /// Callers that wait for one load; what goes beyond loads for itself and stores nothing. Default 10,000.
     pub max_joined: usize,
+    /// Who has the values. Default: the cache.
+    pub holder: Holder,
+}
+
+/// Who has the values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Holder {
+    /// The cache, in shards, for many threads.
+    #[default]
+    Cache,
+    /// A host of one thread: `V` is the number of a value that it keeps. There is one shard, so that a [`Slot`](crate::policy::Slot)
+    /// names a row, and what left waits until [`Cache::take_left`](super::Cache::take_left) tells the host to let go of it.
+    Host,
 }
 
 impl Default for Config {
@@ -33,12 +46,16 @@ impl Default for Config {
             load_timeout: Duration::from_secs(30),
             max_flights: 10_000,
             max_joined: 10_000,
+            holder: Holder::Cache,
         }
     }
 }
 
 /// As many shards as leave each a useful share of the bounds: a value has to fit into one.
 pub(super) fn shard_count(config: &Config) -> u64 {
+    if config.holder == Holder::Host {
+        return 1;
+    }
     let fits = |shards: u64| {
         config.max_bytes / shards >= MIN_SHARD_BYTES
             && config.max_entries.is_none_or(|entries| entries / shards >= MIN_SHARD_ENTRIES)

@@ -132,7 +132,7 @@ impl<V: Clone, E: Clone> Lease<V, E> {
         } else {
             flight.end(Ending::Value(value));
         }
-        drop(leaving.settle());
+        self.shared.settle(leaving);
         filled
     }
 

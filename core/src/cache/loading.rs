@@ -43,7 +43,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
                 .then(|| self.lease(&mut rows, key, hash, matches!(verdict, Verdict::Refresh(..)), &mut leaving))
                 .flatten();
             drop(rows);
-            drop(leaving.settle());
+            self.shared.settle(leaving);
             (verdict, lease)
         } else {
             (first, None)

@@ -3,6 +3,7 @@
 mod bounds;
 mod caller;
 mod flights;
+mod hosted;
 mod invalidation;
 mod reads;
 mod reentry;

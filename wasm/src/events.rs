@@ -1,0 +1,32 @@
+//! Events: the rules that say which event invalidates what.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+
+use donjon_core::rules::{Plan, Rules, Targets};
+
+use crate::bridge::{Input, Kind, Refused, cross};
+
+thread_local! {
+    static RULES: RefCell<Rules> = RefCell::new(Rules::default());
+}
+
+/// Adds a rule: an event, and the keys, patterns and tags that it invalidates.
+#[unsafe(no_mangle)]
+pub extern "C" fn on() -> i32 {
+    cross(|input, _| {
+        let event = input.text();
+        let (keys, patterns, tags) = (input.texts(), input.texts(), input.texts());
+        let targets = Targets { keys: &keys, patterns: &patterns, tags: &tags };
+        RULES.with_borrow_mut(|rules| rules.on(event, targets)).map_err(Refused::of(Kind::Rule))?;
+        Ok(0)
+    })
+}
+
+/// What an event, with the names and texts of what it is about, invalidates.
+pub(crate) fn plan(input: &mut Input<'_>) -> Result<Plan, Refused> {
+    let event = input.text();
+    let named: Vec<(&str, &str)> = (0..input.count()).map(|_| (input.text(), input.text())).collect();
+    let value = |name: &str| named.iter().find(|(other, _)| *other == name).map(|(_, value)| Cow::Borrowed(*value));
+    RULES.with_borrow(|rules| rules.plan(event, value)).map_err(Refused::of(Kind::Rule))
+}

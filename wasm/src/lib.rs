@@ -1,0 +1,24 @@
+//! The core for JavaScript: calls that a host makes with numbers, and texts and bytes in a buffer.
+//!
+//! The module imports nothing, so that any host can start it, as often as it likes: each cache has an instance of its own, and what
+//! it held goes with it. It converts, and decides nothing. The host is the TypeScript beside it, in `ts/`.
+//!
+//! | to find out | look in |
+//! |---|---|
+//! | how texts and lists cross | `bridge`, `numbers` |
+//! | who is told that a wait is over | `waits` |
+//! | what the memory of one process is asked | `memory` |
+//! | what events invalidate | `events` |
+//! | what keys, patterns, tags and times may be | `text` |
+
+// Names that a host can find need `no_mangle`, which Rust counts as unsafe: two symbols could share one name. There is no other.
+#![allow(unsafe_code)]
+
+mod bridge;
+mod events;
+mod locks;
+mod memory;
+mod numbers;
+mod text;
+mod trap;
+mod waits;

@@ -1,0 +1,70 @@
+//! Locks: of one process, by name.
+
+use std::cell::RefCell;
+
+use donjon_core::lock::{Locks, Token, Waiting};
+use slab::Slab;
+
+use crate::bridge::{cross, register};
+use crate::memory::key;
+use crate::numbers::{moment, span, until};
+use crate::waits::bell;
+
+thread_local! {
+    static LOCKS: Locks = Locks::default();
+    static WAITING: RefCell<Slab<Waiting>> = const { RefCell::new(Slab::new()) };
+}
+
+/// Takes a lock that is free: 1, its token into register 0 and its fence into 1. 0 where another holds it.
+#[unsafe(no_mangle)]
+pub extern "C" fn lock(ttl: f64, now: f64) -> i32 {
+    cross(|input, _| {
+        let (name, ttl) = (key(input)?, span(ttl)?);
+        Ok(LOCKS
+            .with(|locks| locks.acquire(name, ttl, moment(now)))
+            .is_ok_and(|granted| {
+                register(0, granted.token.as_u64() as f64);
+                register(1, granted.fence as f64);
+                true
+            })
+            .into())
+    })
+}
+
+/// Holds a lock for so long from now; 0 where it was lost.
+#[unsafe(no_mangle)]
+pub extern "C" fn extend_lock(token: f64, ttl: f64, now: f64) -> i32 {
+    cross(|input, _| {
+        let (name, ttl) = (key(input)?, span(ttl)?);
+        Ok(LOCKS.with(|locks| locks.renew(name, Token::from_u64(token as u64), ttl, moment(now))).into())
+    })
+}
+
+/// Frees a lock; 0 where it was lost.
+#[unsafe(no_mangle)]
+pub extern "C" fn unlock(token: f64, now: f64) -> i32 {
+    cross(|input, _| {
+        let name = key(input)?;
+        Ok(LOCKS.with(|locks| locks.release(name, Token::from_u64(token as u64), moment(now))).into())
+    })
+}
+
+/// Has a wait woken when a lock is given back: 1, a number to leave by into register 0, and when the holder's time is over at last into
+/// register 1. 0 where it is free now.
+#[unsafe(no_mangle)]
+pub extern "C" fn await_lock(wait: u32, now: f64) -> i32 {
+    cross(|input, _| {
+        let (name, now) = (key(input)?, moment(now));
+        let Some(waiting) = LOCKS.with(|locks| locks.wait(name, bell(wait), now)) else { return Ok(0) };
+        register(1, until(waiting.until, now));
+        register(0, WAITING.with_borrow_mut(|all| all.insert(waiting)) as f64);
+        Ok(1)
+    })
+}
+
+/// Ends a wait for a lock, whether or not it was woken.
+#[unsafe(no_mangle)]
+pub extern "C" fn leave_lock(number: u32) {
+    let left = WAITING.with_borrow_mut(|all| all.try_remove(number as usize));
+    LOCKS.with(|locks| left.iter().for_each(|waiting| locks.leave(waiting)));
+}

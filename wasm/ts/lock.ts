@@ -1,0 +1,134 @@
+/**
+ * Lock: one holder a name, for as long as it renews what it holds.
+ *
+ * No lock of this kind excludes for certain: a holder may be paused past its time and go on. Where that matters, hand `fence` to what
+ * the lock protects, and have it refuse a number lower than the highest it has seen.
+ */
+import { ConfigError, LockLostError, LockTimeoutError } from "./errors.js";
+import type { Held, Tier } from "./tier.js";
+
+/** How a lock is taken. */
+export interface LockOptions {
+  /** How long it is held should its holder vanish; while the process runs it is renewed. Not for ever. */
+  readonly ttl: number | string;
+  /** Milliseconds to wait for it; 0 tries once. Default: 10,000. */
+  readonly wait?: number | undefined;
+  /** Gives the waiting up. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Renewing late takes this share of the time, and no more than {@link MOST_MARGIN}, off what is sure. */
+const MARGIN = 0.1;
+const MOST_MARGIN = 1_000;
+
+/** Whoever waits looks at least so often, in milliseconds. */
+const LOOK_AGAIN = 500;
+
+/** A lock that is held. Given back by {@link Lock.release} or at the end of its `await using`. */
+export class Lock {
+  readonly name: string;
+  /** Greater than in every earlier holding of this name. */
+  readonly fence: number;
+  readonly #held: Held;
+  readonly #ttl: number;
+  readonly #lost = new AbortController();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #sureUntil: number;
+  #isReleased = false;
+
+  constructor(name: string, held: Held, ttl: number) {
+    this.name = name;
+    this.fence = held.fence;
+    this.#held = held;
+    this.#ttl = ttl;
+    this.#sureUntil = performance.now() + sure(ttl);
+    this.#renewIn(ttl / 3);
+  }
+
+  /** Aborts when the lock was lost: its time ran out before it was renewed, and another may hold it. */
+  get lost(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  /** A hint: another may hold it a moment later. */
+  get isHeld(): boolean {
+    return !this.#isReleased && !this.#lost.signal.aborted && performance.now() < this.#sureUntil;
+  }
+
+  /**
+   * Gives the lock back.
+   *
+   * @throws {@link LockLostError} where it was lost, or given back before. Another's is left alone.
+   */
+  async release(): Promise<void> {
+    clearTimeout(this.#timer);
+    if (this.#isReleased) throw new LockLostError(`lock ${this.name} was given back already`);
+    this.#isReleased = true;
+    const isOurs = await this.#held.release();
+    if (!isOurs || this.#lost.signal.aborted) {
+      throw new LockLostError(`lock ${this.name} was lost before it was given back: another may have held it meanwhile`);
+    }
+  }
+
+  /**
+   * Gives the lock back, lost or not.
+   */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isReleased) return;
+    await this.release().catch((error: unknown) => {
+      if (!(error instanceof LockLostError)) throw error;
+    });
+  }
+
+  #renewIn(ms: number): void {
+    this.#timer = setTimeout(() => void this.#renew(), Math.max(1, Math.min(ms, 0x7fff_ffff)));
+  }
+
+  async #renew(): Promise<void> {
+    const asked = performance.now();
+    if (asked >= this.#sureUntil) return this.#lose();
+    try {
+      const isOurs = await within(this.#sureUntil - asked, this.#held.extend(this.#ttl));
+      if (this.#isReleased) return;
+      if (isOurs === false) return this.#lose();
+      if (isOurs === true) {
+        this.#sureUntil = asked + sure(this.#ttl);
+        return this.#renewIn(this.#ttl / 3 - (performance.now() - asked));
+      }
+    } catch {
+      // Whether it was renewed is not known: tried again while it is sure.
+    }
+    if (!this.#isReleased) this.#renewIn(Math.min(this.#ttl / 10, this.#sureUntil - performance.now()));
+  }
+
+  #lose(): void {
+    if (this.#isReleased) return;
+    this.#lost.abort(new LockLostError(`lock ${this.name} was lost: it could not be renewed in time`));
+  }
+}
+
+function sure(ttl: number): number {
+  return ttl - Math.min(ttl * MARGIN, MOST_MARGIN);
+}
+
+/** What `asked` gives, or `undefined` where it takes longer. */
+async function within<T>(ms: number, asked: T | Promise<T>): Promise<T | undefined> {
+  if (!(asked instanceof Promise)) return asked;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<undefined>((resolve) => (timer = setTimeout(() => resolve(undefined), ms)));
+  return Promise.race([asked, late]).finally(() => clearTimeout(timer));
+}
+
+/** Takes a lock, waiting for it where another holds it. `ttl` is in milliseconds, checked. */
+export async function takeLock(tier: Tier, name: string, ttl: number, { wait = 10_000, signal }: LockOptions): Promise<Lock> {
+  if (typeof wait !== "number" || !(wait >= 0)) throw new ConfigError("`wait` is milliseconds from 0 on; 0 tries once");
+  const deadline = performance.now() + wait;
+  for (;;) {
+    signal?.throwIfAborted();
+    const held = await tier.lock(name, ttl);
+    if (held !== undefined) return new Lock(name, held, ttl);
+    const left = deadline - performance.now();
+    if (left <= 0) throw new LockTimeoutError(`lock ${name} is held by another: wait longer, or do without`);
+    await tier.lockFreed(name, Math.min(left, LOOK_AGAIN), signal);
+  }
+}

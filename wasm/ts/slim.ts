@@ -1,0 +1,25 @@
+/** The entry for those who load the core's module themselves: to stream it, or to keep it out of the script. */
+import { provideModule } from "./core.js";
+
+export * from "./index.js";
+
+/**
+ * Starts from a compiled module or its bytes, at once.
+ *
+ * Browsers compile only so much at once on the main thread: there, use {@link init}.
+ */
+export function initSync(source: WebAssembly.Module | BufferSource): void {
+  const module = source instanceof WebAssembly.Module ? source : new WebAssembly.Module(source);
+  provideModule(() => module);
+}
+
+/** Starts from a module, its bytes, a response, or the address of `donjon/core.wasm`. */
+export async function init(
+  source: WebAssembly.Module | BufferSource | Response | URL | string | Promise<Response>,
+): Promise<void> {
+  const given = await (typeof source === "string" || source instanceof URL ? fetch(source) : source);
+  if (given instanceof WebAssembly.Module) return initSync(given);
+  if (!("arrayBuffer" in given)) return initSync(await WebAssembly.compile(given));
+  if (!given.ok) throw new Error(`the core could not be fetched: status ${given.status}`);
+  initSync(await WebAssembly.compile(await given.arrayBuffer()));
+}
