@@ -76,6 +76,18 @@ pub enum Allowed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pass(u64);
 
+impl Pass {
+    /// The pass that [`number`](Self::number) was taken from: for a host that keeps it as a number.
+    pub const fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The pass as a number.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Closed,

@@ -336,6 +336,11 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         }
     }
 
+    /// Counts a hit that another tier answered, of whatever key: a reading adds the shards up.
+    pub(crate) fn count_hit(&self) {
+        self.shared.shards[0].counters.hits.one();
+    }
+
     fn place(&self, key: Key<'_>) -> (u64, &Shard<V, E>) {
         let hash = self.shared.hasher.hash_one(key.as_str());
         (hash, self.shared.shard(hash))

@@ -252,14 +252,19 @@ pub enum InvalidEntry {
 
 /// Says what the bytes of a Redis string are. Allocates for tags alone; the payload stays where it is.
 pub fn decode(bytes: &[u8]) -> Decoded<'_> {
+    decode_start(bytes, 0)
+}
+
+/// As [`decode`], where so many more bytes of the string are elsewhere: of the payload, there is only the start.
+pub fn decode_start(bytes: &[u8], beyond: usize) -> Decoded<'_> {
     let Some(rest) = bytes.strip_prefix(&MAGIC) else {
-        return counter(bytes).map_or(Decoded::Foreign, Decoded::Counter);
+        return counter(bytes).filter(|_| beyond == 0).map_or(Decoded::Foreign, Decoded::Counter);
     };
     match rest.split_first() {
         None => Decoded::Damaged(Damage::Length),
         Some((0, _)) => Decoded::Damaged(Damage::Format),
         Some((&format, _)) if !reads(format) => Decoded::Newer(format),
-        Some((_, rest)) => decode_entry(rest).map_or_else(Decoded::Damaged, Decoded::Entry),
+        Some((_, rest)) => decode_entry(rest, beyond).map_or_else(Decoded::Damaged, Decoded::Entry),
     }
 }
 
@@ -272,7 +277,7 @@ pub fn header_of(bytes: &[u8]) -> Option<&[u8; COMPARED_BYTES]> {
     (bytes.starts_with(&MAGIC) && reads(bytes[MAGIC.len()])).then_some(header)
 }
 
-fn decode_entry(bytes: &[u8]) -> Result<Entry<'_>, Damage> {
+fn decode_entry(bytes: &[u8], beyond: usize) -> Result<Entry<'_>, Damage> {
     let mut rest = Rest(bytes);
     let [kind] = rest.take()?;
     let token = Token(rest.take()?);
@@ -290,7 +295,7 @@ fn decode_entry(bytes: &[u8]) -> Result<Entry<'_>, Damage> {
     let fingerprint = if flags & HAS_FINGERPRINT == 0 { None } else { Some(u64::from_be_bytes(rest.take()?)) };
     let tags = if flags & HAS_TAGS == 0 { Vec::new() } else { decode_tags(&mut rest)? };
     let payload = rest.0;
-    if u32::try_from(payload.len()) != Ok(length) {
+    if u32::try_from(payload.len() + beyond) != Ok(length) {
         return Err(Damage::Length);
     }
     let content = match kind {
@@ -302,8 +307,8 @@ fn decode_entry(bytes: &[u8]) -> Result<Entry<'_>, Damage> {
         _ => return Err(Damage::Kind),
     };
     if kind != b'V' {
-        match (codec, payload) {
-            (NO_CODEC, []) => {}
+        match (codec, length) {
+            (NO_CODEC, 0) => {}
             (NO_CODEC, _) => return Err(Damage::Length),
             _ => return Err(Damage::Codec),
         }

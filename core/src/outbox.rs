@@ -78,6 +78,18 @@ pub enum Target {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Epoch(u64);
 
+impl Epoch {
+    /// The epoch that [`number`](Self::number) was taken from: for a host that keeps it as a number.
+    pub const fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The epoch as a number.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// What has to be said now. To give it up, drop it.
 #[derive(Debug)]
 pub struct Batch {

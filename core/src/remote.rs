@@ -29,7 +29,7 @@ use bytes::{Buf, Bytes};
 use crate::cache::{Cache, Config};
 use crate::chance::{Chance, Seed};
 use crate::entry::{Freshness, Life};
-use crate::envelope::{Codec, Content, Decoded, Entry, Token, decode};
+use crate::envelope::{Codec, Content, Decoded, Entry, Token, decode_start};
 use crate::expiry::{Early, Grace, Ttl};
 use crate::fault::Fault;
 use crate::key::{Key, Namespace};
@@ -159,16 +159,24 @@ impl<E: Clone> Remote<E> {
     /// The hot path of a call that would load: takes the value out of these bytes, where it is fresh, has no tags and need not
     /// be refreshed early. Counts a hit, or nothing: on `None` go on with [`Remote::look`].
     pub fn hit(&self, key: Key<'_>, bytes: &mut Option<Vec<u8>>, clock: Moment) -> Option<Payload> {
-        let (codec, from) = self.plain(bytes.as_deref()?, clock)?;
+        let (codec, from) = self.plain(bytes.as_deref()?, 0, clock)?;
         self.count(key.as_str(), Freshness::Fresh);
         let mut bytes = Bytes::from(bytes.take()?);
         bytes.advance(from);
         Some(Payload { codec, bytes })
     }
 
+    /// As [`Remote::hit`], for a host that keeps what it was answered: how to read the payload, and where it begins. `start` is of the
+    /// first bytes under a key, all the header among them, and `beyond` how many follow.
+    pub fn hit_start(&self, start: &[u8], beyond: usize, clock: Moment) -> Option<(Codec, usize)> {
+        let found = self.plain(start, beyond, clock)?;
+        self.shared.flights.count_hit();
+        Some(found)
+    }
+
     /// Of a value that can be served without another question: how to read it, and from where on.
-    fn plain(&self, bytes: &[u8], clock: Moment) -> Option<(Codec, usize)> {
-        let entry = match decode(bytes) {
+    fn plain(&self, bytes: &[u8], beyond: usize, clock: Moment) -> Option<(Codec, usize)> {
+        let entry = match decode_start(bytes, beyond) {
             Decoded::Entry(entry) => entry,
             Decoded::Counter(_) => return Some((Codec::Json, 0)),
             _ => return None,

@@ -23,6 +23,7 @@ pub(crate) enum Kind {
     Tag = 4,
     Rule = 5,
     Config = 6,
+    Unavailable = 7,
 }
 
 impl Refused {
@@ -100,6 +101,12 @@ impl<'i> Input<'i> {
         u32::from_le_bytes(*taken) as usize
     }
 
+    pub(crate) fn number(&mut self) -> f64 {
+        let (taken, rest) = self.0.split_first_chunk().expect("the host wrote a number");
+        self.0 = rest;
+        f64::from_le_bytes(*taken)
+    }
+
     pub(crate) fn byte(&mut self) -> u8 {
         self.bytes(1)[0]
     }
@@ -122,6 +129,10 @@ impl<'i> Input<'i> {
 pub(crate) struct Output<'o>(&'o mut Vec<u8>);
 
 impl Output<'_> {
+    pub(crate) fn byte(&mut self, byte: u8) {
+        self.0.push(byte);
+    }
+
     pub(crate) fn count(&mut self, count: usize) {
         self.0.extend((count as u32).to_le_bytes());
     }

@@ -8,6 +8,7 @@
 //! | how texts and lists cross | `bridge`, `numbers` |
 //! | who is told that a wait is over | `waits` |
 //! | what the memory of one process is asked | `memory` |
+//! | what the tier that processes share is asked | `shared`, `wire` |
 //! | what events invalidate | `events` |
 //! | what keys, patterns, tags and times may be | `text` |
 
@@ -19,6 +20,8 @@ mod events;
 mod locks;
 mod memory;
 mod numbers;
+mod shared;
 mod text;
 mod trap;
 mod waits;
+mod wire;

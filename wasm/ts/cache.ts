@@ -20,7 +20,7 @@ import { type Lookup, Hit, LookupMiss } from "./lookup.js";
 import { type CopyMode, MemoryTier } from "./memory.js";
 import { Rules } from "./rules.js";
 import { type StoreOptions, TermsReader, type Ttl } from "./terms.js";
-import { type Eventually, type Explained, MISS, type Miss, type Removed as Outcome, type Stats, type Terms, type Tier } from "./tier.js";
+import { type Eventually, type Explained, type Removed as Outcome, type Stats, type Tier } from "./tier.js";
 import { Isolated, weigh } from "./value.js";
 import { type WarmOptions, type WarmReport, warm } from "./warm.js";
 import { type Wrapped, type WrapOptions, wrap } from "./wrap.js";
@@ -190,23 +190,25 @@ export class Cache {
    * Code that reads, queries and then calls `set` can store what was read before an invalidation, after it. Use
    * {@link Cache.getOrSet}, {@link Cache.wrap} or {@link Cache.lookup}, which cannot.
    */
-  async get<T = unknown>(key: string): Promise<T | undefined> {
-    const found = this.#open().get(this.#key(key));
-    const value = found instanceof Promise ? ((await found) as unknown) : found;
-    return value === MISS ? undefined : (value as T);
+  get<T = unknown>(key: string): Promise<T | undefined> {
+    try {
+      const found = this.#open().get(this.#key(key));
+      return (found instanceof Promise ? found : Promise.resolve(found)) as Promise<T | undefined>;
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
   }
 
   /** As {@link Cache.get}, at once, of what is in memory; `undefined` over a store, which cannot answer at once. */
   peek<T = unknown>(key: string): T | undefined {
-    const value = this.#memory?.hit(key) ?? MISS;
-    if (value !== MISS) return value as T;
-    return this.#peekAgain(key) as T | undefined;
+    const value = this.#memory?.hit(key);
+    return (value === undefined ? this.#peekAgain(key) : value) as T | undefined;
   }
 
+  /** A hit tells nothing of what is wrong with a key, or that it is stale. */
   #peekAgain(key: string): unknown {
     this.#open();
-    const value = this.#memory === undefined ? MISS : this.#memory.get(this.#key(key));
-    return value === MISS ? undefined : value;
+    return this.#memory?.get(this.#key(key));
   }
 
   /** The values of those keys that have one. */
@@ -214,7 +216,7 @@ export class Cache {
     const all = this.#keys(keys);
     const values = await this.#open().getMany(all);
     const found = new Map<string, T>();
-    for (const [at, key] of all.entries()) if (values[at] !== MISS) found.set(key, values[at] as T);
+    for (const [at, key] of all.entries()) if (values[at] !== undefined) found.set(key, values[at] as T);
     return found;
   }
 
@@ -244,7 +246,7 @@ export class Cache {
   getOrSet<T>(key: string, loader: Loader<T>, options?: LoadOptions): Promise<T> {
     if (options?.forceRefresh !== true) {
       const value = this.#tier.hit(key);
-      if (value !== MISS && !this.#isClosed) return Promise.resolve(value as T);
+      if (value !== undefined && !this.#isClosed) return Promise.resolve(value as T);
     }
     return this.#getOrSet(key, loader, options);
   }
@@ -632,4 +634,3 @@ function partText(name: string, part: KeyPart): string {
   }
 }
 
-export type { Miss, Terms };

@@ -184,6 +184,12 @@ export class Core {
     this.#registers = new Float64Array(this.#memory.buffer, this.#registersAt, 8);
   }
 
+  /** So many bytes of the module's memory; good until the next call. */
+  bytesAt(at: number, count: number): Uint8Array {
+    this.#look();
+    return this.#bytes.subarray(at, at + count);
+  }
+
   /** What a call has left in a register. */
   register(number: number): number {
     this.#look();

@@ -103,7 +103,5 @@ export const REFUSALS: readonly (new (message: string) => DonjonError)[] = [
   InvalidTagError,
   InvalidRuleError,
   ConfigError,
-  InvalidKeyError,
   BackendUnavailableError,
-  NotACounterError,
 ];

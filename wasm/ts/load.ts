@@ -6,7 +6,7 @@
  * are the core's decisions.
  */
 import { owned, within } from "./scope.js";
-import { type Eventually, type Join, type Lease, MISS, type Step, type Terms, type Tier, type Want } from "./tier.js";
+import { type Eventually, type Join, type Lease, type Step, type Terms, type Tier, type Want } from "./tier.js";
 import type { Isolated } from "./value.js";
 
 /** What a loader is told. */
@@ -74,25 +74,27 @@ export async function seek(loading: Loading, key: string, asked: Asked): Promise
   const { tier } = loading;
   const own = owned(tier);
   const { since, signal } = asked;
+  const interest = (ticket: number): Running | undefined => loading.running.get(ticket);
   let again = asked.again ?? false;
   let deadline: number | undefined;
   for (;;) {
     signal?.throwIfAborted();
-    const want: Want = { since, tags: asked.hasLateTags === true ? undefined : asked.terms.tags, again, own, isImpatient: false, signal };
+    const tags = asked.hasLateTags === true ? undefined : asked.terms.tags;
+    const want: Want = { since, tags, again, own, isImpatient: false, signal, interest };
     const step: Step = await tier.begin(key, want);
     if (step.kind === "value") return step;
     if (step.kind === "failed") throw step.error;
-    if (step.kind === "load") return { lease: step.lease, value: MISS };
+    if (step.kind === "load") return { lease: step.lease, value: undefined };
     if (step.kind === "stale") return step;
     if (step.kind === "later") throw new Error("a look-up that is patient is not put off");
     const { join } = step;
     if (own.includes(join.ticket)) {
       join.leave();
-      return { lease: tier.bypass(key), value: MISS };
+      return { lease: tier.bypass(key), value: undefined };
     }
     deadline ??= performance.now() + join.atMost;
     const ended = await wait(loading, join, deadline - performance.now(), signal);
-    if (ended === "late") return { lease: tier.overdue(key, want), value: MISS };
+    if (ended === "late") return { lease: tier.overdue(key, want), value: undefined };
     if (ended.kind === "value") return ended;
     if (ended.kind === "failed") throw ended.error;
     // Nobody's successor is chosen, as it may go away itself: whoever comes first loads.
@@ -105,7 +107,7 @@ export async function load<T>(loading: Loading, key: string, loader: Loader<T>, 
   const found = await seek(loading, key, asked);
   if (found.lease === undefined) return found.value as T;
   const loaded = lead(loading, found.lease, loader, asked);
-  if (found.value === MISS || loading.waitUntil === undefined) return (await loaded) as T;
+  if (found.value === undefined || loading.waitUntil === undefined) return (await loaded) as T;
   loading.waitUntil(loaded.catch(() => undefined));
   return found.value as T;
 }
@@ -173,7 +175,7 @@ async function run(loading: Loading, { lease, signal }: Running, loader: Loader<
   } catch (error) {
     const stale = lease.fallback();
     lease.fail(error);
-    if (stale === MISS) throw error;
+    if (stale === undefined) throw error;
     loading.servedStale(lease.key, error);
     return stale;
   }
@@ -204,6 +206,7 @@ export async function loadMany<T>(
     own: owned(tier),
     isImpatient: true,
     signal: asked.signal,
+    interest: () => undefined,
   };
   const found = new Map<string, T>();
   const leases = new Map<string, Lease>();
@@ -274,7 +277,7 @@ async function leadMany(
   } catch (error) {
     const stale = [...leases].map(([key, lease]) => [key, lease.fallback()] as const);
     for (const lease of leases.values()) lease.fail(error);
-    if (stale.some(([, value]) => value === MISS)) throw error;
+    if (stale.some(([, value]) => value === undefined)) throw error;
     for (const [key, value] of stale) found.set(key, value);
     loading.servedStale(stale[0]![0], error);
   }

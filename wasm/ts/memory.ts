@@ -8,7 +8,6 @@ import { Core, Trapped } from "./core.js";
 import { NotACounterError } from "./errors.js";
 import { Hub } from "./inbox.js";
 import type { Ended, Explained, Filled, Held, Inbox, Join, Lease, Removed, Stats, Step, Terms, Tier, Want } from "./tier.js";
-import { MISS } from "./tier.js";
 import { type Isolated, copy, freeze } from "./value.js";
 import { Waits } from "./waits.js";
 
@@ -151,12 +150,12 @@ export class MemoryTier implements Tier {
 
   hit(key: string): unknown {
     const number = this.#numbers.get(key);
-    if (number === undefined) return MISS;
+    if (number === undefined) return undefined;
     try {
-      if (this.#hit(number, this.#clock.now()) === 0) return MISS;
+      if (this.#hit(number, this.#clock.now()) === 0) return undefined;
     } catch (error) {
       this.#trapped(error);
-      return MISS;
+      return undefined;
     }
     return this.#read(this.#values[number]);
   }
@@ -164,10 +163,10 @@ export class MemoryTier implements Tier {
   get(key: string): unknown {
     const number = this.#numbers.get(key);
     try {
-      if (this.#get(number ?? -1, this.#clock.now()) === 0) return MISS;
+      if (this.#get(number ?? -1, this.#clock.now()) === 0) return undefined;
     } catch (error) {
       this.#trapped(error);
-      return MISS;
+      return undefined;
     }
     return this.#read(this.#values[number!]);
   }
@@ -261,9 +260,9 @@ export class MemoryTier implements Tier {
       ticket,
       leads,
       fallback: () => {
-        if (isOver || era !== this.#era) return MISS;
+        if (isOver || era !== this.#era) return undefined;
         const stale = this.#core.calls["fallback"]!(number, this.#clock.now());
-        return stale < 0 ? MISS : this.#read(this.#values[stale]);
+        return stale < 0 ? undefined : this.#read(this.#values[stale]);
       },
       fill: (value, terms) => {
         if (isOver || era !== this.#era) return { isStored: false, value: this.#read(this.#keep(value)) };

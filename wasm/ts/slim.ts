@@ -17,9 +17,9 @@ export function initSync(source: WebAssembly.Module | BufferSource): void {
 export async function init(
   source: WebAssembly.Module | BufferSource | Response | URL | string | Promise<Response>,
 ): Promise<void> {
-  const given = await (typeof source === "string" || source instanceof URL ? fetch(source) : source);
+  const given: unknown = await (typeof source === "string" || source instanceof URL ? fetch(source) : source);
   if (given instanceof WebAssembly.Module) return initSync(given);
-  if (!("arrayBuffer" in given)) return initSync(await WebAssembly.compile(given));
+  if (!(given instanceof Response)) return initSync(await WebAssembly.compile(given as BufferSource));
   if (!given.ok) throw new Error(`the core could not be fetched: status ${given.status}`);
   initSync(await WebAssembly.compile(await given.arrayBuffer()));
 }

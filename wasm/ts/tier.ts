@@ -10,10 +10,6 @@ import type { Isolated } from "./value.js";
 /** What a call gives, now or later. */
 export type Eventually<T> = T | Promise<T>;
 
-/** Stands for nothing where `undefined` might be mistaken for something. */
-export const MISS = Symbol("miss");
-export type Miss = typeof MISS;
-
 /** How a value is to be stored, checked: milliseconds, infinite for ever. */
 export interface Terms {
   readonly ttl: number;
@@ -28,7 +24,7 @@ export interface Lease {
   readonly ticket: number;
   /** Whether others wait for this load: of one that goes past them nothing is stored. */
   readonly leads: boolean;
-  /** What may be served should the load fail: a copy, or {@link MISS}. */
+  /** What may be served should the load fail: a copy, or `undefined`. */
   fallback(): unknown;
   /** Stores what was loaded unless something was invalidated since; gives the copy that a reader would get. */
   fill(value: Isolated, terms: Terms): Eventually<Filled>;
@@ -83,6 +79,14 @@ export interface Want {
   readonly isImpatient: boolean;
   /** Ends the waiting. */
   readonly signal: AbortSignal | undefined;
+  /** The load of this ticket, where it runs here: whoever waits for it is to join it, and leave where the waiting ends early. */
+  interest(ticket: number): Interest | undefined;
+}
+
+/** A load that runs for as long as anybody is interested. */
+export interface Interest {
+  join(): void;
+  leave(reason: unknown): void;
 }
 
 /** What an invalidation came to. */
@@ -153,8 +157,9 @@ export interface Tier {
   text<T>(call: (core: Core) => T): T;
   /** Refuses what is no key; called for every key that comes from outside. */
   checkKey(key: string): void;
-  /** Serves a fresh value, counted as a hit; {@link MISS}, counted as nothing, where `begin` must decide. */
+  /** Serves a fresh value, counted as a hit; `undefined`, which no value is, and counted as nothing, where `begin` must decide. */
   hit(key: string): unknown;
+  /** The value, a stale one included; `undefined` where there is none. */
   get(key: string): Eventually<unknown>;
   getMany(keys: readonly string[]): Eventually<unknown[]>;
   exists(key: string): Eventually<boolean>;

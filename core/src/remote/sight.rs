@@ -18,7 +18,8 @@ pub struct Header {
 }
 
 impl Header {
-    pub(crate) fn of(bytes: &[u8]) -> Self {
+    /// That of what has these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
         let length = bytes.len().min(COMPARED_BYTES);
         let mut header = Self { bytes: [0; COMPARED_BYTES], length: length as u8 };
         header.bytes[..length].copy_from_slice(&bytes[..length]);

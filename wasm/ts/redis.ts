@@ -1,0 +1,36 @@
+/**
+ * Redis or Valkey as the store of a cache, by the client that a program uses already: node-redis 5 and 6, or ioredis 5.
+ *
+ * What is given is only asked how to connect: the cache has connections of its own.
+ */
+import type { Store, TierTerms } from "./cache.js";
+import { ConfigError } from "./errors.js";
+import { type IoredisClient, IoredisConnection, isIoredis } from "./redis/ioredis.js";
+import { type NodeRedisClient, NodeRedisConnection, isNodeRedis } from "./redis/node-redis.js";
+import { type RedisOptions, RedisTier } from "./redis/tier.js";
+
+export type { RedisOptions } from "./redis/tier.js";
+
+/**
+ * A store over a client, which need not be connected.
+ *
+ * @example
+ * ```ts
+ * const cache = createCache({ namespace: "app", store: redis(createClient({ url: "redis://localhost:6379/0" })) });
+ * ```
+ */
+export function redis(client: NodeRedisClient | IoredisClient, options: RedisOptions = {}): Store {
+  for (const [name, given] of Object.entries(options)) {
+    if (given !== undefined && !(typeof given === "number" && given > 0)) throw new ConfigError(`\`${name}\` is a positive number`);
+  }
+  const connect = connector(client);
+  return { open: (terms: TierTerms) => new RedisTier(connect(), terms, options) };
+}
+
+function connector(client: unknown): () => NodeRedisConnection | IoredisConnection {
+  if (typeof client === "object" && client !== null) {
+    if (isIoredis(client)) return () => new IoredisConnection(client);
+    if (isNodeRedis(client)) return () => new NodeRedisConnection(client);
+  }
+  throw new ConfigError("`redis` takes a client of node-redis (`createClient`) or of ioredis (`new Redis`)");
+}

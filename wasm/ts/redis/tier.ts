@@ -1,0 +1,1365 @@
+/**
+ * Tier: values that processes share in a Redis. The core decides by what protocol; here it is spoken over the host's client.
+ *
+ * Invariants: from its first step an invalidation is owed, and it is paid when Redis has confirmed all of it; whatever cuts it short
+ * leaves it owed, and it is said before this process reads again. A value that does not arrive for certain becomes an invalidation.
+ */
+import type { TierTerms } from "../cache.js";
+import { Core, Trapped } from "../core.js";
+import { BackendUnavailableError, NotACounterError } from "../errors.js";
+import { BoundedInbox } from "../inbox.js";
+import { readStats } from "../memory.js";
+import type { Explained, Filled, Held, Inbox, Lease, Removed, Stats, Step, Terms, Tier, Want } from "../tier.js";
+import { DecodeError, type Isolated, copy, parse, stringify } from "../value.js";
+import { Waits } from "../waits.js";
+import { type Arg, type Connection, Fault, type Reply, ReplyError } from "./connection.js";
+import { type Call, type Judge, type Line, Link, RefusedError, unref } from "./link.js";
+
+/** How a tier over Redis waits, and what it takes. */
+export interface RedisOptions {
+  /** Milliseconds that a command may wait while nothing moves on the connection. Default: 100. */
+  readonly commandTimeout?: number | undefined;
+  /** Milliseconds until a connection has to be there. Default: 250. */
+  readonly connectTimeout?: number | undefined;
+  /** A larger value is not stored, and what is under its key is invalidated. Default: 16 MiB. */
+  readonly maxValueBytes?: number | undefined;
+}
+
+type Target = { readonly kind: 0 | 1 | 2; readonly text: string } | { readonly kind: 3 };
+
+const DONE = 0;
+const STALE = 1;
+const LOAD = 2;
+const JOIN = 3;
+const SEND = 4;
+const SLEEP = 5;
+const FAILED = 6;
+
+const VALUE = 1;
+const ASK = 2;
+const REPLACEABLE = 3;
+
+const KEY = 0;
+const PATTERN = 1;
+const TAG = 2;
+const EVERYTHING = 3;
+
+/** Keys in one command. */
+const AT_ONCE = 1_000;
+
+/** A third of a lease, in milliseconds. */
+const RENEW_EVERY = 660;
+
+/** A pause in which a lease runs out. */
+const STILL = 1_300;
+
+/** How soon, and then how often at least, Redis is tried while something is owed. */
+const FIRST_TRY = 20;
+const LONGEST_TRY = 500;
+
+/** How long a close waits for what is still to be said. */
+const CLOSE_WITHIN = 1_000;
+
+/** How often to begin anew where others change the same key. */
+const MOST_RACES = 16;
+
+/** All that is needed to tell what an entry without tags is. */
+const START_BYTES = 64;
+
+const FAULTS = { unreachable: 1, timedOut: 2, lost: 3, open: 4, protocol: 5 } as const;
+
+const encoder = new TextEncoder();
+const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+type HitStart = (written: number, beyond: number, clock: number) => number;
+type Passing = { readonly value: Isolated["kept"] } | { readonly error: unknown };
+
+export class RedisTier implements Tier, Judge {
+  readonly name = "redis";
+  readonly #terms: TierTerms;
+  readonly #connection: Connection;
+  readonly #maxValueBytes: number;
+  readonly #link: Link;
+  readonly #prefix: string;
+  #core: Core;
+  #hitStart: HitStart;
+  #startAt: number;
+  #era = 0;
+  #waits = new Waits();
+  #passing: Passing | undefined;
+  #isEnabled = true;
+  #isOwing = false;
+  #decodeErrors = 0;
+  readonly #renewing = new Set<number>();
+  #renewer: ReturnType<typeof setTimeout> | undefined;
+  #isCollecting = false;
+  #replaying: Promise<void> | undefined;
+  #saidStoodStill = false;
+  #saidForbidden = false;
+  readonly #inboxes = new Set<BoundedInbox>();
+  #isClosed = false;
+
+  constructor(connection: Connection, terms: TierTerms, options: RedisOptions) {
+    this.#terms = terms;
+    this.#connection = connection;
+    this.#maxValueBytes = options.maxValueBytes ?? 16 * 2 ** 20;
+    this.#core = this.#open();
+    const core = this.#core;
+    this.#hitStart = core.calls["hit_start"] as HitStart;
+    this.#startAt = core.calls["start_at"]!();
+    core.begin().call("scripts");
+    const scripts = Array.from({ length: core.readCount() }, () => ({ keys: core.readCount(), text: core.readText() }));
+    this.#link = new Link(connection, this, scripts, options.commandTimeout ?? 100, options.connectTimeout ?? 250);
+    core.begin().text("k").call("name_of_key");
+    this.#prefix = core.readRest().slice(0, -1);
+  }
+
+  #open(): Core {
+    const { namespace, jitter, early, loadTimeout, prepare } = this.#terms;
+    const core = new Core();
+    core.calls["start"]!();
+    core.begin().bytes(crypto.getRandomValues(new Uint8Array(16))).text(namespace);
+    core.call("open_shared", jitter, early, loadTimeout, this.#maxValueBytes);
+    prepare(core);
+    return core;
+  }
+
+  #restart(trapped: Trapped): void {
+    this.#era++;
+    this.#core = this.#open();
+    this.#hitStart = this.#core.calls["hit_start"] as HitStart;
+    this.#startAt = this.#core.calls["start_at"]!();
+    this.#renewing.clear();
+    if (!this.#isEnabled) this.#core.begin().call("switch_shared", 0);
+    // What was owed is not known any more: all of it, then.
+    this.#owe([{ kind: EVERYTHING }]);
+    this.#terms.log(`the cache's core broke off and was started anew: ${trapped.message}`);
+    const waits = this.#waits;
+    this.#waits = new Waits();
+    waits.wakeAll();
+  }
+
+  /** Makes a call of the core; one that breaks off is replaced, and what was asked fails. */
+  #ask<T>(call: (core: Core) => T): T {
+    try {
+      return call(this.#core);
+    } catch (error) {
+      if (error instanceof Trapped) this.#restart(error);
+      throw error;
+    } finally {
+      if (this.#core.hasWoken) this.#waits.settle(this.#core);
+    }
+  }
+
+  #pass<T>(passing: Passing | undefined, call: (core: Core) => T): T {
+    this.#passing = passing;
+    try {
+      return this.#ask(call);
+    } finally {
+      this.#passing = undefined;
+    }
+  }
+
+  text<T>(call: (core: Core) => T): T {
+    return this.#ask(call);
+  }
+
+  checkKey(key: string): void {
+    if (key.length > 0 && key.length <= 341) return;
+    this.#ask((core) => core.begin().text(key).call("check_key"));
+  }
+
+  // -- the judge of the link
+
+  mayAsk(): number | undefined {
+    return this.#ask((core) => (core.run(() => core.calls["may_ask"]!(performance.now())) === 0 ? undefined : core.register(0)));
+  }
+
+  asked(pass: number, weight: number): void {
+    this.#ask((core) => core.run(() => core.calls["asked"]!(pass, weight, performance.now(), Math.random())));
+  }
+
+  get isOwing(): boolean {
+    return this.#isOwing;
+  }
+
+  async greet(line: Line): Promise<void> {
+    const heard = this.#link.heardAt || performance.now();
+    this.#ask((core) => core.begin().call("reconnected", heard));
+    this.#lookWhatIsOwed();
+    await this.#replay(line);
+  }
+
+  // -- what is owed
+
+  #lookWhatIsOwed(): number {
+    return this.#ask((core) => {
+      const epoch = core.begin().call("owed");
+      this.#isOwing = core.register(0) > 0;
+      return epoch;
+    });
+  }
+
+  #owe(targets: readonly Target[]): void {
+    this.#ask((core) => writeTargets(core.begin(), targets).call("owe"));
+    this.#isOwing = true;
+    this.#collect();
+  }
+
+  /** Says what is owed over a line. */
+  async #replay(line: Line): Promise<void> {
+    if (!this.#isOwing) return;
+    const { batch, targets } = this.#ask((core) => {
+      const batch = core.begin().call("batch");
+      const targets = Array.from({ length: core.readCount() }, () => ({ kind: core.readByte(), text: core.readText() }));
+      return { batch, targets };
+    });
+    const era = this.#era;
+    let isSaid = false;
+    try {
+      const of = (kind: number): string[] => targets.filter((target) => target.kind === kind).map(({ text }) => text);
+      if (targets.some(({ kind }) => kind === EVERYTHING)) await this.#sweep(line, "*");
+      for (const glob of of(PATTERN)) await this.#sweep(line, glob);
+      const names = of(KEY).map((key) => this.#prefix + key);
+      for (let at = 0; at < names.length; at += AT_ONCE) {
+        this.#confirm(await line.ask([plain("UNLINK", ...names.slice(at, at + AT_ONCE))]));
+      }
+      const tags = of(TAG);
+      if (tags.length > 0) this.#confirm(await line.ask(this.#calls((core) => core.begin().texts(tags).call("move_tags"))));
+      isSaid = true;
+    } finally {
+      if (era === this.#era) {
+        this.#ask((core) => core.begin().call("replayed", batch, isSaid ? 1 : 0, performance.now()));
+        this.#lookWhatIsOwed();
+      }
+    }
+  }
+
+  /** The open connection, with nothing owed any more: for what reads. */
+  async #settledLine(): Promise<Line> {
+    const line = await this.#link.line();
+    if (!this.#isOwing) return line;
+    // A sweep may take its time, and is not begun anew for each who wants to read.
+    this.#replaying ??= this.#replay(line).finally(() => (this.#replaying = undefined));
+    await this.#replaying;
+    if (this.#isOwing) throw new Fault("open");
+    return line;
+  }
+
+  /** Sees to it that what is owed is said as soon as Redis is there again, whether or not anybody reads. */
+  #collect(): void {
+    if (this.#isCollecting || this.#isClosed) return;
+    this.#isCollecting = true;
+    const attempt = (wait: number): void => {
+      unref(
+        setTimeout(() => {
+          void this.#settledLine()
+            .catch(() => undefined)
+            .then(() => {
+              if (this.#isOwing && !this.#isClosed) attempt(Math.min(wait * 2, LONGEST_TRY));
+              else this.#isCollecting = false;
+            });
+        }, wait),
+      );
+    };
+    attempt(FIRST_TRY);
+  }
+
+  // -- sending
+
+  /** The calls that a call of the core has written. */
+  #calls(ask: (core: Core) => unknown): Call[] {
+    return this.#ask((core) => {
+      ask(core);
+      return readCalls(core);
+    });
+  }
+
+  /** Sends calls that may be said twice, and says them again, once, on a new connection, where the old one was lost. */
+  async #say(calls: readonly Call[]): Promise<Reply[]> {
+    return again(async () => (await this.#link.line()).ask(calls));
+  }
+
+  /** As {@link RedisTier.#say}, once nothing is owed any more. */
+  async #readBy(calls: readonly Call[]): Promise<Reply[]> {
+    return again(async () => (await this.#settledLine()).ask(calls));
+  }
+
+  /** Sends calls whose answers nobody needs. */
+  #sayAside(calls: readonly Call[]): void {
+    if (calls.length > 0) void this.#say(calls).catch(() => undefined);
+  }
+
+  /** Notes a fault that is nobody's error. */
+  #notice(error: unknown): void {
+    const kind = error instanceof Fault ? error.kind : "protocol";
+    this.#ask((core) => core.begin().byte(FAULTS[kind]).call("noticed"));
+    if (error instanceof RefusedError) this.#sayForbidden(error.reply);
+  }
+
+  #sayForbidden(reply: ReplyError): void {
+    if (this.#saidForbidden) return;
+    this.#saidForbidden = true;
+    this.#terms.log(`redis refuses what the cache needs: ${reply.code}; give this user the rights listed in docs/redis.md`);
+  }
+
+  /** What keeps a command from being answered, as the core reads it. */
+  #outcome(core: Core, outcome: readonly Reply[] | Fault): Core {
+    if (outcome instanceof Fault) return core.byte(FAULTS[outcome.kind]);
+    if (outcome.some((reply) => reply instanceof ReplyError && (reply.code === "NOPERM" || reply.code === "NOAUTH"))) {
+      this.#sayForbidden(outcome.find((reply) => reply instanceof ReplyError) as ReplyError);
+    }
+    return writeReplies(core.byte(0), outcome);
+  }
+
+  // -- reads
+
+  hit(): undefined {
+    return undefined;
+  }
+
+  get(key: string): Promise<unknown> {
+    if (!this.#isEnabled || !this.#link.isReady) return this.#getSlowly(key);
+    return this.#link.get(
+      this.#prefix + key,
+      (bytes) => this.#got(key, bytes),
+      () => this.#getSlowly(key),
+    );
+  }
+
+  /** Of what was answered: a hit, most times. */
+  #got(key: string, bytes: Uint8Array | null): unknown {
+    if (bytes === null) return this.#countMiss(key);
+    return this.#plain(key, bytes) ?? this.#judged(key, bytes);
+  }
+
+  #plain(key: string, bytes: Uint8Array): unknown {
+    const written = Math.min(bytes.length, START_BYTES);
+    let from: number;
+    try {
+      const start = this.#core.bytesAt(this.#startAt, written);
+      for (let at = 0; at < written; at++) start[at] = bytes[at]!;
+      from = this.#hitStart(written, bytes.length - written, this.#link.clock());
+    } catch (error) {
+      const trapped = this.#core.trap(error);
+      if (!(trapped instanceof Trapped)) throw error;
+      this.#restart(trapped);
+      return undefined;
+    }
+    if (from === 0) return undefined;
+    try {
+      return decode(bytes, from - 1, this.#core.register(0));
+    } catch (error) {
+      this.#undecodable(key, error);
+      return undefined;
+    }
+  }
+
+  async #getSlowly(key: string): Promise<unknown> {
+    if (!this.#isEnabled) return this.#countMiss(key);
+    try {
+      const [bytes] = await this.#readBy([plain("GET", this.#prefix + key)]);
+      return this.#got(key, asBytes(bytes));
+    } catch (error) {
+      this.#notice(error);
+      return this.#countMiss(key);
+    }
+  }
+
+  #countMiss(key: string): undefined {
+    this.#ask((core) => core.begin().text(key).call("count_read", -1, this.#link.clock()));
+  }
+
+  /** The value that bytes are, counted; `undefined` where they are none. */
+  async #judged(key: string, bytes: Uint8Array | null): Promise<unknown> {
+    const seen = await this.#see(bytes).catch((error: unknown) => {
+      this.#notice(error);
+      return undefined;
+    });
+    this.#ask((core) => core.begin().text(key).call("count_read", seen?.number ?? -1, this.#link.clock()));
+    if (seen === undefined) return undefined;
+    this.#forget(seen);
+    try {
+      return decode(seen.payload, 0, seen.codec);
+    } catch (error) {
+      this.#undecodable(key, error);
+      return undefined;
+    }
+  }
+
+  #undecodable(key: string, error: unknown): void {
+    if (!(error instanceof DecodeError)) throw error;
+    this.#decodeErrors++;
+    this.#terms.log(`the value of ${key} cannot be read: ${error.message}`);
+  }
+
+  /** What is under a key, its tags known. */
+  async #see(bytes: Uint8Array | null): Promise<Seen | undefined> {
+    const clock = this.#link.clock();
+    const first = this.#ask((core) => {
+      core.begin();
+      if (bytes !== null) core.sized(bytes);
+      return readSight(core, core.call("see", bytes === null ? 0 : 1, clock));
+    });
+    if (!("calls" in first)) return "number" in first ? first : undefined;
+    const replies = await this.#readBy(first.calls).catch(asFault);
+    const second = this.#ask((core) => readSight(core, this.#outcome(core.begin(), replies).call("see_tagged", first.tagged, clock)));
+    return "number" in second ? second : undefined;
+  }
+
+  #forget(seen: Seen): void {
+    this.#ask((core) => core.begin().call("forget_seen", seen.number));
+  }
+
+  async getMany(keys: readonly string[]): Promise<unknown[]> {
+    if (keys.length === 0) return [];
+    if (!this.#isEnabled) return Promise.all(keys.map((key) => this.#getSlowly(key)));
+    let found: readonly Reply[];
+    try {
+      const [answer] = await this.#readBy([plain("MGET", ...keys.map((key) => this.#prefix + key))]);
+      if (!Array.isArray(answer) || answer.length !== keys.length) throw new Fault("protocol");
+      found = answer as Reply[];
+    } catch (error) {
+      this.#notice(error);
+      found = keys.map(() => null);
+    }
+    return Promise.all(keys.map((key, at) => this.#got(key, asBytes(found[at]))));
+  }
+
+  /** What is known of a key; `undefined` without a value. */
+  async #look(key: string): Promise<Seen | undefined> {
+    if (!this.#isEnabled) return undefined;
+    const name = this.#prefix + key;
+    const [bytes] = await this.#readBy([plain("GET", name)]);
+    const seen = await this.#see(asBytes(bytes));
+    if (seen === undefined || !seen.isCounter) return seen;
+    const [left] = await this.#readBy([plain("PTTL", name)]);
+    const freshFor = typeof left === "number" && left >= 0 ? left : Infinity;
+    return { ...seen, freshFor, usableFor: freshFor };
+  }
+
+  async #facts(key: string): Promise<Seen | undefined> {
+    try {
+      const seen = await this.#look(key);
+      if (seen !== undefined) this.#forget(seen);
+      return seen;
+    } catch (error) {
+      this.#notice(error);
+      throw unavailable(error);
+    }
+  }
+
+  async exists(key: string): Promise<boolean> {
+    return (await this.#facts(key)) !== undefined;
+  }
+
+  async ttl(key: string): Promise<number | undefined> {
+    return (await this.#facts(key))?.freshFor;
+  }
+
+  async explain(key: string): Promise<Explained> {
+    const seen = await this.#facts(key);
+    const none = { age: undefined, loadingFor: undefined, removedAgo: undefined } as const;
+    if (seen === undefined) {
+      const whyAbsent = this.#isEnabled ? "not in redis, or invalidated, expired, or being loaded" : "the cache is switched off";
+      return { ...none, tier: undefined, state: "absent", whyAbsent, freshFor: undefined, usableFor: undefined, loadTime: undefined, bytes: undefined, tags: [] };
+    }
+    const { freshFor, usableFor, loadTime, tags, payload } = seen;
+    const state = freshFor > 0 ? "fresh" : "stale";
+    return { ...none, tier: "redis", state, whyAbsent: undefined, freshFor, usableFor, loadTime, bytes: payload.length, tags };
+  }
+
+  // -- loads
+
+  ticket(): number {
+    return this.#ask((core) => core.run(() => core.calls["shared_ticket"]!()));
+  }
+
+  async begin(key: string, want: Want): Promise<Step> {
+    try {
+      return await this.#advance(key, want);
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error;
+      this.#undecodable(key, error);
+    }
+    // What cannot be read is loaded anew: once, and then past the cache.
+    try {
+      return await this.#advance(key, { ...want, since: this.ticket(), again: true });
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error;
+      return { kind: "load", lease: this.bypass(key) };
+    }
+  }
+
+  async #advance(key: string, want: Want): Promise<Step> {
+    const { signal, tags } = want;
+    let next = this.#ask((core) => {
+      core.begin().text(key).count(want.own.length);
+      for (const ticket of want.own) core.number(ticket);
+      if (tags === undefined) core.byte(0);
+      else core.byte(1).texts(tags);
+      return this.#next(core, core.call("look", want.since, want.isImpatient ? 1 : 0, want.again ? 1 : 0, performance.now()));
+    });
+    for (;;) {
+      const era = this.#era;
+      switch (next.step) {
+        case DONE:
+          return { kind: "value", value: decode(next.payload, 0, next.codec) };
+        case STALE: {
+          const lease = this.#lease(key, next);
+          try {
+            return { kind: "stale", value: decode(next.payload, 0, next.codec), lease };
+          } catch (error) {
+            lease.abandon();
+            throw error;
+          }
+        }
+        case LOAD:
+          return { kind: "load", lease: this.#lease(key, next) };
+        case SEND: {
+          const { pending, calls, givenUp, mayRepeat } = next;
+          let outcome: readonly Reply[] | Fault;
+          try {
+            const sent = (mayRepeat ? this.#readBy(calls) : this.#settledLine().then((line) => line.ask(calls))).catch(asFault);
+            outcome = await abortable(sent, signal);
+          } catch (error) {
+            // The caller went away: a lease that this may have taken is given up.
+            if (era === this.#era) this.#ask((core) => core.begin().call("forget_pending", pending));
+            this.#sayAside(givenUp);
+            throw error;
+          }
+          if (era !== this.#era) return { kind: "load", lease: this.bypass(key) };
+          next = this.#ask((core) => {
+            this.#outcome(core.begin(), outcome);
+            return this.#next(core, core.call("replied", pending, performance.now(), this.#link.clock()));
+          });
+          break;
+        }
+        case SLEEP: {
+          const { look, ms } = next;
+          try {
+            await abortable(pause(ms), signal);
+          } catch (error) {
+            if (era === this.#era) this.#ask((core) => core.begin().call("forget_look", look));
+            throw error;
+          }
+          if (era !== this.#era) return { kind: "load", lease: this.bypass(key) };
+          next = this.#ask((core) => this.#next(core, core.begin().call("slept", look)));
+          break;
+        }
+        case JOIN: {
+          const { look } = next;
+          const ended = await this.#joined(next, want);
+          if (ended.kind !== "again" && ended.kind !== "late") {
+            if (era === this.#era) this.#ask((core) => core.begin().call("forget_look", look));
+            return ended;
+          }
+          if (era !== this.#era) return { kind: "load", lease: this.bypass(key) };
+          next = this.#ask((core) => this.#next(core, core.begin().call("joined", look, ended.kind === "again" ? 2 : 3, performance.now())));
+          break;
+        }
+        case FAILED:
+          throw new Error("a load that fails ends those who wait for it");
+        default:
+          return { kind: "later" };
+      }
+    }
+  }
+
+  /** What a call says is to be done next. */
+  #next(core: Core, step: number): Next {
+    switch (step) {
+      case DONE:
+        return { step: DONE, codec: core.readByte(), payload: core.rest().slice() };
+      case STALE: {
+        const codec = core.readByte();
+        return { step: STALE, codec, payload: core.rest().slice(), ...readLease(core) };
+      }
+      case LOAD:
+        return { step: LOAD, ...readLease(core) };
+      case SEND: {
+        const [pending, mayRepeat] = [core.register(0), core.register(1) !== 0];
+        return { step: SEND, calls: readCalls(core), givenUp: readCalls(core), pending, mayRepeat };
+      }
+      case SLEEP:
+        return { step: SLEEP, look: core.register(0), ms: core.register(3) };
+      case JOIN: {
+        // Noted at once: the wait may be woken by the very next call.
+        const [look, wait, ticket, atMost] = [0, 1, 2, 3].map((register) => core.register(register)) as [number, number, number, number];
+        let settle!: (ended: Ended) => void;
+        const ended = new Promise<Ended>((resolve) => (settle = resolve));
+        const era = this.#era;
+        this.#waits.add(wait, () => {
+          if (era !== this.#era) return settle({ kind: "again" });
+          const ending = this.#core.begin().call("shared_ending", wait);
+          const passing = this.#passing;
+          if (ending === 0 && passing !== undefined && "value" in passing) settle({ kind: "value", value: copy(passing.value) });
+          else if (ending === 1 && passing !== undefined && "error" in passing) settle({ kind: "failed", error: passing.error });
+          else settle({ kind: "again" });
+        });
+        return { step: JOIN, look, wait, ticket, atMost, ended };
+      }
+      default:
+        return { step: step as 6 | 7 };
+    }
+  }
+
+  /** Waits for another load of this process. */
+  async #joined({ wait, ticket, atMost, ended, look }: Next & { step: typeof JOIN }, want: Want): Promise<Ended | { kind: "late" }> {
+    const era = this.#era;
+    const running = want.interest(ticket);
+    running?.join();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<{ kind: "late" }>((resolve) => {
+      timer = setTimeout(() => resolve({ kind: "late" }), Math.min(atMost, 0x7fff_ffff));
+    });
+    const leave = (): void => {
+      this.#waits.remove(wait);
+      if (era === this.#era) this.#ask((core) => core.begin().call("shared_leave", wait));
+    };
+    try {
+      const outcome = await abortable(Promise.race([ended, late]), want.signal);
+      if (outcome.kind === "late") leave();
+      return outcome;
+    } catch (error) {
+      leave();
+      if (era === this.#era) this.#ask((core) => core.begin().call("forget_look", look));
+      running?.leave(error);
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  bypass(key: string): Lease {
+    return this.#ask((core) => {
+      core.begin().text(key).call("shared_bypass", performance.now());
+      return this.#lease(key, readLease(core));
+    });
+  }
+
+  overdue(key: string): Lease {
+    return this.bypass(key);
+  }
+
+  #lease(key: string, { lease: number, ticket, isRenewed, payload, codec }: LeaseFound & { payload?: Uint8Array; codec?: number }): Lease {
+    const era = this.#era;
+    let isOver = false;
+    if (isRenewed) this.#renew(number);
+    const end = (name: string, passing: Passing | undefined, ...numbers: number[]): void => {
+      if (isOver || era !== this.#era) return;
+      isOver = true;
+      this.#renewing.delete(number);
+      const calls = this.#pass(passing, (core) => {
+        core.begin().call(name, number, ...numbers);
+        return readCalls(core);
+      });
+      this.#sayAside(calls);
+    };
+    return {
+      key,
+      ticket,
+      leads: true,
+      fallback: () => (isOver || payload === undefined ? undefined : decode(payload, 0, codec!)),
+      fill: async (value, terms) => {
+        if (isOver || era !== this.#era) return { isStored: false, value: copy(value.kept) };
+        isOver = true;
+        return this.#fill(number, value, terms);
+      },
+      fail: (error) => end("shared_fail", { error }, performance.now()),
+      abandon: () => end("shared_abandon", undefined),
+    };
+  }
+
+  async #fill(lease: number, value: Isolated, { ttl, grace, tags }: Terms): Promise<Filled> {
+    const era = this.#era;
+    // Encoded before anything is asked: what has no form in bytes must not take the lease along.
+    const payload = encode(value);
+    try {
+      const next = this.#pass({ value: value.kept }, (core) => {
+        writePayload(core.begin().texts(tags), value, payload);
+        const filled = core.call("shared_fill", lease, ttl, grace, performance.now(), this.#link.clock());
+        return filled < 3 ? { filled } : { sent: core.register(0), calls: readCalls(core) };
+      });
+      let filled = next.filled;
+      if (next.sent !== undefined) {
+        const outcome = await this.#say(next.calls).catch(asFault);
+        if (era !== this.#era) return { isStored: false, value: copy(value.kept) };
+        filled = this.#pass({ value: value.kept }, (core) => this.#outcome(core.begin(), outcome).call("filled", next.sent, performance.now()));
+      }
+      return { isStored: filled === 0, value: copy(value.kept) };
+    } finally {
+      this.#renewing.delete(lease);
+    }
+  }
+
+  /** Keeps the leases of loads that run from running out, all of them in one go. */
+  #renew(lease: number): void {
+    this.#renewing.add(lease);
+    if (this.#renewer !== undefined) return;
+    const round = (): void => {
+      const before = performance.now();
+      this.#renewer = setTimeout(() => {
+        this.#renewer = undefined;
+        const stoodStill = performance.now() - before - RENEW_EVERY;
+        if (stoodStill > STILL && !this.#saidStoodStill) {
+          this.#saidStoodStill = true;
+          this.#terms.log(`what runs the loads stood still for ${Math.round(stoodStill)} ms, too long to keep their leases: what they load is not stored`);
+        }
+        if (this.#renewing.size === 0) return;
+        const calls = [...this.#renewing].flatMap((lease) => this.#calls((core) => core.begin().call("renewal", lease)));
+        // A lease that is not renewed in time is void, which its fill finds out.
+        this.#sayAside(calls);
+        round();
+      }, RENEW_EVERY);
+      unref(this.#renewer);
+    };
+    round();
+  }
+
+  // -- writes
+
+  async set(key: string, value: Isolated, terms: Terms): Promise<boolean> {
+    return this.setMany([[key, value]], terms);
+  }
+
+  async setMany(items: readonly (readonly [string, Isolated])[], terms: Terms): Promise<boolean> {
+    const keys = items.map(([key]) => key);
+    const payloads = items.map(([, value]) => encode(value));
+    this.#detach(keys);
+    let isStored = false;
+    try {
+      isStored = await this.#store(items, payloads, terms);
+    } catch (error) {
+      this.#notice(error);
+    }
+    if (isStored) return true;
+    // What is there is older.
+    await this.deleteMany(keys);
+    return false;
+  }
+
+  async #store(items: readonly (readonly [string, Isolated])[], payloads: readonly Uint8Array[], { ttl, grace, tags }: Terms): Promise<boolean> {
+    await this.#link.line();
+    const notes = tags.length === 0 ? -1 : await this.#note(tags);
+    const era = this.#era;
+    try {
+      const calls = this.#ask((core) => {
+        const clock = this.#link.clock();
+        const calls: Call[] = [];
+        for (const [at, [key, value]] of items.entries()) {
+          writePayload(core.begin().text(key).texts(tags), value, payloads[at]!);
+          if (core.call("shared_set", notes, ttl, grace, clock) === 0) return undefined;
+          calls.push(...readCalls(core));
+        }
+        return calls;
+      });
+      if (calls === undefined) return false;
+      // Not said twice: the first may have arrived, and somebody else's after it.
+      this.#confirm(await (await this.#link.line()).ask(calls));
+      return true;
+    } finally {
+      if (notes >= 0 && era === this.#era) this.#ask((core) => core.begin().call("forget_notes", notes));
+    }
+  }
+
+  async #note(tags: readonly string[]): Promise<number> {
+    const { noting, calls } = this.#ask((core) => {
+      core.begin().texts(tags).call("note");
+      return { noting: core.register(0), calls: readCalls(core) };
+    });
+    const outcome = await this.#say(calls).catch(asFault);
+    return this.#ask((core) => {
+      if (this.#outcome(core.begin(), outcome).call("noted", noting) === 0) throw outcome instanceof Fault ? outcome : new Fault("protocol");
+      return core.register(0);
+    });
+  }
+
+  #detach(keys: readonly string[]): void {
+    this.#ask((core) => core.begin().texts(keys).call("detach", performance.now()));
+  }
+
+  async add(key: string, value: Isolated, { ttl }: Terms): Promise<boolean> {
+    const payload = encode(value);
+    try {
+      for (let race = 0; race < MOST_RACES; race++) {
+        const line = await this.#link.line();
+        const calls = this.#ask((core) => {
+          writePayload(core.begin().text(key).texts([]), value, payload);
+          return core.call("shared_add", ttl, this.#link.clock()) === 0 ? undefined : readCalls(core);
+        });
+        if (calls === undefined) return false;
+        const [stored, there] = await line.ask(calls);
+        if (stored instanceof ReplyError) throw new RefusedError(stored);
+        if (there instanceof ReplyError) throw new RefusedError(there);
+        if (stored !== null) return true;
+        const bytes = asBytes(there);
+        if (bytes === null) continue;
+        if (!(await this.#isReplaceable(bytes))) return false;
+        const swap = this.#ask((core) => {
+          writePayload(core.begin().text(key).texts([]), value, payload).sized(bytes);
+          return core.call("shared_swap", ttl, this.#link.clock()) === 0 ? undefined : readCalls(core);
+        });
+        if (swap === undefined) return false;
+        const [swapped] = await this.#say(swap);
+        if (swapped instanceof ReplyError) throw new RefusedError(swapped);
+        if (swapped !== 0) return true;
+      }
+      return false;
+    } catch (error) {
+      this.#notice(error);
+      throw unavailable(error);
+    }
+  }
+
+  /** Whether what is under a key is dead, or somebody's lease. */
+  async #isReplaceable(bytes: Uint8Array): Promise<boolean> {
+    const clock = this.#link.clock();
+    let sight = this.#ask((core) => readSight(core, core.begin().sized(bytes).call("see", 1, clock)));
+    if ("calls" in sight) {
+      const { tagged, calls } = sight;
+      const outcome = await this.#readBy(calls).catch(asFault);
+      if (outcome instanceof Fault) throw outcome;
+      sight = this.#ask((core) => readSight(core, this.#outcome(core.begin(), outcome).call("see_tagged", tagged, clock)));
+    }
+    if ("number" in sight) this.#forget(sight);
+    return "isReplaceable" in sight;
+  }
+
+  async incr(key: string, by: number, { ttl }: Terms): Promise<number> {
+    let judged: { readonly bytes: Uint8Array; readonly isAlive: boolean } | undefined;
+    try {
+      for (let race = 0; race < MOST_RACES; race++) {
+        this.#detach([key]);
+        const line = await this.#link.line();
+        const calls = this.#calls((core) => {
+          core.begin().text(key);
+          if (judged !== undefined) core.sized(judged.bytes);
+          core.call("increment", by, ttl, judged === undefined ? -1 : judged.isAlive ? 1 : 0, this.#link.clock());
+        });
+        const [sum] = await line.ask(calls).catch((error: unknown) => {
+          // Whether it was added is not known: what is there must not be believed.
+          this.#owe([{ kind: KEY, text: key }]);
+          throw error;
+        });
+        if (sum instanceof Uint8Array) return summed(key, sum);
+        if (Array.isArray(sum)) {
+          const bytes = asBytes((sum as Reply[])[0]);
+          if (bytes === null) throw new Fault("protocol");
+          judged = { bytes, isAlive: !(await this.#isReplaceable(bytes)) };
+          continue;
+        }
+        if (sum instanceof ReplyError && `${sum.code} ${sum.detail}`.includes("NOTACOUNTER")) {
+          throw new NotACounterError(`${key} holds no 64-bit integer: delete it, or count elsewhere`);
+        }
+        if (sum instanceof ReplyError && sum.detail.includes("overflow")) throw new NotACounterError(`${key} would leave 64 bits`);
+        if (sum instanceof ReplyError) throw new RefusedError(sum);
+        throw new Fault("protocol");
+      }
+      throw new Fault("protocol");
+    } catch (error) {
+      if (error instanceof NotACounterError) throw error;
+      this.#notice(error);
+      throw unavailable(error);
+    }
+  }
+
+  async touch(key: string, ttl: number): Promise<boolean> {
+    try {
+      for (let race = 0; race < MOST_RACES; race++) {
+        const seen = await this.#look(key);
+        if (seen === undefined) return false;
+        const calls = this.#calls((core) => core.begin().text(key).call("shared_touch", seen.number, ttl, this.#link.clock()));
+        this.#forget(seen);
+        const [touched] = await this.#say(calls);
+        if (touched instanceof ReplyError) throw new RefusedError(touched);
+        if (touched !== 0) return true;
+      }
+      return false;
+    } catch (error) {
+      this.#notice(error);
+      throw unavailable(error);
+    }
+  }
+
+  // -- invalidation
+
+  async #invalidate(targets: readonly Target[], say: () => Promise<number>): Promise<Removed> {
+    const era = this.#era;
+    let count: number;
+    let epoch = -1;
+    let isSaid = false;
+    try {
+      // What is said over a connection that is not there yet belongs to that one.
+      await this.#link.line().catch(() => undefined);
+      epoch = this.#lookWhatIsOwed();
+      count = await say();
+      isSaid = true;
+    } catch (error) {
+      if (!(error instanceof Fault || error instanceof RefusedError || error instanceof BackendUnavailableError)) throw error;
+      if (!(error instanceof BackendUnavailableError)) this.#notice(error);
+      return { count: 0, queued: true };
+    } finally {
+      if (isSaid && era === this.#era) {
+        this.#ask((core) => writeTargets(core.begin(), targets).call("paid", epoch, performance.now()));
+        this.#lookWhatIsOwed();
+      } else {
+        this.#owe(targets);
+      }
+    }
+    return { count, queued: false };
+  }
+
+  async deleteMany(keys: readonly string[]): Promise<Removed> {
+    if (keys.length === 0) return { count: 0, queued: false };
+    this.#detach(keys);
+    const removed = await this.#invalidate(
+      keys.map((text) => ({ kind: KEY, text })),
+      async () => {
+        let count = 0;
+        for (let at = 0; at < keys.length; at += AT_ONCE) {
+          const some = keys.slice(at, at + AT_ONCE);
+          const replies = await this.#say(this.#calls((core) => core.begin().texts(some).call("shared_delete")));
+          count += this.#ask((core) => this.#outcome(core.begin(), replies).call("values_removed"));
+        }
+        return count;
+      },
+    );
+    this.#detach(keys);
+    return removed;
+  }
+
+  async invalidatePattern(pattern: string): Promise<Removed> {
+    // Refused before anything is owed; and the loads of this process that match are sent away.
+    const isEverything = this.#ask((core) => core.begin().text(pattern).call("sweep", performance.now()) !== 0);
+    const target: Target = isEverything ? { kind: EVERYTHING } : { kind: PATTERN, text: pattern };
+    const removed = await this.#invalidate([target], async () => {
+      let count = 0;
+      const sweep = async (): Promise<void> => {
+        count += await this.#sweep(await this.#link.line(), pattern);
+      };
+      // The server's cursor is of no use on another connection, or on another server.
+      await again(sweep);
+      return count;
+    });
+    this.#ask((core) => core.begin().text(pattern).call("sweep", performance.now()));
+    return removed;
+  }
+
+  /** Removes all keys of the namespace that match; a key that is there during all of the sweep is removed by it. */
+  async #sweep(line: Line, pattern: string): Promise<number> {
+    const glob = this.#ask((core) => {
+      core.begin().text(pattern).call("sweep", performance.now());
+      return core.rest().slice();
+    });
+    let [cursor, found, count]: [Arg, Arg[], number] = ["0", [], 0];
+    do {
+      const calls = found.length === 0 ? [] : [plain("UNLINK", ...found)];
+      calls.push(plain("SCAN", cursor, "MATCH", glob, "COUNT", "1000"));
+      const replies = [...(await line.ask(calls))];
+      const page = replies.pop();
+      count += this.#confirm(replies);
+      if (page instanceof ReplyError) throw new RefusedError(page);
+      const [next, names] = page as readonly [Uint8Array, readonly Uint8Array[]];
+      cursor = new TextDecoder().decode(next);
+      found = [...names];
+    } while (cursor !== "0");
+    for (let at = 0; at < found.length; at += AT_ONCE) count += this.#confirm(await line.ask([plain("UNLINK", ...found.slice(at, at + AT_ONCE))]));
+    return count;
+  }
+
+  /** The sum of answers of which none is an error. */
+  #confirm(replies: readonly Reply[]): number {
+    let sum = 0;
+    for (const reply of replies) {
+      if (reply instanceof ReplyError) throw new RefusedError(reply);
+      if (typeof reply === "number") sum += reply;
+    }
+    return sum;
+  }
+
+  async invalidateTags(tags: readonly string[]): Promise<Removed> {
+    if (tags.length === 0) return { count: 0, queued: false };
+    return this.#invalidate(
+      tags.map((text) => ({ kind: TAG, text })),
+      async () => {
+        this.#confirm(await this.#say(this.#calls((core) => core.begin().texts(tags).call("move_tags"))));
+        return tags.length;
+      },
+    );
+  }
+
+  clear(): Promise<Removed> {
+    return this.invalidatePattern("*");
+  }
+
+  async emit(event: string, about: readonly (readonly [string, string])[]): Promise<Removed> {
+    const { keys, patterns, tags } = this.#ask((core) => {
+      core.begin().text(event).count(about.length);
+      for (const [name, text] of about) core.text(name).text(text);
+      core.call("plan");
+      const texts = (): string[] => Array.from({ length: core.readCount() }, () => core.readText());
+      return { keys: texts(), patterns: texts(), tags: texts() };
+    });
+    let { count, queued } = await this.deleteMany(keys);
+    for (const pattern of patterns) {
+      const removed = await this.invalidatePattern(pattern);
+      count += removed.count;
+      queued ||= removed.queued;
+    }
+    queued = (await this.invalidateTags(tags)).queued || queued;
+    return { count, queued };
+  }
+
+  // -- locks and messages
+
+  async #number(calls: readonly Call[]): Promise<number> {
+    try {
+      const [reply] = await this.#say(calls);
+      if (reply instanceof ReplyError) throw new RefusedError(reply);
+      if (typeof reply !== "number") throw new Fault("protocol");
+      return reply;
+    } catch (error) {
+      this.#notice(error);
+      throw unavailable(error);
+    }
+  }
+
+  async lock(name: string, ttl: number): Promise<Held | undefined> {
+    const since = performance.now();
+    const { token, calls } = this.#ask((core) => {
+      core.begin().text(name).call("acquire", ttl);
+      return { token: core.readSized().slice(), calls: readCalls(core) };
+    });
+    const unlock = (): Call[] => this.#calls((core) => core.begin().text(name).bytes(token).call("unlock_shared"));
+    let fence: number;
+    try {
+      // Said twice it is the same: the token tells.
+      fence = await this.#number(calls);
+    } catch (error) {
+      this.#sayAside(unlock());
+      throw error;
+    }
+    if (fence <= 0) return undefined;
+    return {
+      fence,
+      since,
+      extend: async (longer) =>
+        (await this.#number(this.#calls((core) => core.begin().text(name).bytes(token).call("extend_shared_lock", longer)))) !== 0,
+      release: async () => (await this.#number(unlock())) !== 0,
+    };
+  }
+
+  async lockFreed(name: string, atMost: number, signal: AbortSignal | undefined): Promise<void> {
+    const left = await this.#number([plain("PTTL", this.#nameOf(name, 0))]);
+    if (left === -2) return;
+    let leave: (() => void) | undefined;
+    try {
+      let isOver = false;
+      const freed = new Promise<void>((resolve) => {
+        void this.#connection.listen(this.#nameOf(name, 1), () => resolve()).then(
+          (stop) => {
+            leave = stop;
+            if (isOver) stop();
+          },
+          () => undefined,
+        );
+      });
+      const wait = left < 0 ? atMost : Math.min(atMost, left + 1);
+      await abortable(Promise.race([freed, pause(wait)]), signal).finally(() => (isOver = true));
+    } finally {
+      leave?.();
+    }
+  }
+
+  #nameOf(text: string, what: 0 | 1 | 2): string {
+    return this.#ask((core) => {
+      core.begin().text(text).call("name_of", what);
+      return core.readRest();
+    });
+  }
+
+  async publish(channel: string, message: Isolated, isRaw: boolean): Promise<number> {
+    const payload = encode(message);
+    const packed = message.kept instanceof Uint8Array ? Uint8Array.of(0, ...payload) : payload;
+    try {
+      const line = await this.#link.line();
+      const [heard] = await line.ask([plain("PUBLISH", isRaw ? channel : this.#nameOf(channel, 2), packed)]);
+      if (heard instanceof ReplyError) throw new RefusedError(heard);
+      return Number(heard);
+    } catch (error) {
+      this.#notice(error);
+      throw unavailable(error);
+    }
+  }
+
+  subscribe(channels: readonly string[], isRaw: boolean, limit: number): Inbox {
+    const stops: (() => void)[] = [];
+    const inbox = new BoundedInbox(limit, () => {
+      this.#inboxes.delete(inbox);
+      for (const stop of stops.splice(0)) stop();
+    });
+    this.#inboxes.add(inbox);
+    for (const channel of new Set(channels)) void this.#listen(channel, isRaw, inbox, stops);
+    return inbox;
+  }
+
+  /** Listens to a channel, trying again until it can or the inbox is closed. */
+  async #listen(channel: string, isRaw: boolean, inbox: BoundedInbox, stops: (() => void)[]): Promise<void> {
+    const name = isRaw ? channel : this.#nameOf(channel, 2);
+    const onMessage = (message: Uint8Array): void => {
+      try {
+        inbox.put({ channel, data: message[0] === 0 ? message.slice(1) : parse(strict.decode(message)) });
+      } catch {
+        // Anybody may have sent it: what is no JSON is no message of ours.
+        this.#decodeErrors++;
+      }
+    };
+    for (let wait = FIRST_TRY; this.#inboxes.has(inbox); wait = Math.min(wait * 2, LONGEST_TRY)) {
+      try {
+        const stop = await this.#connection.listen(name, onMessage);
+        if (this.#inboxes.has(inbox)) stops.push(stop);
+        else stop();
+        return;
+      } catch {
+        await pause(wait);
+      }
+    }
+  }
+
+  // -- the rest
+
+  async ping(): Promise<boolean> {
+    try {
+      const [reply] = await this.#say([plain("PING")]);
+      return !(reply instanceof ReplyError);
+    } catch {
+      return false;
+    }
+  }
+
+  stats(): Stats {
+    return this.#ask((core) => {
+      core.begin().call("shared_stats");
+      return readStats(core, { decodeErrors: this.#decodeErrors, servedStale: 0, restarts: this.#era });
+    });
+  }
+
+  resetStats(): void {
+    this.#decodeErrors = 0;
+    this.#ask((core) => core.begin().call("reset_shared_stats"));
+  }
+
+  get isEnabled(): boolean {
+    return this.#isEnabled;
+  }
+
+  set isEnabled(enabled: boolean) {
+    this.#isEnabled = enabled;
+    this.#ask((core) => core.begin().call("switch_shared", enabled ? 1 : 0));
+  }
+
+  async close(): Promise<void> {
+    for (const inbox of [...this.#inboxes]) inbox.close();
+    if (this.#isOwing) await Promise.race([this.#settledLine().catch(() => undefined), pause(CLOSE_WITHIN)]);
+    this.#isClosed = true;
+    clearTimeout(this.#renewer);
+    await this.#connection.close();
+  }
+}
+
+/** What a value that was seen is known by. Times are milliseconds. */
+interface Seen {
+  readonly number: number;
+  readonly freshFor: number;
+  readonly usableFor: number;
+  readonly loadTime: number;
+  readonly isCounter: boolean;
+  readonly tags: readonly string[];
+  readonly codec: number;
+  readonly payload: Uint8Array;
+}
+
+interface LeaseFound {
+  readonly lease: number;
+  readonly ticket: number;
+  readonly isRenewed: boolean;
+}
+
+type Ended =
+  | { readonly kind: "value"; readonly value: unknown }
+  | { readonly kind: "failed"; readonly error: unknown }
+  | { readonly kind: "again" };
+
+type Next =
+  | { readonly step: typeof DONE; readonly codec: number; readonly payload: Uint8Array }
+  | ({ readonly step: typeof STALE; readonly codec: number; readonly payload: Uint8Array } & LeaseFound)
+  | ({ readonly step: typeof LOAD } & LeaseFound)
+  | {
+      readonly step: typeof SEND;
+      readonly pending: number;
+      readonly mayRepeat: boolean;
+      readonly calls: readonly Call[];
+      readonly givenUp: readonly Call[];
+    }
+  | { readonly step: typeof SLEEP; readonly look: number; readonly ms: number }
+  | {
+      readonly step: typeof JOIN;
+      readonly look: number;
+      readonly wait: number;
+      readonly ticket: number;
+      readonly atMost: number;
+      readonly ended: Promise<Ended>;
+    }
+  | { readonly step: 6 | 7 };
+
+function readLease(core: Core): LeaseFound {
+  return { lease: core.register(1), ticket: core.register(2), isRenewed: core.register(3) !== 0 };
+}
+
+/** What a look at bytes has come to: a value, calls that have to be answered first, what may be replaced, or nothing. */
+function readSight(
+  core: Core,
+  sight: number,
+): Seen | { readonly tagged: number; readonly calls: readonly Call[] } | { readonly isReplaceable: true } | Record<never, never> {
+  if (sight === ASK) return { tagged: core.register(0), calls: readCalls(core) };
+  if (sight === REPLACEABLE) return { isReplaceable: true };
+  if (sight !== VALUE) return {};
+  const [number, freshFor, usableFor, loadTime, isCounter] = [0, 1, 2, 3, 4].map((register) => core.register(register)) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  const tags = Array.from({ length: core.readCount() }, () => core.readText());
+  const codec = core.readByte();
+  return { number, freshFor, usableFor, loadTime, isCounter: isCounter !== 0, tags, codec, payload: core.rest().slice() };
+}
+
+/** The calls that stand next in the output. */
+function readCalls(core: Core): Call[] {
+  return Array.from({ length: core.readCount() }, () => {
+    const script = core.readByte();
+    const args = Array.from({ length: core.readCount() }, () => core.readSized().slice());
+    // The name of a command is a text to the client libraries.
+    return { script, args: script === 0 ? [new TextDecoder().decode(args[0]), ...args.slice(1)] : args };
+  });
+}
+
+function plain(command: string, ...args: Arg[]): Call {
+  return { script: 0, args: [command, ...args] };
+}
+
+function writeReplies(core: Core, replies: readonly Reply[]): Core {
+  core.count(replies.length);
+  for (const reply of replies) {
+    if (reply === null) core.byte(0);
+    else if (typeof reply === "number") core.byte(1).number(reply);
+    else if (reply instanceof Uint8Array) core.byte(2).sized(reply);
+    else if (reply instanceof ReplyError) core.byte(4).text(reply.code.toWellFormed()).text(reply.detail.toWellFormed());
+    else writeReplies(core.byte(3), reply);
+  }
+  return core;
+}
+
+function writeTargets(core: Core, targets: readonly Target[]): Core {
+  core.count(targets.length);
+  for (const target of targets) {
+    core.byte(target.kind);
+    if (target.kind !== EVERYTHING) core.text(target.text);
+  }
+  return core;
+}
+
+const JSON_CODEC = 1;
+const BYTES_CODEC = 2;
+
+function encode(value: Isolated): Uint8Array {
+  return value.kept instanceof Uint8Array ? value.kept : encoder.encode(stringify(value));
+}
+
+function writePayload(core: Core, value: Isolated, payload: Uint8Array): Core {
+  return core.byte(value.kept instanceof Uint8Array ? BYTES_CODEC : JSON_CODEC).sized(payload);
+}
+
+interface NodeBytes extends Uint8Array {
+  utf8Slice?(from: number, to: number): string;
+}
+
+/** The value of a payload that begins somewhere in some bytes. */
+function decode(bytes: NodeBytes, from: number, codec: number): unknown {
+  if (codec === BYTES_CODEC) return Uint8Array.prototype.slice.call(bytes, from);
+  if (bytes.utf8Slice !== undefined) {
+    const text = bytes.utf8Slice(from, bytes.length);
+    // What is no UTF-8 shows as this; so may what is.
+    if (!text.includes("\ufffd")) return parse(text);
+  }
+  let text: string;
+  try {
+    text = strict.decode(from === 0 ? bytes : bytes.subarray(from));
+  } catch (error) {
+    throw new DecodeError("no UTF-8", { cause: error });
+  }
+  return parse(text);
+}
+
+function asBytes(reply: Reply | undefined): Uint8Array | null {
+  if (reply instanceof Uint8Array) return reply;
+  if (reply === null || reply === undefined) return null;
+  // A list or a hash under our name is no value; whoever asked for a string was told so.
+  if (reply instanceof ReplyError) {
+    if (reply.code === "WRONGTYPE") return null;
+    throw new RefusedError(reply);
+  }
+  throw new Fault("protocol");
+}
+
+/** The sum of a counter, as its digits. */
+function summed(key: string, digits: Uint8Array): number {
+  const sum = Number(new TextDecoder().decode(digits));
+  if (!Number.isSafeInteger(sum)) throw new NotACounterError(`${key} has left what a number can count to: read it as a value`);
+  return sum;
+}
+
+/** What went wrong, where it is nothing but a fault. */
+function asFault(error: unknown): Fault {
+  if (error instanceof Fault) return error;
+  if (error instanceof RefusedError) return new Fault("protocol");
+  throw error;
+}
+
+function unavailable(error: unknown): Error {
+  if (error instanceof Fault || error instanceof RefusedError) return new BackendUnavailableError(error.message);
+  return error as Error;
+}
+
+/** Runs what may be run twice, and once more where the connection was lost meanwhile. */
+async function again<T>(what: () => Promise<T>): Promise<T> {
+  try {
+    return await what();
+  } catch (error) {
+    if (!(error instanceof Fault && error.kind === "lost")) throw error;
+    return what();
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** What `work` gives, unless the signal aborts first. */
+async function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work;
+  signal.throwIfAborted();
+  let abort!: () => void;
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(signal.reason as Error);
+    signal.addEventListener("abort", abort, { once: true });
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}
