@@ -142,7 +142,10 @@ export class Cache {
     const rules: (readonly [string, readonly string[], readonly string[], readonly string[]])[] = [];
     const prepare = (core: Core): void => {
       core.begin().text(namespace).call("check_namespace");
-      for (const [name, ttl] of ttls) core.begin().text(name).call("define_ttl", lengthOf(core, ttl));
+      for (const [name, ttl] of ttls) {
+        const length = lengthOf(core, ttl);
+        core.begin().text(name).call("define_ttl", length);
+      }
       for (const [event, keys, patterns, tags] of rules) {
         core.begin().text(event).texts(keys).texts(patterns).texts(tags).call("on");
       }
