@@ -51,6 +51,7 @@ test("many who ask at once share one load, and what it gives is stored", async (
   };
   const all = Array.from({ length: 20 }, () => cache.getOrSet("k", loader));
   await until(() => loads === 1);
+  assert.equal(namespace.written.size, 0, "a load under way is nobody else's business");
   loading.open();
   assert.deepEqual(await Promise.all(all), Array(20).fill("v"));
   assert.equal(loads, 1);
@@ -134,6 +135,9 @@ test("an invalidation is said after a write that is on its way, so that KV forge
   const set = cache.set("k", "v");
   await until(() => namespace.log.includes("put app:k"));
   const deleted = cache.delete("k");
+  // It has all that it needs to go on, but for its turn.
+  for (let round = 0; round < 5; round++) await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(namespace.log.includes("delete app:k"), false);
   writing.open();
   await Promise.all([set, deleted]);
   assert.equal(namespace.written.has("app:k"), false);
