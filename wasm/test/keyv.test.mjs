@@ -75,6 +75,17 @@ test("what Keyv has written is kept as it is", async () => {
   assert.equal(await new DonjonKeyv(cache).deleteMany(["a", "none"]), true);
 });
 
+test("what is deleted while a Keyv goes through its values is left out", async () => {
+  const keyv = new Keyv({ store: new DonjonKeyv(createCache()) });
+  for (const key of ["a", "b", "c"]) await keyv.set(key, 1);
+  const seen = [];
+  for await (const [key] of keyv.iterator()) {
+    seen.push(key);
+    await keyv.clear();
+  }
+  assert.equal(seen.length, 1);
+});
+
 test("what the cache refuses reaches Keyv as an error, and closing is the end of the cache", async () => {
   const cache = createCache();
   const keyv = new Keyv({ store: new DonjonKeyv(cache) });
