@@ -75,7 +75,8 @@ export class PlainTier extends RedisTier {
 
   override async begin(key: string, want: Want): Promise<Step> {
     this.#checkTags(want.tags ?? []);
-    const step = await super.begin(key, want);
+    if (this.capabilities.tags) return super.begin(key, want);
+    const step = await super.begin(key, { ...want, tags: [] });
     if (!("lease" in step) || want.tags !== undefined) return step;
     const { lease } = step;
     // Looked up by hand: which tags it has is known only now.
