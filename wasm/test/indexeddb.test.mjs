@@ -108,7 +108,8 @@ for (const [what, invalidate] of [
 }
 
 test("counters count in all tabs at once", async (t) => {
-  const [one, other] = tabs(t, 2);
+  const said = [];
+  const [one, other] = tabs(t, 2, { log: (message) => said.push(message) });
   await Promise.all(Array.from({ length: 50 }, (_, at) => [one, other][at % 2].incr("n", 2)));
   assert.equal(await one.incr("n", -1), 99);
   assert.equal(await other.get("n"), 99);
@@ -121,6 +122,9 @@ test("counters count in all tabs at once", async (t) => {
   await one.set("dead", 7, { tags: ["t"] });
   await one.invalidateTags("t");
   assert.equal(await one.incr("dead"), 1);
+  await one.set("large", Number.MAX_SAFE_INTEGER);
+  await assert.rejects(one.incr("large"), NotACounterError);
+  assert.deepEqual(said, [], "none of this is the store's fault");
 });
 
 test("a counter lives from when it began", async (t) => {

@@ -250,6 +250,15 @@ test("a pattern removes what matches it, and nothing else, by listing what begin
   assert.deepEqual([...namespace.written.keys()], ["other:user:1"]);
 });
 
+test("a pattern may take longer than an operation, as long as something moves", async (t) => {
+  const { cache, namespace, said } = open(t, { kv: { commandTimeout: 100 } });
+  await cache.setMany(Object.fromEntries(Array.from({ length: 100 }, (_, at) => [`user:${at}`, at])));
+  let turn = Promise.resolve();
+  namespace.before.delete = () => (turn = turn.then(() => new Promise((resolve) => setTimeout(resolve, 5))));
+  assert.deepEqual(await cache.invalidatePattern("user:*"), { count: 100, queued: false });
+  assert.deepEqual(said, []);
+});
+
 test("caches of one process over one binding know what each of them has changed", async (t) => {
   const namespace = new FakeKv();
   namespace.isLate = true;

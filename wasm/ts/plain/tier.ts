@@ -7,7 +7,7 @@ import { type Fault, RefusedError, type ReplyError } from "../redis/connection.j
 import { type RedisOptions, RedisTier } from "../redis/tier.js";
 import type { Capabilities, Held, Inbox, Lease, Removed, Step, Terms, Want } from "../tier.js";
 import type { Isolated } from "../value.js";
-import { PlainLibrary } from "./library.js";
+import { FAILED, PlainLibrary } from "./library.js";
 import type { Table } from "./rows.js";
 
 export interface PlainOptions extends RedisOptions {
@@ -35,12 +35,12 @@ export class PlainTier extends RedisTier {
     return error instanceof RefusedError ? this.#answer(error.reply) : `${this.name} could not be asked, or did not answer in time`;
   }
 
-  #answer({ code, detail }: ReplyError): string {
-    return `${this.name} failed: ${code === "ERR" ? "" : `${code} `}${detail}`;
+  #answer({ detail }: ReplyError): string {
+    return `${this.name} failed: ${detail}`;
   }
 
   override refused(reply: ReplyError): "nothing" {
-    this.tell(this.#answer(reply));
+    if (reply.code === FAILED || reply.code === "OOM") this.tell(this.#answer(reply));
     return "nothing";
   }
 
