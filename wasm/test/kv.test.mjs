@@ -250,6 +250,23 @@ test("a pattern removes what matches it, and nothing else, by listing what begin
   assert.deepEqual([...namespace.written.keys()], ["other:user:1"]);
 });
 
+test("an operation that does not end keeps nobody waiting, and what it was to remove is removed when it has", async (t) => {
+  const { cache, namespace } = open(t, { kv: { commandTimeout: 100 } });
+  await cache.set("k", "old");
+  const hanging = gate();
+  // What hangs would keep the process alive by itself, were it not in it.
+  const alive = setInterval(() => undefined, 1_000);
+  t.after(() => clearInterval(alive));
+  namespace.before.get = () => hanging.opened;
+  assert.equal(await cache.get("other"), undefined);
+  assert.equal(await cache.getOrSet("other", () => "loaded"), "loaded");
+  namespace.before.delete = namespace.before.get;
+  assert.deepEqual(await cache.deleteMany(["k"]), { count: 0, queued: true });
+  hanging.open();
+  await until(() => !namespace.written.has("app:k"));
+  await until(async () => (await cache.getOrSet("k", () => "new")) === "new" && namespace.written.has("app:k"), "a value to be stored again");
+});
+
 test("a pattern may take longer than an operation, as long as something moves", async (t) => {
   const { cache, namespace, said } = open(t, { kv: { commandTimeout: 100 } });
   await cache.setMany(Object.fromEntries(Array.from({ length: 100 }, (_, at) => [`user:${at}`, at])));

@@ -31,20 +31,34 @@ export class PlainLibrary implements Library {
 
   async connect(): Promise<Connection> {
     let isOpen = true;
-    const end = await this.#table.open(() => (isOpen = false));
+    /** Those whose answers are under way. */
+    const waiting = new Set<(error: Error) => void>();
+    const over = (): void => {
+      isOpen = false;
+      for (const reject of waiting) reject(new Error("the store was closed"));
+    };
+    const end = await this.#table.open(over);
+    const send = (commands: readonly Command[], onAnswer: () => void): Promise<Reply[]> => {
+      return new Promise((resolve, reject) => {
+        waiting.add(reject);
+        void this.#send(commands, onAnswer)
+          .then(resolve, reject)
+          .finally(() => waiting.delete(reject));
+      });
+    };
     return {
       get isOpen() {
         return isOpen;
       },
-      send: (commands, onAnswer) => this.#send(commands, onAnswer),
+      send,
       get: async (name) => {
-        const [reply] = await this.#send([["GET", name]], () => undefined);
+        const [reply] = await send([["GET", name]], () => undefined);
         if (reply instanceof ReplyError) throw new RefusedError(reply);
         return reply instanceof Uint8Array ? reply : null;
       },
       end: () => {
-        isOpen = false;
         end();
+        over();
       },
     };
   }
