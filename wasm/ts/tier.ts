@@ -205,8 +205,6 @@ export interface Tier {
 /** One holding of a lock. */
 export interface Held {
   readonly fence: number;
-  /** Of the holder's clock, when it was asked for. */
-  readonly since: number;
   extend(ttl: number): Eventually<boolean>;
   release(): Eventually<boolean>;
 }

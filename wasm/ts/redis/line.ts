@@ -4,7 +4,8 @@
  * Answers are owed to the line, whatever becomes of its callers. It is looked at now and then as long as one is owed: a timer for each
  * command would cost more than all else on this side. Must not know how a connection is made, nor what a command means.
  */
-import { type Connection, Fault, type Library, RefusedError, type Reply, ReplyError, unref } from "./connection.js";
+import { unref } from "../timers.js";
+import { type Connection, Fault, type Library, RefusedError, type Reply, ReplyError } from "./connection.js";
 import { type Call, type Scripts, isUnknown } from "./script.js";
 
 /** Who is told what happens on a line. */

@@ -10,9 +10,10 @@ import { BackendUnavailableError, NotACounterError, UnsupportedOperationError } 
 import { BoundedInbox } from "../inbox.js";
 import { readStats } from "../memory.js";
 import type { Explained, Filled, Held, Inbox, Lease, Removed, Stats, Step, Terms, Tier, Want } from "../tier.js";
+import { unref } from "../timers.js";
 import { DecodeError, type Isolated, copy } from "../value.js";
 import { Waits } from "../waits.js";
-import { type Arg, Fault, type Library, RefusedError, type Reply, ReplyError, unref, within } from "./connection.js";
+import { type Arg, Fault, type Library, RefusedError, type Reply, ReplyError, within } from "./connection.js";
 import { Ear } from "./ear.js";
 import type { Line } from "./line.js";
 import { type Judge, Link, type Patience } from "./link.js";
@@ -1071,7 +1072,6 @@ export class RedisTier implements Tier, Judge {
   }
 
   async lock(name: string, ttl: number): Promise<Held | undefined> {
-    const since = performance.now();
     const { token, calls } = this.#ask((core) => {
       core.begin().text(name).call("acquire", ttl);
       return { token: core.readSized().slice(), calls: readCalls(core) };
@@ -1088,7 +1088,6 @@ export class RedisTier implements Tier, Judge {
     if (fence <= 0) return undefined;
     return {
       fence,
-      since,
       extend: async (longer) =>
         (await this.#number(this.#calls((core) => core.begin().text(name).bytes(token).call("extend_shared_lock", longer)))) !== 0,
       release: async () => (await this.#number(unlock())) !== 0,
