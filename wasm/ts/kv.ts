@@ -17,11 +17,11 @@
  *   refuses waits, and reads miss until it is through.
  */
 import type { Store } from "./cache.js";
+import type { Capabilities } from "./capabilities.js";
 import { ConfigError } from "./errors.js";
 import { nameOf } from "./keys.js";
 import { LateTable } from "./plain/late.js";
 import { PlainTier } from "./plain/tier.js";
-import type { Capabilities } from "./tier.js";
 
 /** What is used of a binding to a KV namespace. */
 export interface KvNamespace {

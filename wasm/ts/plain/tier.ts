@@ -2,10 +2,11 @@
  * Tier over rows: refuses what the store cannot promise, and is the shared tier in everything else.
  */
 import type { TierTerms } from "../cache.js";
+import type { Capabilities } from "../capabilities.js";
 import { InvalidKeyError, UnsupportedOperationError } from "../errors.js";
 import { type Fault, RefusedError, type ReplyError } from "../redis/connection.js";
 import { type RedisOptions, RedisTier } from "../redis/tier.js";
-import type { Capabilities, Held, Inbox, Lease, Removed, Step, Terms, Want } from "../tier.js";
+import type { Held, Inbox, Lease, Removed, Step, Terms, Want } from "../tier.js";
 import type { Isolated } from "../value.js";
 import { FAILED, PlainLibrary } from "./library.js";
 import type { Table } from "./rows.js";
