@@ -11,7 +11,14 @@ import { DonjonKeyv } from "../dist/keyv.js";
 import { kv } from "../dist/kv.js";
 import { redis } from "../dist/redis.js";
 import { FakeKv } from "./fake-kv.mjs";
-import { ownRedis } from "./own-redis.mjs";
+import { RedisServer } from "./redis/server.mjs";
+
+/** The socket of a Redis of the test's own. */
+async function ownRedis(t) {
+  const server = await RedisServer.start();
+  t.after(() => server.close());
+  return server.socket;
+}
 
 const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
 
