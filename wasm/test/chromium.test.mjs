@@ -122,6 +122,21 @@ test("tabs over IndexedDB share one load, and what one invalidates no other stor
   assert.equal(await other.evaluate(() => cache.get("k")), undefined);
 });
 
+test("a load goes over to another tab where the one that loads is closed", async (t) => {
+  const [one, other] = await pages(t, 2);
+  await one.evaluate(() => {
+    globalThis.begun = false;
+    void open("closed").getOrSet("k", () => new Promise(() => (globalThis.begun = true)));
+  });
+  await one.waitForFunction(() => begun);
+  await other.evaluate(() => {
+    globalThis.loaded = open("closed").getOrSet("k", () => "of other");
+  });
+  await one.close();
+  assert.equal(await other.evaluate(() => loaded), "of other");
+  assert.equal(await other.evaluate(() => open("closed").get("k")), "of other");
+});
+
 test("tabs over IndexedDB count together, and hold a lock one at a time", async (t) => {
   const both = await pages(t, 2);
   const sums = both.map((page) =>
