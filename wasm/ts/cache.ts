@@ -174,6 +174,7 @@ export class Cache {
       waitUntil: options.waitUntil,
       servedStale: (key, error) => this.#noteStale(key, error),
       running: new Map(),
+      waiting: new Map(),
     };
     this.rules = new Rules((...rule) => {
       this.#tier.text((core) => core.begin().text(rule[0]).texts(rule[1]).texts(rule[2]).texts(rule[3]).call("on"));
@@ -621,7 +622,7 @@ function lengthOf(core: Core, ttl: Ttl): number {
 
 function* entriesOf<T>(items: ReadonlyMap<string, T> | Readonly<Record<string, T>>): Iterable<readonly [string, T]> {
   if (items instanceof Map) yield* items as ReadonlyMap<string, T>;
-  else if (typeof items === "object" && items !== null) yield* Object.entries(items as Record<string, T>);
+  else if (typeof items === "object" && items !== null && !Array.isArray(items)) yield* Object.entries(items as Record<string, T>);
   else throw new TypeError(`setMany takes a Map or an object, not ${nameOf(items)}`);
 }
 
