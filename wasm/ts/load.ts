@@ -47,7 +47,9 @@ export interface Asked {
 export class Running {
   readonly #loading: Loading;
   readonly #leases: readonly Lease[];
-  readonly #controller = new AbortController();
+  /** Made when a loader asks for its signal: most do not. */
+  #controller: AbortController | undefined;
+  #givenUp: { readonly reason: unknown } | undefined;
   #isLed = true;
 
   constructor(loading: Loading, leases: readonly Lease[]) {
@@ -57,6 +59,10 @@ export class Running {
   }
 
   get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#givenUp !== undefined) this.#controller.abort(this.#givenUp.reason);
+    }
     return this.#controller.signal;
   }
 
@@ -71,12 +77,29 @@ export class Running {
     if (this.#isLed || this.#leases.some(({ ticket }) => this.#loading.waiting.has(ticket))) return;
     this.loaderEnded();
     for (const lease of this.#leases) lease.abandon();
-    this.#controller.abort(reason);
+    this.#givenUp = { reason };
+    this.#controller?.abort(reason);
   }
 
   /** There is nothing left that could be given up. */
   loaderEnded(): void {
     for (const { ticket } of this.#leases) this.#loading.running.delete(ticket);
+  }
+}
+
+/** What a loader is given. */
+class Context implements LoadContext {
+  readonly #running: Running;
+
+  constructor(
+    readonly key: string,
+    running: Running,
+  ) {
+    this.#running = running;
+  }
+
+  get signal(): AbortSignal {
+    return this.#running.signal;
   }
 }
 
@@ -197,7 +220,7 @@ function lead(loading: Loading, lease: Lease, loader: Loader<unknown>, { terms, 
 async function run(loading: Loading, running: Running, lease: Lease, loader: Loader<unknown>, terms: Terms): Promise<unknown> {
   let value: unknown;
   try {
-    value = await within(loading.tier, lease.ticket, () => loader({ key: lease.key, signal: running.signal }));
+    value = await within(loading.tier, lease.ticket, () => loader(new Context(lease.key, running)));
     running.loaderEnded();
   } catch (error) {
     running.loaderEnded();

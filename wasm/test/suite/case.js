@@ -125,12 +125,17 @@ export async function until(holds) {
 
 /** What a promise has come to by now: `"pending"`, or `{ value }`, or `{ error }`. */
 export async function now(promise) {
-  await turn();
-  const settled = promise.then(
-    (value) => ({ value }),
-    (error) => ({ error }),
+  let outcome = "pending";
+  promise.then(
+    (value) => {
+      outcome = { value };
+    },
+    (error) => {
+      outcome = { error };
+    },
   );
-  return Promise.race([settled, Promise.resolve("pending")]);
+  await turn();
+  return outcome;
 }
 
 /**

@@ -151,6 +151,23 @@ test("T2: with the last one the load is aborted, and the key is free for the nex
   equal(await it.get("k"), "new");
 });
 
+test("T2: a loader that asks for its signal late hears that nobody waits any more", async ({ cache }) => {
+  const it = cache();
+  let signalOf;
+  const asked = new Promise((resolve) => {
+    signalOf = (context) => {
+      resolve(() => context.signal);
+      return new Promise(() => undefined);
+    };
+  });
+  const leaver = new AbortController();
+  const led = it.getOrSet("k", signalOf, { signal: leaver.signal });
+  const signal = await asked;
+  leaver.abort(new NotFound("gone"));
+  await rejects(led, NotFound);
+  ok(signal().aborted && signal().reason instanceof NotFound, "it is told why");
+});
+
 test("who comes with a signal that has fired is turned away before anything runs", async ({ cache }) => {
   const it = cache();
   await rejects(it.getOrSet("k", neverRun, { signal: AbortSignal.abort(new NotFound("over")) }), NotFound);
