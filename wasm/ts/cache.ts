@@ -19,7 +19,7 @@ import { Lock, type LockOptions, takeLock } from "./lock.js";
 import { type Lookup, Hit, LookupMiss } from "./lookup.js";
 import { type CopyMode, MemoryTier } from "./memory.js";
 import { Rules } from "./rules.js";
-import { type StoreOptions, TermsReader, type Ttl } from "./terms.js";
+import { FOREVER, type StoreOptions, TermsReader, type Ttl } from "./terms.js";
 import { type Eventually, type Explained, type Removed as Outcome, type Stats, type Tier } from "./tier.js";
 import { Isolated, weigh } from "./value.js";
 import { type WarmOptions, type WarmReport, warm } from "./warm.js";
@@ -142,7 +142,10 @@ export class Cache {
     const rules: (readonly [string, readonly string[], readonly string[], readonly string[]])[] = [];
     const prepare = (core: Core): void => {
       core.begin().text(namespace).call("check_namespace");
-      for (const [name, ttl] of ttls) core.begin().text(name).call("define_ttl", lengthOf(core, ttl));
+      for (const [name, ttl] of ttls) {
+        const ms = lengthOf(core, ttl);
+        core.begin().text(name).call("define_ttl", ms);
+      }
       for (const [event, keys, patterns, tags] of rules) {
         core.begin().text(event).texts(keys).texts(patterns).texts(tags).call("on");
       }
@@ -174,6 +177,7 @@ export class Cache {
       waitUntil: options.waitUntil,
       servedStale: (key, error) => this.#noteStale(key, error),
       running: new Map(),
+      waiting: new Map(),
     };
     this.rules = new Rules((...rule) => {
       this.#tier.text((core) => core.begin().text(rule[0]).texts(rule[1]).texts(rule[2]).texts(rule[3]).call("on"));
@@ -613,15 +617,17 @@ function boundOf(name: string, given: number | undefined, usual: number): number
 }
 
 function lengthOf(core: Core, ttl: Ttl): number {
-  if (typeof ttl === "symbol") return Infinity;
+  if (ttl === FOREVER) return Infinity;
   if (typeof ttl === "number") return ttl === Infinity ? NaN : ttl;
+  if (typeof ttl !== "string") throw new InvalidTtlError(`a time to live is milliseconds, a text such as "5m", or FOREVER, not ${nameOf(ttl)}`);
+  if (!ttl.isWellFormed()) throw new InvalidTtlError("half a surrogate pair is no text");
   core.begin().text(ttl).call("resolve_ttl");
   return core.register(0);
 }
 
 function* entriesOf<T>(items: ReadonlyMap<string, T> | Readonly<Record<string, T>>): Iterable<readonly [string, T]> {
   if (items instanceof Map) yield* items as ReadonlyMap<string, T>;
-  else if (typeof items === "object" && items !== null) yield* Object.entries(items as Record<string, T>);
+  else if (typeof items === "object" && items !== null && !Array.isArray(items)) yield* Object.entries(items as Record<string, T>);
   else throw new TypeError(`setMany takes a Map or an object, not ${nameOf(items)}`);
 }
 

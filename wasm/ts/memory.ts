@@ -477,17 +477,17 @@ export class MemoryTier implements Tier {
   }
 
   /** Lets what is over leave without being read, now and then, while there is something that will be. */
-  #tend(): void {
+  #tend(after = TEND_EVERY): void {
     if (this.#tending !== undefined) return;
     this.#tending = setTimeout(() => {
       this.#tending = undefined;
-      let due = Infinity;
-      this.#change((core) => {
-        core.begin().call("expire", 200, this.#clock.now());
-        due = core.register(0);
+      const [hasMore, due] = this.#change((core) => {
+        const more = core.begin().call("expire", 200, this.#clock.now());
+        return [more !== 0, core.register(0)];
       });
-      if (due !== Infinity) this.#tend();
-    }, TEND_EVERY);
+      if (hasMore) this.#tend(0);
+      else if (due !== Infinity) this.#tend();
+    }, after);
     const timer: unknown = this.#tending;
     if (typeof timer === "object" && timer !== null && "unref" in timer) (timer as { unref(): void }).unref();
   }

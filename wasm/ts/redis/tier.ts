@@ -607,8 +607,7 @@ export class RedisTier implements Tier, Judge {
   /** Waits for another load of this process. */
   async #joined({ wait, ticket, atMost, ended, look }: Next & { step: typeof JOIN }, want: Want): Promise<Ended | { kind: "late" }> {
     const era = this.#era;
-    const running = want.interest(ticket);
-    running?.join();
+    const waitsNoMore = want.joined(ticket);
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<{ kind: "late" }>((resolve) => {
       timer = setTimeout(() => resolve({ kind: "late" }), Math.min(atMost, 0x7fff_ffff));
@@ -624,10 +623,10 @@ export class RedisTier implements Tier, Judge {
     } catch (error) {
       leave();
       if (era === this.#era) this.#ask((core) => core.begin().call("forget_look", look));
-      running?.leave(error);
       throw error;
     } finally {
       clearTimeout(timer);
+      waitsNoMore();
     }
   }
 
