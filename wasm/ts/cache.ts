@@ -195,6 +195,8 @@ export class Cache {
    * {@link Cache.getOrSet}, {@link Cache.wrap} or {@link Cache.lookup}, which cannot.
    */
   get<T = unknown>(key: string): Promise<T | undefined> {
+    const value = this.#hit(key);
+    if (value !== undefined) return Promise.resolve(value as T);
     try {
       const found = this.#open().get(this.#key(key));
       return (found instanceof Promise ? found : Promise.resolve(found)) as Promise<T | undefined>;
@@ -205,14 +207,15 @@ export class Cache {
 
   /** As {@link Cache.get}, at once, of what is in memory; `undefined` over a store, which cannot answer at once. */
   peek<T = unknown>(key: string): T | undefined {
-    const value = this.#memory?.hit(key);
-    return (value === undefined ? this.#peekAgain(key) : value) as T | undefined;
+    const value = this.#hit(key);
+    if (value !== undefined) return value as T;
+    this.#open();
+    return this.#memory?.get(this.#key(key)) as T | undefined;
   }
 
-  /** A hit tells nothing of what is wrong with a key, or that it is stale. */
-  #peekAgain(key: string): unknown {
-    this.#open();
-    return this.#memory?.get(this.#key(key));
+  /** A fresh value that is in memory. Whoever finds none looks again: this tells nothing of what is wrong with a key, or stale. */
+  #hit(key: string): unknown {
+    return this.#isClosed ? undefined : this.#tier.hit(key);
   }
 
   /** The values of those keys that have one. */
@@ -248,11 +251,8 @@ export class Cache {
    * asked after that load anew. What the loader throws reaches everyone who waits, as it is, and is not cached.
    */
   getOrSet<T>(key: string, loader: Loader<T>, options?: LoadOptions): Promise<T> {
-    if (options?.forceRefresh !== true) {
-      const value = this.#tier.hit(key);
-      if (value !== undefined && !this.#isClosed) return Promise.resolve(value as T);
-    }
-    return this.#getOrSet(key, loader, options);
+    const value = options?.forceRefresh === true ? undefined : this.#hit(key);
+    return value === undefined ? this.#getOrSet(key, loader, options) : Promise.resolve(value as T);
   }
 
   async #getOrSet<T>(key: string, loader: Loader<T>, options: LoadOptions | undefined): Promise<T> {

@@ -43,7 +43,7 @@ export class MemoryTier implements Tier {
   readonly name = "memory";
   readonly #config: MemoryConfig;
   readonly #clock: Clock;
-  readonly #read: (kept: unknown) => unknown;
+  readonly #isIsolating: boolean;
   readonly #hub = new Hub();
   /** Channels that are taken literally are none of the cache's own, whatever they are called. */
   readonly #literal = new Hub();
@@ -67,7 +67,7 @@ export class MemoryTier implements Tier {
   constructor(config: MemoryConfig) {
     this.#config = config;
     this.#clock = config.clock;
-    this.#read = config.copy === "isolate" ? copy : (kept) => kept;
+    this.#isIsolating = config.copy === "isolate";
     this.#core = this.#open();
     this.#hit = this.#core.calls["hit"] as Hit;
     this.#get = this.#core.calls["get"] as Hit;
@@ -147,6 +147,10 @@ export class MemoryTier implements Tier {
   }
 
   // -- reads
+
+  #read(kept: unknown): unknown {
+    return this.#isIsolating ? copy(kept) : kept;
+  }
 
   hit(key: string): unknown {
     const number = this.#numbers.get(key);

@@ -205,7 +205,7 @@ export function parse(text: string): unknown {
 }
 
 /** Sixteen digits in a row may be a number that has to be looked at, or a part of a text. */
-const LONG_NUMBER = /\d{16}/;
+const LONG_NUMBER = /(?<![.\d])\d{16}/;
 
 /** Where so many lists and objects open, they may be within each other. */
 const MANY_OPENED = /(?:[[{][^[{]*){128}/;
