@@ -1,7 +1,7 @@
 /** Lookup and fill: a load that does not fit into a function, under the same rules as one that does. */
 import { about, equal, neverRun, now, rejects, turn } from "./case.js";
 
-const test = about("lookup");
+export const test = about("lookup");
 
 test("a hit has the value, a miss is filled once", async ({ cache }) => {
   const it = cache();
