@@ -205,7 +205,7 @@ test("11: numbers and dates are exact, or refused", async ({ cache }) => {
   }
   const circle = [];
   circle.push(circle);
-  for (const value of [Number.NaN, Infinity, -Infinity, new Set([1]), circle]) await rejects(it.set("k", value), UnsupportedValueError);
+  for (const value of [Number.NaN, Infinity, -Infinity, new Set([1]), circle, new Date(Number.NaN), [new Date("")]]) await rejects(it.set("k", value), UnsupportedValueError);
   const day = new Date(Date.UTC(2026, 0, 2, 3, 4, 5, 6));
   await it.set("k", { day });
   equal(await it.get("k"), { day: day.toISOString() });
