@@ -306,7 +306,7 @@ export class Cache {
    *
    * @example
    * ```ts
-   * const profile = cache.wrap(loadProfile, { key: (id: number) => ["user:profile", id], ttl: "5m", tags: (id) => [`user:${id}`] });
+   * const profile = cache.wrap(loadProfile, { key: (id: number) => ["user", "profile", id], ttl: "5m", tags: (id) => [`user:${id}`] });
    * await profile(5);
    * await profile.invalidate(5);
    * ```
