@@ -15,7 +15,7 @@ import {
 } from "donjon";
 import { about, byHand, equal, giving, neverRun, ok, rejects, throws, turn } from "./case.js";
 
-const test = about("bad input");
+export const test = about("bad input");
 
 /** Every call that takes a key. */
 const BY_KEY = {

@@ -1,16 +1,15 @@
 /**
  * Case: what a case of the suite is written with. The suite runs in every host, so it is plain JavaScript that needs `donjon` alone.
  *
- * Owns the list of cases, the words that check, and how a case runs: each has caches of its own on a clock that it moves by hand.
+ * Owns the words that check, and how a case runs: each has caches of its own on a clock that it moves by hand.
  */
 import { ManualClock, createCache } from "donjon";
 
-/** All cases, in the order of the files. A body is given `{ cache, clock, logged, vectors }`. */
-export const cases = [];
-
-/** Gives the word that adds cases on one subject. */
+/** Gives the word that adds cases on one subject to its own `cases`. A case's body is given `{ cache, clock, logged, vectors }`. */
 export function about(subject) {
-  return (name, body) => cases.push({ name: `${subject}: ${name}`, body });
+  const test = (name, body) => test.cases.push({ name: `${subject}: ${name}`, body });
+  test.cases = [];
+  return test;
 }
 
 /** A case that has not ended by then hangs: no case waits for time to pass. */
@@ -36,20 +35,6 @@ export async function run({ body }, vectors) {
     clearTimeout(timer);
     await Promise.all(opened.map((made) => made.close()));
   }
-}
-
-/** Runs all cases and gives what became of each, as data. */
-export async function runAll(vectors) {
-  const results = [];
-  for (const one of cases) {
-    try {
-      await run(one, vectors);
-      results.push({ name: one.name });
-    } catch (error) {
-      results.push({ name: one.name, error: String(error?.stack ?? error) });
-    }
-  }
-  return results;
 }
 
 // -- words that check

@@ -2,7 +2,7 @@
 import { FOREVER } from "donjon";
 import { about, byHand, equal, ok, rejects } from "./case.js";
 
-const test = about("counters");
+export const test = about("counters");
 
 test("hits, misses, stale hits, loads and what left are counted", async ({ cache, clock }) => {
   const it = cache();

@@ -1,7 +1,7 @@
 /** How a load can end for those who joined it: what the promises of this language add to the core's decisions. */
 import { about, byHand, equal, giving, neverRun, now, ok, rejects, turn } from "./case.js";
 
-const test = about("flights");
+export const test = about("flights");
 
 /** A leader and two who joined it. */
 async function joined(it, load) {

@@ -2,7 +2,7 @@
 import { InvalidPatternError } from "donjon";
 import { about, byHand, equal, giving, ok, rejects, turn } from "./case.js";
 
-const test = about("invalidation");
+export const test = about("invalidation");
 
 const WAYS = {
   "its key is deleted": (it) => it.delete("user:1"),

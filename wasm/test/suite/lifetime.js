@@ -2,7 +2,7 @@
 import { CacheClosedError, createCache } from "donjon";
 import { about, byHand, equal, giving, neverRun, notEqual, ok, rejects, throws, turn } from "./case.js";
 
-const test = about("lifetime");
+export const test = about("lifetime");
 
 test("switched off, reads miss, loaders run and stores are dropped", async ({ cache }) => {
   const it = cache();

@@ -2,7 +2,7 @@
 import { UnsupportedValueError } from "donjon";
 import { about, byHand, equal, giving, neverRun, now, ok, rejects, turn } from "./case.js";
 
-const test = about("loads");
+export const test = about("loads");
 
 class NotFound extends Error {}
 

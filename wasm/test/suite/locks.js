@@ -2,7 +2,7 @@
 import { ConfigError, InvalidKeyError, InvalidTtlError, LockLostError, LockTimeoutError } from "donjon";
 import { about, equal, now, ok, rejects, turn, until } from "./case.js";
 
-const test = about("locks");
+export const test = about("locks");
 
 test("one at a time holds a lock, and the next has a higher fence", async ({ cache }) => {
   const it = cache();

@@ -2,7 +2,7 @@
 import { DonjonError } from "donjon";
 import { about, equal, neverRun, now, rejects, turn } from "./case.js";
 
-const test = about("lookup");
+export const test = about("lookup");
 
 test("a hit has the value, a miss is filled once", async ({ cache }) => {
   const it = cache();

@@ -1,7 +1,7 @@
 /** Many keys, one loader: it is called once, with what is missing, and shares loads with those who ask for one key. */
 import { about, byHand, equal, giving, neverRun, now, ok, rejects, turn, until } from "./case.js";
 
-const test = about("many");
+export const test = about("many");
 
 class Down extends Error {}
 

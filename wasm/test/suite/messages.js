@@ -2,7 +2,7 @@
 import { ConfigError, InvalidKeyError } from "donjon";
 import { about, equal, now, rejects, throws } from "./case.js";
 
-const test = about("messages");
+export const test = about("messages");
 
 const next = async (listener) => (await listener.next()).value;
 

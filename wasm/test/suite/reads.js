@@ -2,7 +2,7 @@
 import { FOREVER, NotACounterError, UnsupportedValueError } from "donjon";
 import { about, equal, giving, neverRun, ok, rejects, throws } from "./case.js";
 
-const test = about("reads");
+export const test = about("reads");
 
 test("a value that was set is read until it is deleted", async ({ cache }) => {
   const it = cache();

@@ -2,7 +2,7 @@
 import { UnsupportedValueError } from "donjon";
 import { about, byHand, equal, ok, rejects, throws } from "./case.js";
 
-const test = about("values");
+export const test = about("values");
 
 const text = new TextEncoder();
 

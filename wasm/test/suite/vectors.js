@@ -2,7 +2,7 @@
 import { ANY, ConfigError, InvalidKeyError, InvalidPatternError, InvalidRuleError, escapePattern, key, matches, pattern } from "donjon";
 import { about, equal, ok, rejects, throws } from "./case.js";
 
-const test = about("vectors");
+export const test = about("vectors");
 
 test("namespaces", async ({ cache, vectors }) => {
   for (const namespace of vectors.keys.namespaces.valid) equal(cache({ namespace }).namespace, namespace);
@@ -49,15 +49,14 @@ test("globs, as Redis answers them", async ({ vectors }) => {
 });
 
 test("globs, as what they remove", async ({ cache, vectors }) => {
+  const it = cache();
   const texts = vectors.glob.texts.filter((text) => text !== "");
   for (const { pattern: glob, matches: expected } of vectors.glob.patterns) {
-    const it = cache();
     await it.setMany(new Map(texts.map((text) => [text, 1])));
     await it.invalidatePattern(glob);
     const gone = texts.filter((text) => it.peek(text) === undefined);
     const isAll = /^\*+$/.test(glob);
     equal(gone, isAll ? texts : expected.map((at) => vectors.glob.texts[at]).filter((text) => text !== ""), `what ${JSON.stringify(glob)} removes`);
-    await it.close();
   }
 });
 

@@ -2,7 +2,7 @@
 import { ConfigError } from "donjon";
 import { about, byHand, equal, giving, ok, rejects, turn } from "./case.js";
 
-const test = about("warm");
+export const test = about("warm");
 
 test("keys are loaded, those that have a value are skipped, and errors are told by key", async ({ cache }) => {
   const it = cache();

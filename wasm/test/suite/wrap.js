@@ -2,7 +2,7 @@
 import { InvalidKeyError, InvalidTtlError } from "donjon";
 import { about, equal, now, rejects } from "./case.js";
 
-const test = about("wrap");
+export const test = about("wrap");
 
 function counting(it, options) {
   const calls = [];
