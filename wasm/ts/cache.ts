@@ -306,7 +306,7 @@ export class Cache {
    *
    * @example
    * ```ts
-   * const profile = cache.wrap(loadProfile, { key: (id: number) => ["user:profile", id], ttl: "5m", tags: (id) => [`user:${id}`] });
+   * const profile = cache.wrap(loadProfile, { key: (id: number) => ["user", "profile", id], ttl: "5m", tags: (id) => [`user:${id}`] });
    * await profile(5);
    * await profile.invalidate(5);
    * ```
@@ -555,7 +555,9 @@ export class Cache {
   }
 
   #keys(keys: Iterable<string>): string[] {
-    if (typeof keys === "string") throw new InvalidKeyError("keys are a list of texts, not one text");
+    if (typeof keys !== "object" || keys === null || !(Symbol.iterator in keys)) {
+      throw new InvalidKeyError(`keys are a list of texts, not ${typeof keys === "string" ? "one text" : nameOf(keys)}`);
+    }
     return [...keys].map((key, at) => this.#key(key, at));
   }
 
@@ -595,7 +597,43 @@ export class Cache {
  * ```
  */
 export function createCache(options: CacheOptions = {}): Cache {
+  checkOptions(options);
   return new Cache(options);
+}
+
+/** What options must be where nothing else checks them. */
+const KINDS: Readonly<Record<keyof CacheOptions, "object" | "function" | "boolean" | "checked elsewhere">> = {
+  namespace: "checked elsewhere",
+  maxBytes: "checked elsewhere",
+  maxEntries: "checked elsewhere",
+  defaultTtl: "checked elsewhere",
+  ttls: "object",
+  jitter: "checked elsewhere",
+  early: "checked elsewhere",
+  loadTimeout: "checked elsewhere",
+  copy: "checked elsewhere",
+  clock: "object",
+  waitUntil: "function",
+  strict: "boolean",
+  enabled: "boolean",
+  log: "function",
+  store: "object",
+};
+
+/** Refuses what would go unnoticed: an option that is misspelt, or of another kind. */
+function checkOptions(options: CacheOptions): void {
+  if (typeof options !== "object" || options === null) throw new ConfigError(`the options of a cache are an object, not ${nameOf(options)}`);
+  for (const [name, given] of Object.entries(options)) {
+    if (!Object.hasOwn(KINDS, name)) throw new ConfigError(`there is no option \`${name}\`; there are ${Object.keys(KINDS).join(", ")}`);
+    const kind = KINDS[name as keyof CacheOptions];
+    if (given === undefined || kind === "checked elsewhere") continue;
+    if (given === null || typeof given !== kind) throw new ConfigError(`\`${name}\` is of the kind ${kind}, not ${nameOf(given)}`);
+  }
+  const { store, clock } = options;
+  if (store !== undefined && typeof store.open !== "function") {
+    throw new ConfigError("`store` is what `redis(client)` of donjon/redis gives, or one of its like: not the client itself");
+  }
+  if (clock !== undefined && typeof clock.now !== "function") throw new ConfigError("a `clock` has a method `now` that gives milliseconds");
 }
 
 function warnOnConsole(message: string): void {
