@@ -8,9 +8,12 @@ mod spread;
 
 pub use spread::{Early, EarlyError, Jitter, JitterError};
 
-use std::collections::BTreeMap;
-use std::num::NonZeroU64;
-use std::time::Duration;
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use core::num::NonZeroU64;
+use core::time::Duration;
 
 use crate::entry::Life;
 use crate::moment::Moment;
@@ -344,7 +347,7 @@ fn is_number(text: &str) -> bool {
 }
 
 fn round(millis: f64) -> Option<u64> {
-    (millis <= TEN_YEARS).then(|| millis.round() as u64)
+    (millis <= TEN_YEARS).then_some((millis + 0.5) as u64)
 }
 
 fn quoted(text: &str) -> String {

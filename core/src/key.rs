@@ -13,9 +13,11 @@
 //! that can be made to collide would hand one user the entry of another. For the same reason a part that itself is `~` and
 //! 32 such digits is hashed like a long one. An empty part is a part: `("a", "")` makes `a:`.
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
-use std::sync::Arc;
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 

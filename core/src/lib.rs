@@ -20,6 +20,11 @@
 //! | what a key, a pattern or a tag may be | [`key`], [`pattern`], [`tag`] |
 //! | where random numbers come from | [`chance`] |
 //! | who is to be woken | [`waiters`] |
+//! | what a lock is, with threads and without | `sync` |
+
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
 
 pub mod breaker;
 pub mod cache;
@@ -43,6 +48,7 @@ pub mod settings;
 mod spelling;
 pub mod stats;
 mod store;
+mod sync;
 pub mod tag;
 pub mod template;
 pub mod version;

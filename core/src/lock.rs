@@ -9,15 +9,15 @@
 //! A lock that ends by time is safe only while its holder ends in time too: one that was paused may come back after
 //! another took over. What must be exclusive checks the fence: it refuses a number lower than one it has seen.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::task::Waker;
-
-use parking_lot::Mutex;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::task::Waker;
 
 use crate::expiry::Ttl;
 use crate::key::Key;
 use crate::moment::Moment;
+use crate::sync::Mutex;
 use crate::waiters::{WaiterId, Waiters};
 
 /// The locks of one process. A name is limited as a key is.

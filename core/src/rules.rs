@@ -3,7 +3,10 @@
 //! Owns the list of rules, and what they say of an event. Must not know how anything is invalidated, or when.
 //! Invariant: a plan is whole or an error; no rule that matches is left out because its values are missing.
 
-use std::borrow::Cow;
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use crate::pattern::{InvalidPattern, Pattern};
 use crate::template::{InvalidTemplate, PatternTemplate, RenderError, Template};

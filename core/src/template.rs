@@ -3,7 +3,10 @@
 //! Owns the syntax, and the escape of what is put in. Must not know what the outcome is used for.
 //! Invariant: read once; what is filled in can neither end its part nor, in a pattern, stand for anything but itself.
 
-use std::borrow::Cow;
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use crate::key::{InvalidKey, Key, escape_part};
 use crate::pattern::{InvalidPattern, Pattern, ends_between_tokens, glob_escape};
@@ -271,7 +274,7 @@ fn pieces(template: &str) -> Result<Vec<Piece>, (usize, TemplateFault)> {
             return Err((brace, TemplateFault::Name(name.into())));
         }
         if !text.is_empty() {
-            pieces.push(Piece::Text(std::mem::take(&mut text).into()));
+            pieces.push(Piece::Text(core::mem::take(&mut text).into()));
         } else if !pieces.is_empty() {
             return Err((brace, TemplateFault::Adjacent));
         }

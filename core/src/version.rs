@@ -9,13 +9,15 @@
 //!
 //! Must not know what carries a tag. Its lock is a leaf: nothing else is locked while it is held.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use ahash::RandomState;
 use hashbrown::HashMap;
-use parking_lot::Mutex;
 
+use crate::sync::Mutex;
 use crate::tag::{InvalidTag, check_tags};
 
 /// A place in the order of loads and tag invalidations. Larger is later; unique within one cache.

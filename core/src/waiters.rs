@@ -5,8 +5,9 @@
 //! and handed out to be woken or dropped after unlocking.
 //! Invariant: an id names at most one waker for the life of the set, and no id is given twice.
 
-use std::collections::BTreeMap;
-use std::task::Waker;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::task::Waker;
 
 /// The wakers of those who wait for one thing, first come first.
 ///
@@ -50,7 +51,7 @@ impl Waiters {
     /// still wait. What comes back either way is to be dropped after unlocking.
     pub fn replace(&mut self, id: WaiterId, waker: Waker) -> Result<Waker, Waker> {
         match self.wakers.get_mut(&id) {
-            Some(kept) => Ok(std::mem::replace(kept, waker)),
+            Some(kept) => Ok(core::mem::replace(kept, waker)),
             None => Err(waker),
         }
     }
@@ -63,7 +64,7 @@ impl Waiters {
     /// Takes all wakers, in the order they came, to be woken after unlocking.
     #[must_use = "those who wait would never be woken"]
     pub fn take(&mut self) -> Vec<Waker> {
-        std::mem::take(&mut self.wakers).into_values().collect()
+        core::mem::take(&mut self.wakers).into_values().collect()
     }
 
     /// How many wait.
