@@ -11,12 +11,13 @@ pub use spread::{Early, EarlyError, Jitter, JitterError};
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use core::num::NonZeroU64;
 use core::time::Duration;
 
 use crate::entry::Life;
 use crate::moment::Moment;
+use crate::shown::{Number, Quoted};
 use crate::spelling;
 
 /// How long a value stays fresh: 1 ms to ten years (3,650 days), or [`Ttl::FOREVER`].
@@ -52,7 +53,7 @@ impl Ttl {
     ///
     /// [`InvalidTtl::Ttl`] for zero, negative, not a number, infinite, and over ten years. For ever is [`Ttl::FOREVER`].
     pub fn from_secs(seconds: f64) -> Result<Self, InvalidTtl> {
-        Self::rounded(seconds * 1e3).ok_or_else(|| InvalidTtl::Ttl { given: format!("{seconds} s") })
+        Self::rounded(seconds * 1e3).ok_or_else(|| InvalidTtl::Ttl { given: format!("{} s", Number(seconds)) })
     }
 
     /// A time to live of `millis` milliseconds.
@@ -61,7 +62,7 @@ impl Ttl {
     ///
     /// As [`Ttl::from_secs`].
     pub fn from_millis(millis: f64) -> Result<Self, InvalidTtl> {
-        Self::rounded(millis).ok_or_else(|| InvalidTtl::Ttl { given: format!("{millis} ms") })
+        Self::rounded(millis).ok_or_else(|| InvalidTtl::Ttl { given: format!("{} ms", Number(millis)) })
     }
 
     /// A time to live of `duration`.
@@ -143,7 +144,7 @@ impl Grace {
     ///
     /// [`InvalidTtl::Grace`] for negative, not a number, infinite, and over ten years. For ever is [`Grace::FOREVER`].
     pub fn from_secs(seconds: f64) -> Result<Self, InvalidTtl> {
-        Self::rounded(seconds * 1e3).ok_or_else(|| InvalidTtl::Grace { given: format!("{seconds} s") })
+        Self::rounded(seconds * 1e3).ok_or_else(|| InvalidTtl::Grace { given: format!("{} s", Number(seconds)) })
     }
 
     /// A grace of `millis` milliseconds.
@@ -152,7 +153,7 @@ impl Grace {
     ///
     /// As [`Grace::from_secs`].
     pub fn from_millis(millis: f64) -> Result<Self, InvalidTtl> {
-        Self::rounded(millis).ok_or_else(|| InvalidTtl::Grace { given: format!("{millis} ms") })
+        Self::rounded(millis).ok_or_else(|| InvalidTtl::Grace { given: format!("{} ms", Number(millis)) })
     }
 
     /// A grace of `duration`.
@@ -324,17 +325,17 @@ fn parse_millis(text: &str) -> Result<f64, InvalidTtl> {
 
 fn parse_units(text: &str) -> Option<f64> {
     if is_number(text) {
-        return Some(text.parse::<f64>().ok()? * 1e3);
+        return Some(number(text) * 1e3);
     }
     let (mut rest, mut units, mut millis) = (text, UNITS.as_slice(), 0.0);
     while !rest.is_empty() {
-        let (number, tail) = rest.split_at(rest.find(|one: char| one.is_ascii_alphabetic())?);
+        let (count, tail) = rest.split_at(rest.find(|one: char| one.is_ascii_alphabetic())?);
         let (unit, tail) = tail.split_at(tail.find(|one: char| !one.is_ascii_alphabetic()).unwrap_or(tail.len()));
         let at = units.iter().position(|(name, _)| *name == unit)?;
-        if !is_number(number) {
+        if !is_number(count) {
             return None;
         }
-        millis += number.parse::<f64>().ok()? * units[at].1;
+        millis += number(count) * units[at].1;
         (rest, units) = (tail, &units[at + 1..]);
     }
     (!text.is_empty()).then_some(millis)
@@ -346,12 +347,22 @@ fn is_number(text: &str) -> bool {
     text.split_once('.').map_or_else(|| digits(text), |(whole, part)| digits(whole) && digits(part))
 }
 
+/// The number that a text is which [`is_number`] found to be one. As exact as `parse`, up to fifteen digits: further ones are less than a
+/// millisecond, or more than ten years.
+fn number(text: &str) -> f64 {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let part = &part[..part.len().min(15)];
+    let digits = whole.bytes().chain(part.bytes());
+    let scale = part.bytes().fold(1.0, |scale, _| scale * 10.0);
+    digits.fold(0.0, |number, digit| number * 10.0 + f64::from(digit - b'0')) / scale
+}
+
 fn round(millis: f64) -> Option<u64> {
     (millis <= TEN_YEARS).then_some((millis + 0.5) as u64)
 }
 
 fn quoted(text: &str) -> String {
-    format!("{:?}", shortened(text))
+    Quoted(&shortened(text)).to_string()
 }
 
 fn shortened(text: &str) -> String {

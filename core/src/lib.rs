@@ -20,7 +20,7 @@
 //! | what a key, a pattern or a tag may be | [`key`], [`pattern`], [`tag`] |
 //! | where random numbers come from | [`chance`] |
 //! | who is to be woken | [`waiters`] |
-//! | what a lock is, with threads and without | `sync` |
+//! | what a lock is, with threads and without; how a message shows what was given | `sync`, [`shown`] |
 
 #![cfg_attr(not(test), no_std)]
 
@@ -45,6 +45,7 @@ pub mod pubsub;
 pub mod remote;
 pub mod rules;
 pub mod settings;
+pub mod shown;
 mod spelling;
 pub mod stats;
 mod store;

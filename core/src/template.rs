@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 
 use crate::key::{InvalidKey, Key, escape_part};
 use crate::pattern::{InvalidPattern, Pattern, ends_between_tokens, glob_escape};
+use crate::shown::Quoted;
 use crate::tag::{InvalidTag, check_tag};
 
 /// A text with names to be filled in: `user:{user_id}:profile`. `{{` and `}}` stand for the braces themselves.
@@ -47,7 +48,7 @@ enum Piece {
 
 /// Why a text is no template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("template {template:?}, byte {at}: {fault}")]
+#[error("template {}, byte {at}: {fault}", Quoted(.template))]
 pub struct InvalidTemplate {
     /// The template as it was given.
     pub template: Box<str>,
@@ -71,7 +72,7 @@ pub enum TemplateFault {
     #[error("this `}}` closes nothing; write `}}}}` for the brace itself")]
     Stray,
     /// What stands in braces is no name.
-    #[error("{0:?} is no name; a name is letters, digits and `_`, and begins with no digit")]
+    #[error("{} is no name; a name is letters, digits and `_`, and begins with no digit", Quoted(.0))]
     Name(Box<str>),
     /// Two names with nothing between them.
     #[error("nothing stands between two names, so `1`, `23` and `12`, `3` would be one key; put a `:` there")]

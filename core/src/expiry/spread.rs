@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use super::Ttl;
 use crate::moment::Moment;
+use crate::shown::Number;
 
 /// Cuts each time to live by a random part, so that entries written together part company.
 ///
@@ -58,7 +59,7 @@ impl Jitter {
 #[non_exhaustive]
 pub enum JitterError {
     /// The share is no fraction.
-    #[error("`jitter` is the largest part of a ttl to cut, from 0.0 to 1.0, got {0}")]
+    #[error("`jitter` is the largest part of a ttl to cut, from 0.0 to 1.0, got {}", Number(*.0))]
     OutOfRange(f64),
 }
 
@@ -130,7 +131,7 @@ impl Default for Early {
 #[non_exhaustive]
 pub enum EarlyError {
     /// `beta` is negative, no number, or so large that everything would be refreshed all the time.
-    #[error("`early` is a factor from 0.0 (never refresh early) to 100.0, 1.0 being the default, got {0}")]
+    #[error("`early` is a factor from 0.0 (never refresh early) to 100.0, 1.0 being the default, got {}", Number(*.0))]
     OutOfRange(f64),
 }
 
