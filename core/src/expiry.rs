@@ -9,9 +9,9 @@ mod spread;
 pub use spread::{Early, EarlyError, Jitter, JitterError};
 
 use alloc::borrow::ToOwned;
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::num::NonZeroU64;
 use core::time::Duration;
 
@@ -205,7 +205,7 @@ impl Grace {
 /// # Ok::<(), donjon_core::expiry::InvalidTtl>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TtlClasses(BTreeMap<String, Ttl>);
+pub struct TtlClasses(Vec<(String, Ttl)>);
 
 impl TtlClasses {
     /// The classes that are always there.
@@ -220,23 +220,28 @@ impl TtlClasses {
         if !is_class_name(name) {
             return Err(InvalidTtl::ClassName { given: quoted(name) });
         }
-        self.0.insert(name.to_owned(), ttl);
+        match self.place(name) {
+            Ok(place) => self.0[place].1 = ttl,
+            Err(place) => self.0.insert(place, (name.to_owned(), ttl)),
+        }
         Ok(())
     }
 
     /// The time to live of what names none.
     pub fn default_ttl(&self) -> Ttl {
-        self.0["default"]
+        // It is built in, and nothing takes it away.
+        let (Ok(place) | Err(place)) = self.place("default");
+        self.0[place].1
     }
 
     /// The time to live of the class `name`, if there is one.
     pub fn get(&self, name: &str) -> Option<Ttl> {
-        self.0.get(name).copied()
+        self.place(name).ok().map(|place| self.0[place].1)
     }
 
     /// The classes and their times, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Ttl)> {
-        self.0.iter().map(|(name, &ttl)| (name.as_str(), ttl))
+        self.0.iter().map(|(name, ttl)| (name.as_str(), *ttl))
     }
 
     /// What `text` stands for: a class by its name, or a length of time as [`Ttl::parse`] reads it.
@@ -252,18 +257,23 @@ impl TtlClasses {
         }
         self.get(text).ok_or_else(|| InvalidTtl::UnknownClass {
             given: shortened(text),
-            nearest: spelling::nearest(&text.to_ascii_lowercase(), self.0.keys().map(String::as_str))
+            nearest: spelling::nearest(&text.to_ascii_lowercase(), self.iter().map(|(name, _)| name))
                 .unwrap_or("default")
                 .to_owned(),
         })
+    }
+
+    /// Where the class `name` is, or would have to be.
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(other, _)| (**other).cmp(name))
     }
 }
 
 impl Default for TtlClasses {
     fn default() -> Self {
-        let seconds = [300_u64, 60, 3_600, 300];
-        let millis = seconds.map(|seconds| NonZeroU64::new(seconds * 1_000).unwrap_or(NonZeroU64::MIN));
-        Self(Self::BUILT_IN.into_iter().map(str::to_owned).zip(millis.map(Ttl)).collect())
+        let millis = |seconds: u64| Ttl(NonZeroU64::new(seconds * 1_000).unwrap_or(NonZeroU64::MIN));
+        let seconds = [("config", 3_600), ("default", 300), ("stats", 60), ("user_data", 300)];
+        Self(seconds.map(|(name, seconds)| (name.to_owned(), millis(seconds))).into())
     }
 }
 
