@@ -22,7 +22,7 @@ rmSync(dist, { recursive: true, force: true });
 mkdirSync(dist);
 const compiled = `${target}${trap ? "/trap" : ""}/wasm32-unknown-unknown/wasm/donjon_wasm.wasm`;
 // No feature flags: the module says itself which it needs, and more of them would shut older hosts out.
-run("node_modules/.bin/wasm-opt", ["-Os", "--strip-debug", "--strip-producers", "-o", `${dist}/core.wasm`, compiled]);
+run("node_modules/.bin/wasm-opt", ["-Oz", "--converge", "--strip-debug", "--strip-producers", "-o", `${dist}/core.wasm`, compiled]);
 const wasm = readFileSync(`${dist}/core.wasm`);
 new WebAssembly.Module(wasm);
 

@@ -77,7 +77,6 @@ export class MemoryTier implements Tier {
   #open(): Core {
     const { maxBytes, maxEntries, jitter, early, loadTimeout, prepare } = this.#config;
     const core = new Core();
-    core.calls["start"]!();
     core.begin().bytes(crypto.getRandomValues(new Uint8Array(16)));
     core.call("open_memory", maxBytes, maxEntries ?? -1, jitter, early, loadTimeout);
     prepare(core);
