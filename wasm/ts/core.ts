@@ -174,18 +174,7 @@ export class Core {
   trap(error: unknown): unknown {
     // Out of stack within a call leaves it as unfinished as a trap does.
     if (!(error instanceof WebAssembly.RuntimeError) && !(error instanceof RangeError)) return error;
-    return new Trapped(this.#panic() || error.message, { cause: error });
-  }
-
-  /** What the module said when it gave up. */
-  #panic(): string {
-    try {
-      const at = this.calls["panic_text"]!();
-      const length = this.calls["panic_bytes"]!();
-      return decoder.decode(new Uint8Array(this.#memory.buffer, at, length));
-    } catch {
-      return "";
-    }
+    return new Trapped(error.message, { cause: error });
   }
 
   #refusal(kind: number): Error {

@@ -78,7 +78,6 @@ export class MemoryTier implements Tier {
   #open(): Core {
     const { maxBytes, maxEntries, jitter, early, loadTimeout, prepare } = this.#config;
     const core = new Core();
-    core.calls["start"]!();
     core.begin().bytes(this.#seed());
     core.call("open_memory", maxBytes, maxEntries ?? -1, jitter, early, loadTimeout);
     prepare(core);
