@@ -80,14 +80,8 @@ export interface Want {
   readonly isImpatient: boolean;
   /** Ends the waiting. */
   readonly signal: AbortSignal | undefined;
-  /** The load of this ticket, where it runs here: whoever waits for it is to join it, and leave where the waiting ends early. */
-  interest(ticket: number): Interest | undefined;
-}
-
-/** A load that runs for as long as anybody is interested. */
-export interface Interest {
-  join(): void;
-  leave(reason: unknown): void;
+  /** Is told whose load, by its ticket, is waited for; what it gives is to be called when the waiting is over, however it ends. */
+  joined(ticket: number): () => void;
 }
 
 /** What an invalidation came to. */

@@ -141,7 +141,6 @@ export class RedisTier implements Tier, Judge, Reader {
   #open(): Core {
     const { namespace, jitter, early, loadTimeout, prepare } = this.#terms;
     const core = new Core();
-    core.calls["start"]!();
     core.begin().bytes(crypto.getRandomValues(new Uint8Array(16))).text(namespace);
     core.call("open_shared", jitter, early, loadTimeout, this.#maxValueBytes);
     prepare(core);
@@ -727,8 +726,7 @@ export class RedisTier implements Tier, Judge, Reader {
   /** Waits for another load of this process. */
   async #joined({ wait, ticket, atMost, ended, look }: Next & { step: typeof JOIN }, want: Want): Promise<Ended | { kind: "late" }> {
     const era = this.#era;
-    const running = want.interest(ticket);
-    running?.join();
+    const waitsNoMore = want.joined(ticket);
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<{ kind: "late" }>((resolve) => {
       timer = setTimeout(() => resolve({ kind: "late" }), Math.min(atMost, 0x7fff_ffff));
@@ -748,10 +746,10 @@ export class RedisTier implements Tier, Judge, Reader {
     } catch (error) {
       leave();
       if (era === this.#era) this.#ask((core) => core.begin().call("forget_look", look));
-      running?.leave(error);
       throw error;
     } finally {
       clearTimeout(timer);
+      waitsNoMore();
     }
   }
 
