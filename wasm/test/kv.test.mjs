@@ -6,10 +6,9 @@ import { kv } from "../dist/kv.js";
 import { FakeKv } from "./fake-kv.mjs";
 import { gate, until } from "./until.mjs";
 
-function open(t, options = {}) {
-  const namespace = options.namespace ?? new FakeKv();
+function open(t, { namespace = new FakeKv(), kv: kvOptions, ...options } = {}) {
   const said = [];
-  const cache = createCache({ ...options, namespace: "app", store: kv(namespace, options.kv), log: (message) => said.push(message) });
+  const cache = createCache({ ...options, namespace: "app", store: kv(namespace, kvOptions), log: (message) => said.push(message) });
   t.after(() => cache.close());
   return { cache, namespace, said };
 }
@@ -328,7 +327,7 @@ test("what KV cannot do is refused, and said in the capabilities", async (t) => 
 
 test("what is no argument is refused, and nothing is asked of KV", async (t) => {
   for (const bad of [undefined, null, {}, "CACHE", { get() {}, put() {}, delete() {} }]) assert.throws(() => kv(bad), ConfigError);
-  for (const bad of [{ commandTimeout: 0 }, { commandTimeout: "1" }, { maxValueBytes: -1 }, { maxValueBytes: 2 ** 30 }]) {
+  for (const bad of [{ commandTimeout: 0 }, { commandTimeout: "1" }, { maxValueBytes: -1 }, { maxValueBytes: 2 ** 30 }, { comandTimeout: 1 }, null, 1]) {
     assert.throws(() => kv(new FakeKv(), bad), ConfigError);
   }
   for (const bad of [{ maxBytes: 1_000 }, { maxEntries: 1 }, { copy: "none" }, { clock: { now: () => 0 } }]) {
