@@ -6,6 +6,8 @@
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
 
+use crate::trap;
+
 /// What a call was refused for. Its text goes to the host.
 #[derive(Debug)]
 pub(crate) struct Refused {
@@ -159,6 +161,7 @@ impl Output<'_> {
 pub(crate) fn cross(call: impl FnOnce(&mut Input<'_>, &mut Output<'_>) -> Result<i32, Refused>) -> i32 {
     INPUT.with_borrow(|input| {
         OUTPUT.with_borrow_mut(|output| {
+            trap::spring();
             output.clear();
             let outcome = call(&mut Input(input), &mut Output(output));
             outcome.unwrap_or_else(|refused| {

@@ -23,6 +23,7 @@ use slab::Slab;
 use crate::bridge::{Input, Kind, LEFT, Output, Refused, cross, register};
 use crate::events;
 use crate::numbers::{self, moment, span, until};
+use crate::trap;
 use crate::waits::bell;
 
 struct Memory {
@@ -40,7 +41,10 @@ thread_local! {
 }
 
 fn with<T>(ask: impl FnOnce(&mut Memory) -> T) -> T {
-    MEMORY.with_borrow_mut(|memory| ask(memory.as_mut().expect("the host opens the memory first")))
+    MEMORY.with_borrow_mut(|memory| {
+        trap::spring();
+        ask(memory.as_mut().expect("the host opens the memory first"))
+    })
 }
 
 /// As [`cross`], for what may let values go.

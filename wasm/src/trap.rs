@@ -2,6 +2,8 @@
 //!
 //! A panic ends the instance in the midst of a call. Nothing that it held is to be trusted then but this text, which the host logs.
 
+#[cfg(feature = "trap")]
+use std::cell::Cell;
 use std::cell::RefCell;
 
 thread_local! {
@@ -26,9 +28,20 @@ pub extern "C" fn panic_bytes() -> usize {
     TEXT.with_borrow(String::len)
 }
 
-/// Traps, in the midst of a call: for tests of those who have to go on.
+#[cfg(feature = "trap")]
+thread_local! {
+    static IS_SET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Has the next call trap in the midst of it: for tests of those who have to go on.
 #[cfg(feature = "trap")]
 #[unsafe(no_mangle)]
 pub extern "C" fn trap() {
-    panic!("a test asked for it");
+    IS_SET.set(true);
+}
+
+/// Where calls trap that are to.
+pub(crate) fn spring() {
+    #[cfg(feature = "trap")]
+    assert!(!IS_SET.take(), "a test asked for it");
 }

@@ -124,15 +124,23 @@ export class MemoryTier implements Tier {
     if (!this.#isEnabled) this.#core.calls["switch"]!(0);
   }
 
-  /** Makes a call that may let values go or end waits. A core that breaks off is replaced, and the call made once more. */
+  /** Makes a call that may let values go or end waits. Where the core breaks off it is made once more, of the next one. */
   #change<T>(call: (core: Core) => T): T {
-    const era = this.#era;
     try {
-      return call(this.#core);
+      return this.#attempt(call);
     } catch (error) {
       if (!(error instanceof Trapped)) throw error;
-      if (era === this.#era) this.#restart(error);
-      return call(this.#core);
+      return this.#attempt(call);
+    }
+  }
+
+  #attempt<T>(call: (core: Core) => T): T {
+    const core = this.#core;
+    try {
+      return call(core);
+    } catch (error) {
+      if (error instanceof Trapped && core === this.#core) this.#restart(error);
+      throw error;
     } finally {
       if (this.#core.isUnsettled) this.#settle();
     }
@@ -259,7 +267,7 @@ export class MemoryTier implements Tier {
     const ended = new Promise<Ended>((resolve) => (settle = resolve));
     this.#waits.add(wait, () => {
       if (era !== this.#era) return settle({ kind: "again" });
-      const ending = this.#core.calls["ending"]!(wait);
+      const ending = this.#core.run(() => this.#core.calls["ending"]!(wait));
       const passing = this.#passing;
       if (ending === 0 && passing !== undefined && "value" in passing) settle({ kind: "value", value: this.#read(passing.value) });
       else if (ending === 1 && passing !== undefined && "error" in passing) settle({ kind: "failed", error: passing.error });
@@ -268,7 +276,7 @@ export class MemoryTier implements Tier {
     const leave = (): void => {
       if (era !== this.#era) return;
       this.#waits.remove(wait);
-      this.#core.calls["leave"]!(wait);
+      this.#change((core) => core.begin().call("leave", wait));
     };
     return { ticket, atMost, ended, leave };
   }
@@ -287,7 +295,7 @@ export class MemoryTier implements Tier {
       leads,
       fallback: () => {
         if (isOver || era !== this.#era) return undefined;
-        const stale = this.#core.calls["fallback"]!(number, this.#clock.now());
+        const stale = this.#change((core) => core.run(() => core.calls["fallback"]!(number, this.#clock.now())));
         return stale < 0 ? undefined : this.#read(this.#values[stale]);
       },
       fill: (value, terms) => {
@@ -465,7 +473,7 @@ export class MemoryTier implements Tier {
       });
     } finally {
       this.#waits.remove(wait);
-      if (era === this.#era) this.#core.calls["leave_lock"]!(waiting.number);
+      if (era === this.#era) this.#change((core) => core.begin().call("leave_lock", waiting.number));
     }
   }
 
