@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * Cache: what a program calls. Checks what it is given, and leaves the rest to the tier where the values are.
  */
