@@ -11,17 +11,19 @@ const cores = [];
 const broken = new Set();
 
 const { Instance } = WebAssembly;
-WebAssembly.Instance = function (module, imports) {
-  const { exports } = new Instance(module, imports);
-  cores.push(exports);
-  const calls = Object.entries(exports).map(([name, call]) => {
-    const trapping = (...numbers) => {
-      if (broken.has(name)) exports.trap();
-      return call(...numbers);
-    };
-    return [name, typeof call === "function" ? trapping : call];
-  });
-  return { exports: Object.fromEntries(calls) };
+WebAssembly.Instance = class {
+  constructor(module, imports) {
+    const { exports } = new Instance(module, imports);
+    cores.push(exports);
+    const calls = Object.entries(exports).map(([name, call]) => {
+      const trapping = (...numbers) => {
+        if (broken.has(name)) exports.trap();
+        return call(...numbers);
+      };
+      return [name, typeof call === "function" ? trapping : call];
+    });
+    this.exports = Object.fromEntries(calls);
+  }
 };
 
 initSync(await readFile(new URL("../dist-trap/core.wasm", import.meta.url)));
