@@ -16,12 +16,12 @@ import {
 } from "./errors.js";
 import { type KeyPart, checkKey, checkPattern, key as buildKey, nameOf } from "./keys.js";
 import { type Asked, type Loader, type Loading, load, loadMany, seek } from "./load.js";
-import { Lock, type LockOptions, takeLock } from "./lock.js";
+import { type Lock, type LockOptions, takeLock } from "./lock.js";
 import { type Lookup, Hit, LookupMiss } from "./lookup.js";
 import { type CopyMode, MemoryTier } from "./memory.js";
 import { Rules } from "./rules.js";
 import { FOREVER, type StoreOptions, TermsReader, type Ttl } from "./terms.js";
-import { type Eventually, type Explained, type Removed as Outcome, type Stats, type Tier } from "./tier.js";
+import type { Eventually, Explained, Removed as Outcome, Stats, Tier } from "./tier.js";
 import { Isolated, weigh } from "./value.js";
 import { type WarmOptions, type WarmReport, warm } from "./warm.js";
 import { type Wrapped, type WrapOptions, wrap } from "./wrap.js";
@@ -417,7 +417,8 @@ export class Cache {
   async lock(name: string, options: LockOptions): Promise<Lock> {
     const tier = this.#open();
     this.#key(name);
-    if (options === undefined || options.ttl === undefined) throw new InvalidTtlError("a lock needs a `ttl`: how long it is held should its holder vanish");
+    if (options === undefined || options.ttl === undefined)
+      throw new InvalidTtlError("a lock needs a `ttl`: how long it is held should its holder vanish");
     const ttl = this.#terms.ttl(options.ttl);
     if (ttl === Infinity) throw new InvalidTtlError("a lock is not held for ever: one whose holder is gone would never be free");
     return takeLock(tier, name, ttl, options);
@@ -568,7 +569,9 @@ export class Cache {
 
   #stored(isStored: boolean): void {
     if (!isStored && this.#strict && this.#memory === undefined && this.enabled) {
-      throw new BackendUnavailableError("the value did not arrive for certain: its key is invalidated instead, at once or as soon as that is possible");
+      throw new BackendUnavailableError(
+        "the value did not arrive for certain: its key is invalidated instead, at once or as soon as that is possible",
+      );
     }
   }
 
@@ -620,7 +623,8 @@ function boundOf(name: string, given: number | undefined, usual: number): number
 function lengthOf(core: Core, ttl: Ttl): number {
   if (ttl === FOREVER) return Infinity;
   if (typeof ttl === "number") return ttl === Infinity ? NaN : ttl;
-  if (typeof ttl !== "string") throw new InvalidTtlError(`a time to live is milliseconds, a text such as "5m", or FOREVER, not ${nameOf(ttl)}`);
+  if (typeof ttl !== "string")
+    throw new InvalidTtlError(`a time to live is milliseconds, a text such as "5m", or FOREVER, not ${nameOf(ttl)}`);
   if (!ttl.isWellFormed()) throw new InvalidTtlError("half a surrogate pair is no text");
   core.begin().text(ttl).call("resolve_ttl");
   return core.register(0);
@@ -640,4 +644,3 @@ function partText(name: string, part: KeyPart): string {
     throw new InvalidRuleError(`\`${name}\`: ${(error as Error).message}`);
   }
 }
-

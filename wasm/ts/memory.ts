@@ -100,7 +100,8 @@ export class MemoryTier implements Tier {
   #seeded(): void {
     if (this.#isSeeded) return;
     this.#renew();
-    if (!this.#isSeeded) throw new Error("this host gives no randomness here: use the cache within a request, where keys can be hashed by a secret");
+    if (!this.#isSeeded)
+      throw new Error("this host gives no randomness here: use the cache within a request, where keys can be hashed by a secret");
   }
 
   /** Goes on with a new core, empty: the old one broke off in the midst of a call. */
@@ -235,7 +236,10 @@ export class MemoryTier implements Tier {
   begin(key: string, want: Want): Step {
     this.#seeded();
     return this.#change((core) => {
-      const step = core.begin().text(key).call("begin", want.since, want.again ? 1 : 0, this.#clock.now());
+      const step = core
+        .begin()
+        .text(key)
+        .call("begin", want.since, want.again ? 1 : 0, this.#clock.now());
       if (step === DONE) return { kind: "value", value: this.#read(this.#values[core.register(0)]) };
       if (step === STALE) {
         const value = this.#read(this.#values[core.register(0)]);
@@ -374,7 +378,12 @@ export class MemoryTier implements Tier {
 
   add(key: string, value: Isolated, { ttl }: Terms): boolean {
     return this.#put(key, this.#keep(value), (core, number) => {
-      return core.begin().text(key).call("add", number, ttl, value.weight + ENTRY_BYTES, this.#clock.now()) !== 0;
+      return (
+        core
+          .begin()
+          .text(key)
+          .call("add", number, ttl, value.weight + ENTRY_BYTES, this.#clock.now()) !== 0
+      );
     });
   }
 
@@ -384,7 +393,15 @@ export class MemoryTier implements Tier {
       return core.register(0);
     });
     const sum = counted(key, there < 0 ? 0 : this.#values[there], by);
-    this.#put(key, sum, (core, number) => core.begin().text(key).call("replace", number, ttl, 8 + ENTRY_BYTES, this.#clock.now()) !== 0);
+    this.#put(
+      key,
+      sum,
+      (core, number) =>
+        core
+          .begin()
+          .text(key)
+          .call("replace", number, ttl, 8 + ENTRY_BYTES, this.#clock.now()) !== 0,
+    );
     return sum;
   }
 

@@ -1,5 +1,5 @@
 /** ioredis, and what is made after it, as a connection. */
-import { type Command, type Connection, type Reply } from "./connection.js";
+import type { Command, Connection, Reply } from "./connection.js";
 import { asBuffer, reply, replyError } from "./node-redis.js";
 
 /** What is used of a client. */

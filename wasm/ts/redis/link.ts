@@ -173,7 +173,9 @@ export class Link {
     const [time] = await this.#watched(undefined, 0, () => this.#connection.send([["TIME"]]), same);
     if (time instanceof ReplyError) throw new RefusedError(time);
     if (!Array.isArray(time)) throw new Fault("protocol");
-    const [seconds, micros] = (time as Reply[]).map((part) => (part instanceof Uint8Array ? Number(new TextDecoder().decode(part)) : Number(part)));
+    const [seconds, micros] = (time as Reply[]).map((part) =>
+      part instanceof Uint8Array ? Number(new TextDecoder().decode(part)) : Number(part),
+    );
     const read = seconds! * 1_000 + micros! / 1_000 - asked;
     if (!Number.isFinite(read)) throw new Fault("protocol");
     this.#offset = read;

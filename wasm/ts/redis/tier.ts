@@ -118,7 +118,10 @@ export class RedisTier implements Tier, Judge {
     const { namespace, jitter, early, loadTimeout, prepare } = this.#terms;
     const core = new Core();
     core.calls["start"]!();
-    core.begin().bytes(crypto.getRandomValues(new Uint8Array(16))).text(namespace);
+    core
+      .begin()
+      .bytes(crypto.getRandomValues(new Uint8Array(16)))
+      .text(namespace);
     core.call("open_shared", jitter, early, loadTimeout, this.#maxValueBytes);
     prepare(core);
     return core;
@@ -376,7 +379,12 @@ export class RedisTier implements Tier, Judge {
       this.#notice(error);
       return undefined;
     });
-    this.#ask((core) => core.begin().text(key).call("count_read", seen?.number ?? -1, this.#link.clock()));
+    this.#ask((core) =>
+      core
+        .begin()
+        .text(key)
+        .call("count_read", seen?.number ?? -1, this.#link.clock()),
+    );
     if (seen === undefined) return undefined;
     this.#forget(seen);
     try {
@@ -462,7 +470,17 @@ export class RedisTier implements Tier, Judge {
     const none = { age: undefined, loadingFor: undefined, removedAgo: undefined } as const;
     if (seen === undefined) {
       const whyAbsent = this.#isEnabled ? "not in redis, or invalidated, expired, or being loaded" : "the cache is switched off";
-      return { ...none, tier: undefined, state: "absent", whyAbsent, freshFor: undefined, usableFor: undefined, loadTime: undefined, bytes: undefined, tags: [] };
+      return {
+        ...none,
+        tier: undefined,
+        state: "absent",
+        whyAbsent,
+        freshFor: undefined,
+        usableFor: undefined,
+        loadTime: undefined,
+        bytes: undefined,
+        tags: [],
+      };
     }
     const { freshFor, usableFor, loadTime, tags, payload } = seen;
     const state = freshFor > 0 ? "fresh" : "stale";
@@ -555,7 +573,9 @@ export class RedisTier implements Tier, Judge {
             return ended;
           }
           if (era !== this.#era) return { kind: "load", lease: this.bypass(key) };
-          next = this.#ask((core) => this.#next(core, core.begin().call("joined", look, ended.kind === "again" ? 2 : 3, performance.now())));
+          next = this.#ask((core) =>
+            this.#next(core, core.begin().call("joined", look, ended.kind === "again" ? 2 : 3, performance.now())),
+          );
           break;
         }
         case FAILED:
@@ -684,7 +704,9 @@ export class RedisTier implements Tier, Judge {
       if (next.sent !== undefined) {
         const outcome = await this.#say(next.calls).catch(asFault);
         if (era !== this.#era) return { isStored: false, value: copy(value.kept) };
-        filled = this.#pass({ value: value.kept }, (core) => this.#outcome(core.begin(), outcome).call("filled", next.sent, performance.now()));
+        filled = this.#pass({ value: value.kept }, (core) =>
+          this.#outcome(core.begin(), outcome).call("filled", next.sent, performance.now()),
+        );
       }
       return { isStored: filled === 0, value: copy(value.kept) };
     } finally {
@@ -703,7 +725,9 @@ export class RedisTier implements Tier, Judge {
         const stoodStill = performance.now() - before - RENEW_EVERY;
         if (stoodStill > STILL && !this.#saidStoodStill) {
           this.#saidStoodStill = true;
-          this.#terms.log(`what runs the loads stood still for ${Math.round(stoodStill)} ms, too long to keep their leases: what they load is not stored`);
+          this.#terms.log(
+            `what runs the loads stood still for ${Math.round(stoodStill)} ms, too long to keep their leases: what they load is not stored`,
+          );
         }
         if (this.#renewing.size === 0) return;
         const calls = [...this.#renewing].flatMap((lease) => this.#calls((core) => core.begin().call("renewal", lease)));
@@ -738,7 +762,11 @@ export class RedisTier implements Tier, Judge {
     return false;
   }
 
-  async #store(items: readonly (readonly [string, Isolated])[], payloads: readonly Uint8Array[], { ttl, grace, tags }: Terms): Promise<boolean> {
+  async #store(
+    items: readonly (readonly [string, Isolated])[],
+    payloads: readonly Uint8Array[],
+    { ttl, grace, tags }: Terms,
+  ): Promise<boolean> {
     await this.#link.line();
     const notes = tags.length === 0 ? -1 : await this.#note(tags);
     const era = this.#era;
@@ -769,7 +797,8 @@ export class RedisTier implements Tier, Judge {
     });
     const outcome = await this.#say(calls).catch(asFault);
     return this.#ask((core) => {
-      if (this.#outcome(core.begin(), outcome).call("noted", noting) === 0) throw outcome instanceof Fault ? outcome : new Fault("protocol");
+      if (this.#outcome(core.begin(), outcome).call("noted", noting) === 0)
+        throw outcome instanceof Fault ? outcome : new Fault("protocol");
       return core.register(0);
     });
   }
@@ -963,7 +992,8 @@ export class RedisTier implements Tier, Judge {
       cursor = new TextDecoder().decode(next);
       found = [...names];
     } while (cursor !== "0");
-    for (let at = 0; at < found.length; at += AT_ONCE) count += this.#confirm(await line.ask([plain("UNLINK", ...found.slice(at, at + AT_ONCE))]));
+    for (let at = 0; at < found.length; at += AT_ONCE)
+      count += this.#confirm(await line.ask([plain("UNLINK", ...found.slice(at, at + AT_ONCE))]));
     return count;
   }
 
@@ -1056,13 +1086,15 @@ export class RedisTier implements Tier, Judge {
     try {
       let isOver = false;
       const freed = new Promise<void>((resolve) => {
-        void this.#connection.listen(this.#nameOf(name, 1), () => resolve()).then(
-          (stop) => {
-            leave = stop;
-            if (isOver) stop();
-          },
-          () => undefined,
-        );
+        void this.#connection
+          .listen(this.#nameOf(name, 1), () => resolve())
+          .then(
+            (stop) => {
+              leave = stop;
+              if (isOver) stop();
+            },
+            () => undefined,
+          );
       });
       const wait = left < 0 ? atMost : Math.min(atMost, left + 1);
       await abortable(Promise.race([freed, pause(wait)]), signal).finally(() => (isOver = true));
