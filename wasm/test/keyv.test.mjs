@@ -11,7 +11,14 @@ import { DonjonKeyv } from "../dist/keyv.js";
 import { kv } from "../dist/kv.js";
 import { redis } from "../dist/redis.js";
 import { FakeKv } from "./fake-kv.mjs";
-import { ownRedis } from "./own-redis.mjs";
+import { RedisServer } from "./redis/server.mjs";
+
+/** The socket of a Redis of the test's own. */
+async function ownRedis(t) {
+  const server = await RedisServer.start();
+  t.after(() => server.close());
+  return server.socket;
+}
 
 const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
 
@@ -73,6 +80,17 @@ test("what Keyv has written is kept as it is", async () => {
   assert.deepEqual(await new DonjonKeyv(cache).getMany(["a", "none", "b"]), ["1", undefined, "2"]);
   assert.deepEqual(await new DonjonKeyv(cache).hasMany(["a", "none"]), [true, false]);
   assert.equal(await new DonjonKeyv(cache).deleteMany(["a", "none"]), true);
+});
+
+test("what is deleted while a Keyv goes through its values is left out", async () => {
+  const keyv = new Keyv({ store: new DonjonKeyv(createCache()) });
+  for (const key of ["a", "b", "c"]) await keyv.set(key, 1);
+  const seen = [];
+  for await (const [key] of keyv.iterator()) {
+    seen.push(key);
+    await keyv.clear();
+  }
+  assert.equal(seen.length, 1);
 });
 
 test("what the cache refuses reaches Keyv as an error, and closing is the end of the cache", async () => {

@@ -19,7 +19,7 @@ test("a value is kept for those who come later, in this process and in others", 
   await cache.set("k", { n: 1, list: [null, "ü"] });
   await cache.set("bytes", Uint8Array.of(1, 2, 3));
   assert.deepEqual(await cache.get("k"), { n: 1, list: [null, "ü"] });
-  const other = open(t, { namespace }).cache;
+  const other = open(t, { namespace: namespace.elsewhere() }).cache;
   assert.deepEqual(await other.get("k"), { n: 1, list: [null, "ü"] });
   assert.deepEqual(await other.get("bytes"), Uint8Array.of(1, 2, 3));
   assert.deepEqual(await other.getMany(["k", "absent"]), new Map([["k", { n: 1, list: [null, "ü"] }]]));
@@ -51,11 +51,12 @@ test("many who ask at once share one load, and what it gives is stored", async (
   };
   const all = Array.from({ length: 20 }, () => cache.getOrSet("k", loader));
   await until(() => loads === 1);
+  assert.equal(namespace.written.size, 0, "a load under way is nobody else's business");
   loading.open();
   assert.deepEqual(await Promise.all(all), Array(20).fill("v"));
   assert.equal(loads, 1);
   assert.ok(namespace.written.has("app:k"));
-  assert.equal(await open(t, { namespace }).cache.getOrSet("k", () => assert.fail("it is there")), "v");
+  assert.equal(await open(t, { namespace: namespace.elsewhere() }).cache.getOrSet("k", () => assert.fail("it is there")), "v");
 });
 
 for (const [what, invalidate] of [
@@ -84,7 +85,7 @@ for (const [what, invalidate] of [
 
   test(`what KV still shows when ${what} is not served in this process`, async (t) => {
     const namespace = new FakeKv();
-    await open(t, { namespace }).cache.set("user:1", "old");
+    await open(t, { namespace: namespace.elsewhere() }).cache.set("user:1", "old");
     const { cache } = open(t, { namespace });
     assert.equal(await cache.get("user:1"), "old");
     namespace.isLate = true;
@@ -101,7 +102,7 @@ for (const [what, invalidate] of [
 test("what KV did not list when a pattern was invalidated is not served once it shows", async (t) => {
   const namespace = new FakeKv();
   namespace.isLate = true;
-  await open(t, { namespace }).cache.set("user:1", "old");
+  await open(t, { namespace: namespace.elsewhere() }).cache.set("user:1", "old");
   const { cache } = open(t, { namespace });
   await cache.invalidatePattern("user:*");
   namespace.settle();
@@ -114,7 +115,7 @@ test("what KV did not list when a pattern was invalidated is not served once it 
 
 test("a read that was on its way when its key was invalidated does not bring the value back", async (t) => {
   const namespace = new FakeKv();
-  await open(t, { namespace }).cache.set("k", "old");
+  await open(t, { namespace: namespace.elsewhere() }).cache.set("k", "old");
   namespace.isLate = true;
   const { cache } = open(t, { namespace });
   await cache.ping();
@@ -134,6 +135,9 @@ test("an invalidation is said after a write that is on its way, so that KV forge
   const set = cache.set("k", "v");
   await until(() => namespace.log.includes("put app:k"));
   const deleted = cache.delete("k");
+  // It has all that it needs to go on, but for its turn.
+  for (let round = 0; round < 5; round++) await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(namespace.log.includes("delete app:k"), false);
   writing.open();
   await Promise.all([set, deleted]);
   assert.equal(namespace.written.has("app:k"), false);
@@ -148,7 +152,7 @@ test("once KV has caught up with what this process wrote, it is believed again",
   await cache.delete("gone");
   await cache.clear();
   await cache.set("k", "mine");
-  const other = open(t, { namespace }).cache;
+  const other = open(t, { namespace: namespace.elsewhere() }).cache;
   await other.setMany({ k: "theirs", gone: "theirs" });
   assert.equal(await cache.get("k"), "mine");
   assert.equal(await cache.get("gone"), undefined);
@@ -166,7 +170,7 @@ test("a value that does not arrive becomes an invalidation of its key", async (t
   await cache.set("k", "new");
   assert.equal(await cache.get("k"), undefined);
   assert.equal(namespace.written.has("app:k"), false);
-  const strict = open(t, { namespace, strict: true }).cache;
+  const strict = open(t, { namespace: namespace.elsewhere(), strict: true }).cache;
   await assert.rejects(strict.set("k", "new"), BackendUnavailableError);
 });
 
@@ -205,7 +209,7 @@ test("KV is told to keep a value for a minute at least, and it is over when it i
   t.mock.timers.tick(1_000);
   assert.equal(await cache.get("short"), undefined);
   assert.equal(await cache.get("long"), 1);
-  const other = open(t, { namespace }).cache;
+  const other = open(t, { namespace: namespace.elsewhere() }).cache;
   assert.equal(await other.get("short"), undefined);
   assert.equal(await other.getOrSet("short", () => 2), 2);
   assert.equal(await other.ttl("ever"), Infinity);
@@ -244,6 +248,56 @@ test("a pattern removes what matches it, and nothing else, by listing what begin
   await cache.clear();
   assert.deepEqual(await listed(cache), []);
   assert.deepEqual([...namespace.written.keys()], ["other:user:1"]);
+});
+
+test("an operation that does not end keeps nobody waiting, and what it was to remove is removed when it has", async (t) => {
+  const { cache, namespace } = open(t, { kv: { commandTimeout: 100 } });
+  await cache.set("k", "old");
+  const hanging = gate();
+  // What hangs would keep the process alive by itself, were it not in it.
+  const alive = setInterval(() => undefined, 1_000);
+  t.after(() => clearInterval(alive));
+  namespace.before.get = () => hanging.opened;
+  assert.equal(await cache.get("other"), undefined);
+  assert.equal(await cache.getOrSet("other", () => "loaded"), "loaded");
+  namespace.before.delete = namespace.before.get;
+  assert.deepEqual(await cache.deleteMany(["k"]), { count: 0, queued: true });
+  hanging.open();
+  await until(() => !namespace.written.has("app:k"));
+  await until(async () => (await cache.getOrSet("k", () => "new")) === "new" && namespace.written.has("app:k"), "a value to be stored again");
+});
+
+test("a pattern may take longer than an operation, as long as something moves", async (t) => {
+  const { cache, namespace, said } = open(t, { kv: { commandTimeout: 100 } });
+  await cache.setMany(Object.fromEntries(Array.from({ length: 100 }, (_, at) => [`user:${at}`, at])));
+  let turn = Promise.resolve();
+  namespace.before.delete = () => (turn = turn.then(() => new Promise((resolve) => setTimeout(resolve, 5))));
+  assert.deepEqual(await cache.invalidatePattern("user:*"), { count: 100, queued: false });
+  assert.deepEqual(said, []);
+});
+
+test("caches of one process over one binding know what each of them has changed", async (t) => {
+  const namespace = new FakeKv();
+  namespace.isLate = true;
+  const [one, other] = [open(t, { namespace }).cache, open(t, { namespace }).cache];
+  await one.set("k", "new");
+  assert.equal(await other.get("k"), "new");
+  namespace.settle();
+  await other.delete("k");
+  assert.equal(await one.get("k"), undefined);
+  const loading = gate();
+  let loads = 0;
+  const loader = async () => {
+    loads++;
+    await loading.opened;
+    return "loaded";
+  };
+  const first = one.getOrSet("k", loader);
+  await until(() => loads === 1);
+  const second = other.getOrSet("k", loader);
+  loading.open();
+  assert.deepEqual(await Promise.all([first, second]), ["loaded", "loaded"]);
+  assert.equal(loads, 1);
 });
 
 test("what KV cannot do is refused, and said in the capabilities", async (t) => {

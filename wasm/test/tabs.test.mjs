@@ -194,7 +194,7 @@ test("where there are Web Locks, tabs load a key one after the other", async (t)
 });
 
 test("whoever waits for another tab's load may leave, and a load that fails lets the next one in", async (t) => {
-  withLocks(t);
+  const held = withLocks(t);
   const [one, other, third] = open(t, 3);
   const loading = gate();
   const failing = one.getOrSet("k", () => loading.opened);
@@ -207,7 +207,9 @@ test("whoever waits for another tab's load may leave, and a load that fails lets
   loading.fail(new Error("down"));
   await assert.rejects(failing, /down/);
   assert.equal(await waiting, "third");
+  assert.equal(other.stats().flights, 0);
   assert.equal(await other.getOrSet("k", () => "other"), "other");
+  assert.equal(held.size, 0);
 });
 
 test("loads within each other in two tabs do not wait for each other for ever", async (t) => {
@@ -305,9 +307,10 @@ class Host extends EventTarget {
   }
 }
 
-/** Web Locks, as far as they are used here: Node has them from version 24 on. */
+/** Web Locks, as far as they are used here, and those that are held: Node has them from version 24 on. */
 function withLocks(t) {
   const queues = new Map();
+  const held = new Set();
   const request = async (name, { signal }, work) => {
     const before = queues.get(name) ?? Promise.resolve();
     const mine = gate();
@@ -315,14 +318,17 @@ function withLocks(t) {
     const aborted = new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
     try {
       await Promise.race([before, aborted]);
+      held.add(mine);
       return await work();
     } finally {
+      held.delete(mine);
       mine.open();
     }
   };
   const had = Object.getOwnPropertyDescriptor(globalThis, "navigator");
   Object.defineProperty(globalThis, "navigator", { value: { locks: { request } }, configurable: true });
   t.after(() => (had === undefined ? delete globalThis.navigator : Object.defineProperty(globalThis, "navigator", had)));
+  return held;
 }
 
 /** Lets what is ready go on, so many rounds of it. */

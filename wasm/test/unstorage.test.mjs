@@ -8,7 +8,14 @@ import { CacheClosedError, ConfigError, InvalidKeyError, InvalidTtlError, create
 import { indexedDb } from "../dist/indexeddb.js";
 import { redis } from "../dist/redis.js";
 import { donjonDriver } from "../dist/unstorage.js";
-import { ownRedis } from "./own-redis.mjs";
+import { RedisServer } from "./redis/server.mjs";
+
+/** The socket of a Redis of the test's own. */
+async function ownRedis(t) {
+  const server = await RedisServer.start();
+  t.after(() => server.close());
+  return server.socket;
+}
 
 for (const [name, store] of [
   ["memory", () => undefined],

@@ -2,6 +2,7 @@
 /**
  * Cache: what a program calls. Checks what it is given, and leaves the rest to the tier where the values are.
  */
+import type { Capabilities } from "./capabilities.js";
 import { type Clock, hostClock } from "./clock.js";
 import type { Core } from "./core.js";
 import {
@@ -21,7 +22,7 @@ import { type Lookup, Hit, LookupMiss } from "./lookup.js";
 import { type CopyMode, type MemoryConfig, MemoryTier } from "./memory.js";
 import { Rules } from "./rules.js";
 import { FOREVER, type StoreOptions, TermsReader, type Ttl } from "./terms.js";
-import type { Capabilities, Eventually, Explained, Removed as Outcome, Stats, Tier } from "./tier.js";
+import type { Eventually, Explained, Removed as Outcome, Stats, Tier } from "./tier.js";
 import { Isolated, weigh } from "./value.js";
 import { type WarmOptions, type WarmReport, warm } from "./warm.js";
 import { type Wrapped, type WrapOptions, wrap } from "./wrap.js";

@@ -16,6 +16,7 @@ export {
   type TierTerms,
   createCache,
 } from "./cache.js";
+export type { Capabilities } from "./capabilities.js";
 export { type Clock, ManualClock } from "./clock.js";
 export * from "./errors.js";
 export { ANY, type KeyPart, escapePattern, key, matches, pattern } from "./keys.js";
@@ -25,6 +26,6 @@ export type { Hit, Lookup, LookupMiss } from "./lookup.js";
 export type { CopyMode } from "./memory.js";
 export type { RuleTargets, Rules } from "./rules.js";
 export { FOREVER, type StoreOptions, type Ttl } from "./terms.js";
-export type { Capabilities, Explained, Stats } from "./tier.js";
+export type { Explained, Stats } from "./tier.js";
 export type { WarmOptions, WarmReport } from "./warm.js";
 export type { Wrapped, WrapOptions } from "./wrap.js";

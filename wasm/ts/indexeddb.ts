@@ -10,12 +10,12 @@
  * loaders run.
  */
 import type { Store } from "./cache.js";
+import { SHARED } from "./capabilities.js";
 import { ConfigError } from "./errors.js";
 import { nameOf } from "./keys.js";
 import { NoRoom, type Row, type Rows, type Table } from "./plain/rows.js";
 import { PlainTier } from "./plain/tier.js";
-import { unref } from "./redis/connection.js";
-import { SHARED } from "./tier.js";
+import { unref } from "./timers.js";
 
 /** How a cache treats IndexedDB. */
 export interface IndexedDbOptions {

@@ -3,8 +3,9 @@
  *
  * KV shows a write to others up to a minute later, or more, and takes no conditions. So, of what a cache over Redis promises:
  *
- * - Within one isolate everything holds as in memory: one load for all who ask, what was invalidated is not served from the moment that
- *   the invalidation has returned, and what was loaded before it is not stored after it.
+ * - Within one isolate, and all its caches of one namespace over one binding, everything holds as in memory: one load for all who ask,
+ *   what was invalidated is not served from the moment that the invalidation has returned, and what was loaded before it is not stored
+ *   after it.
  * - What an isolate has changed it reads from KV again after a minute and a half: until then it knows better.
  * - Elsewhere an invalidation shows when KV shows it, each isolate loads for itself, and of two that store at the same time either may
  *   win, even one that loaded before the other invalidated. Give values a time to live that you can live with.
@@ -16,11 +17,11 @@
  *   refuses waits, and reads miss until it is through.
  */
 import type { Store } from "./cache.js";
+import type { Capabilities } from "./capabilities.js";
 import { ConfigError } from "./errors.js";
 import { nameOf } from "./keys.js";
 import { LateTable } from "./plain/late.js";
 import { PlainTier } from "./plain/tier.js";
-import type { Capabilities } from "./tier.js";
 
 /** What is used of a binding to a KV namespace. */
 export interface KvNamespace {
@@ -49,6 +50,9 @@ const SETTLES = 90_000;
 
 /** KV keeps nothing for less, in seconds. */
 const LEAST_TTL = 60;
+
+/** What this isolate knows of what it has changed, by binding and namespace of the cache: a request may have a cache of its own. */
+const TABLES = new WeakMap<KvNamespace, Map<string, LateTable>>();
 
 const MOST_NAME_BYTES = 512;
 const MOST_VALUE_BYTES = 25 * 2 ** 20 - 1_024;
@@ -99,6 +103,13 @@ export function kv(namespace: KvNamespace, options: KvOptions = {}): Store {
       return names;
     },
   };
+  const tableOf = (name: string): LateTable => {
+    const tables = TABLES.get(namespace) ?? new Map<string, LateTable>();
+    TABLES.set(namespace, tables);
+    const table = tables.get(name) ?? new LateTable(store);
+    tables.set(name, table);
+    return table;
+  };
   const waits = { commandTimeout, connectTimeout: commandTimeout, maxValueBytes, maxNameBytes: MOST_NAME_BYTES };
-  return { open: (terms) => new PlainTier("kv", new LateTable(store), KV_CAPABILITIES, terms, waits) };
+  return { open: (terms) => new PlainTier("kv", tableOf(terms.namespace), KV_CAPABILITIES, terms, waits) };
 }

@@ -3,11 +3,13 @@
  *
  * Invariant: after each call into the core that may let values go, they are gone from here before anything is read.
  */
+import { type Capabilities, SHARED } from "./capabilities.js";
 import type { Clock } from "./clock.js";
 import { Core, Trapped } from "./core.js";
 import { NotACounterError } from "./errors.js";
 import { Hub } from "./inbox.js";
-import { type Capabilities, type Ended, type Eventually, type Explained, type Filled, type Held, type Inbox, type Join, type Lease, type Removed, SHARED, type Stats, type Step, type Terms, type Tier, type Want } from "./tier.js";
+import type { Ended, Eventually, Explained, Filled, Held, Inbox, Join, Lease, Removed, Stats, Step, Terms, Tier, Want } from "./tier.js";
+import { unref } from "./timers.js";
 import { type Isolated, copy, freeze } from "./value.js";
 import { Waits } from "./waits.js";
 
@@ -463,16 +465,14 @@ export class MemoryTier implements Tier {
 
   lock(name: string, ttl: number): Held | undefined {
     this.#seeded();
-    const since = this.#clock.now();
     const got = this.#change((core) => {
-      const isGot = core.begin().text(name).call("lock", ttl, since) !== 0;
+      const isGot = core.begin().text(name).call("lock", ttl, this.#clock.now()) !== 0;
       return isGot ? { token: core.register(0), fence: core.register(1) } : undefined;
     });
     if (got === undefined) return undefined;
     const era = this.#era;
     return {
       fence: got.fence,
-      since,
       extend: (longer) =>
         era === this.#era &&
         this.#change((core) => core.begin().text(name).call("extend_lock", got.token, longer, this.#clock.now()) !== 0),
@@ -559,8 +559,7 @@ export class MemoryTier implements Tier {
       if (hasMore) this.#tend(0);
       else if (due !== Infinity) this.#tend(TEND_EVERY);
     }, after);
-    const timer: unknown = this.#tending;
-    if (typeof timer === "object" && timer !== null && "unref" in timer) (timer as { unref(): void }).unref();
+    unref(this.#tending);
   }
 
   close(): void {

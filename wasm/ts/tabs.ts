@@ -16,7 +16,7 @@
 import type { Store, TierTerms } from "./cache.js";
 import { ConfigError } from "./errors.js";
 import { MemoryTier } from "./memory.js";
-import { unref } from "./redis/connection.js";
+import { unref } from "./timers.js";
 import type { Eventually, Lease, Removed, Step, Terms, Want } from "./tier.js";
 import type { Isolated } from "./value.js";
 import { onWake } from "./waking.js";

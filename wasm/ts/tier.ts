@@ -4,6 +4,7 @@
  * A tier decides nothing by itself: it puts the core's questions and answers into the host's terms. Calls may answer at once or
  * with a promise; the memory never makes one.
  */
+import type { Capabilities } from "./capabilities.js";
 import type { Core } from "./core.js";
 import type { Isolated } from "./value.js";
 
@@ -144,26 +145,6 @@ export interface Stats {
   readonly restarts: number;
 }
 
-/** What a cache can promise and do where its values are. What is false is refused with an {@link UnsupportedOperationError}. */
-export interface Capabilities {
-  /**
-   * How far an invalidation reaches at once, and one load is shared: among all who use the store, or within this process, others
-   * following when the store lets them.
-   */
-  readonly reach: "all" | "process";
-  /** `lock` */
-  readonly locks: boolean;
-  /** `add`, `incr` and `touch`: what depends on what is there. */
-  readonly conditions: boolean;
-  /** `tags` and `invalidateTags` */
-  readonly tags: boolean;
-  /** `publish` and `subscribe` */
-  readonly messages: boolean;
-}
-
-/** What those can do who share a store that takes conditions. */
-export const SHARED: Capabilities = { reach: "all", locks: true, conditions: true, tags: true, messages: true };
-
 export interface Tier {
   /** As the log names it. */
   readonly name: string;
@@ -222,8 +203,6 @@ export interface Tier {
 /** One holding of a lock. */
 export interface Held {
   readonly fence: number;
-  /** Of the holder's clock, when it was asked for. */
-  readonly since: number;
   extend(ttl: number): Eventually<boolean>;
   release(): Eventually<boolean>;
 }

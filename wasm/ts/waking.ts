@@ -1,7 +1,7 @@
 /**
  * Waking: tells when this tab, or worker, ran again after it had stood still, so that it may have missed what others said.
  */
-import { unref } from "./redis/connection.js";
+import { unref } from "./timers.js";
 
 /** What is used of the host. */
 export interface WakingHost {

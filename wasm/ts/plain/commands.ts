@@ -86,11 +86,8 @@ export async function run(rows: Rows, asked: Asked, publish: (channel: string, m
       return encoder.encode("OK");
     }
     case "UNLINK": {
-      let count = 0;
-      for (const name of names) {
-        if (await rows.delete(name)) count++;
-      }
-      return count;
+      const were = await Promise.all(names.map((name) => rows.delete(name)));
+      return were.filter(Boolean).length;
     }
     case "SCAN": {
       // Of a namespace, in which there is no colon, and a pattern, which with it might be too long for one.

@@ -108,9 +108,7 @@ export class LateTable implements Table {
 
   async #names(prefix: string): Promise<string[]> {
     const own = [...this.#own.keys()].filter((name) => name.startsWith(prefix));
-    const listed = await this.#store.list(prefix);
-    // What was removed may be listed for a while.
-    return [...new Set([...own, ...listed])].filter((name) => !this.#isChanging(name) || this.#ownRow(name) !== undefined);
+    return [...new Set([...own, ...(await this.#store.list(prefix))])];
   }
 
   #ownRow(name: string): Row | undefined {

@@ -5,7 +5,7 @@
  */
 import { type Command, type Connection, type Library, type Listening, RefusedError, type Reply, ReplyError } from "../redis/connection.js";
 import { type Asked, read, run } from "./commands.js";
-import { NoRoom, type Table } from "./rows.js";
+import { NoRoom, type Rows, type Table } from "./rows.js";
 
 type OnMessage = (channel: string, message: Uint8Array) => void;
 
@@ -30,22 +30,35 @@ export class PlainLibrary implements Library {
   }
 
   async connect(): Promise<Connection> {
-    const { send } = this;
     let isOpen = true;
-    const end = await this.#table.open(() => (isOpen = false));
+    /** Those whose answers are under way. */
+    const waiting = new Set<(error: Error) => void>();
+    const over = (): void => {
+      isOpen = false;
+      for (const reject of waiting) reject(new Error("the store was closed"));
+    };
+    const end = await this.#table.open(over);
+    const send = (commands: readonly Command[], onAnswer: () => void): Promise<Reply[]> => {
+      return new Promise((resolve, reject) => {
+        waiting.add(reject);
+        void this.#send(commands, onAnswer)
+          .then(resolve, reject)
+          .finally(() => waiting.delete(reject));
+      });
+    };
     return {
       get isOpen() {
         return isOpen;
       },
-      send: send.bind(this),
+      send,
       get: async (name) => {
-        const [reply] = await this.send([["GET", name]]);
+        const [reply] = await send([["GET", name]], () => undefined);
         if (reply instanceof ReplyError) throw new RefusedError(reply);
         return reply instanceof Uint8Array ? reply : null;
       },
       end: () => {
-        isOpen = false;
         end();
+        over();
       },
     };
   }
@@ -54,17 +67,17 @@ export class PlainLibrary implements Library {
     return error instanceof RefusedError ? error.reply : undefined;
   }
 
-  async send(commands: readonly Command[]): Promise<Reply[]> {
+  async #send(commands: readonly Command[], onAnswer: () => void): Promise<Reply[]> {
     const asked = commands.map(read);
     try {
-      return await this.#run(asked);
+      return await this.#run(asked, onAnswer);
     } catch (error) {
       if (error instanceof NoRoom) await this.#remove(asked);
       return asked.map(() => failed(error));
     }
   }
 
-  async #run(asked: readonly Asked[]): Promise<Reply[]> {
+  async #run(asked: readonly Asked[], onAnswer: () => void): Promise<Reply[]> {
     const names = [...new Set(asked.flatMap(({ names }) => names))];
     const writes = asked.some(({ writes }) => writes);
     const said: (readonly [channel: string, message: Uint8Array])[] = [];
@@ -72,11 +85,17 @@ export class PlainLibrary implements Library {
       said.push([channel, message]);
       return this.#channels.has(channel) ? 1 : 0;
     };
-    const replies = await this.#table.step(names, writes, async (rows) => {
-      const replies: Reply[] = [];
-      // What one fails at, others may have done.
-      for (const one of asked) replies.push(await run(rows, one, publish).catch(failed));
-      return replies;
+    const replies = await this.#table.step(names, writes, (rows) => {
+      const told = tellingOf(rows, onAnswer);
+      const last = new Map<string, Promise<Reply>>();
+      // Those that work on one name run in their order. What one fails at, others may have done.
+      const replies = asked.map((one) => {
+        const before = Promise.all(one.names.map((name) => last.get(name)));
+        const reply = before.then(() => run(told, one, publish)).catch(failed);
+        for (const name of one.names) last.set(name, reply);
+        return reply;
+      });
+      return Promise.all(replies);
     });
     // Said once what it is about is there to be seen.
     for (const [channel, message] of said) this.#table.tell?.(channel, message);
@@ -112,7 +131,21 @@ export class PlainLibrary implements Library {
   }
 }
 
+/** Rows that tell when anything moves: a command may take many of their answers, and nobody is to take it for dead meanwhile. */
+function tellingOf(rows: Rows, onAnswer: () => void): Rows {
+  return {
+    get: (name) => rows.get(name).finally(onAnswer),
+    put: (name, row) => rows.put(name, row).finally(onAnswer),
+    delete: (name) => rows.delete(name).finally(onAnswer),
+    names: (prefix) => rows.names(prefix).finally(onAnswer),
+  };
+}
+
+/** What the store failed at, as an answer. */
+export const FAILED = "FAILED";
+
 function failed(error: unknown): ReplyError {
+  if (error instanceof NoRoom) return new ReplyError("OOM there is no room left");
   const { name, message } = error instanceof Error ? error : { name: "", message: String(error) };
-  return error instanceof NoRoom ? new ReplyError("OOM there is no room left") : new ReplyError(`ERR ${name}: ${message}`);
+  return new ReplyError(`${FAILED} ${name}: ${message}`);
 }

@@ -2,12 +2,13 @@
  * Tier over rows: refuses what the store cannot promise, and is the shared tier in everything else.
  */
 import type { TierTerms } from "../cache.js";
+import type { Capabilities } from "../capabilities.js";
 import { InvalidKeyError, UnsupportedOperationError } from "../errors.js";
 import { type Fault, RefusedError, type ReplyError } from "../redis/connection.js";
 import { type RedisOptions, RedisTier } from "../redis/tier.js";
-import type { Capabilities, Held, Inbox, Lease, Removed, Step, Terms, Want } from "../tier.js";
+import type { Held, Inbox, Lease, Removed, Step, Terms, Want } from "../tier.js";
 import type { Isolated } from "../value.js";
-import { PlainLibrary } from "./library.js";
+import { FAILED, PlainLibrary } from "./library.js";
 import type { Table } from "./rows.js";
 
 export interface PlainOptions extends RedisOptions {
@@ -35,12 +36,12 @@ export class PlainTier extends RedisTier {
     return error instanceof RefusedError ? this.#answer(error.reply) : `${this.name} could not be asked, or did not answer in time`;
   }
 
-  #answer({ code, detail }: ReplyError): string {
-    return `${this.name} failed: ${code === "ERR" ? "" : `${code} `}${detail}`;
+  #answer({ detail }: ReplyError): string {
+    return `${this.name} failed: ${detail}`;
   }
 
   override refused(reply: ReplyError): "nothing" {
-    this.tell(this.#answer(reply));
+    if (reply.code === FAILED || reply.code === "OOM") this.tell(this.#answer(reply));
     return "nothing";
   }
 
@@ -75,7 +76,8 @@ export class PlainTier extends RedisTier {
 
   override async begin(key: string, want: Want): Promise<Step> {
     this.#checkTags(want.tags ?? []);
-    const step = await super.begin(key, want);
+    if (this.capabilities.tags) return super.begin(key, want);
+    const step = await super.begin(key, { ...want, tags: [] });
     if (!("lease" in step) || want.tags !== undefined) return step;
     const { lease } = step;
     // Looked up by hand: which tags it has is known only now.

@@ -4,7 +4,8 @@
  * When the connection is lost it is made anew, at growing intervals, and all channels are listened to again. A sign of life is asked
  * for now and then, so that a connection that is open on this side alone is noticed. Must not know what a message means.
  */
-import { Fault, type Library, type Listening, unref, within } from "./connection.js";
+import { unref } from "../timers.js";
+import { Fault, type Library, type Listening, within } from "./connection.js";
 import type { Patience } from "./link.js";
 
 type Heard = (message: Uint8Array) => void;
