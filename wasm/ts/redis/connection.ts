@@ -75,6 +75,8 @@ export interface Library {
   connect(within: number): Promise<Connection>;
   /** Opens one that listens; `undefined` where there are no channels. */
   readonly listen: ((within: number, onMessage: (channel: string, message: Uint8Array) => void) => Promise<Listening>) | undefined;
+  /** What each script has to begin with, as the library does not pass its arguments on as they are. Default: nothing. */
+  readonly preamble?: string;
   /** The answer of the server that an error stands for; `undefined` where there was none. */
   replyOf(error: unknown): ReplyError | undefined;
 }

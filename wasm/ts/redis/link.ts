@@ -68,7 +68,7 @@ export class Link implements LineOwner {
   constructor(library: Library, judge: Judge, scripts: readonly Script[], patience: Patience) {
     this.#library = library;
     this.#judge = judge;
-    this.#scripts = new Scripts(scripts);
+    this.#scripts = new Scripts(scripts, library.preamble);
     this.#patience = patience;
   }
 

@@ -26,8 +26,8 @@ export class Scripts {
   #hashing: Promise<readonly string[]> | undefined;
   #hashes: readonly string[] = [];
 
-  constructor(scripts: readonly Script[]) {
-    this.#scripts = scripts;
+  constructor(scripts: readonly Script[], preamble = "") {
+    this.#scripts = scripts.map(({ keys, text }) => ({ keys, text: preamble + text }));
   }
 
   /** Finds out their hashes. To be awaited before anything is said. */
