@@ -4,11 +4,11 @@ import { after, before, beforeEach, test } from "node:test";
 
 import { createClient } from "redis";
 
-import { createCache } from "../dist/inline.js";
-import { redis } from "../dist/redis.js";
-import { RedisServer, until } from "./redis/server.mjs";
-import { RestServer, TOKEN } from "./upstash/rest-server.mjs";
-import { Workerd } from "./upstash/workerd.mjs";
+import { createCache } from "../../dist/inline.js";
+import { redis } from "../../dist/redis.js";
+import { RedisServer, until } from "../redis/server.mjs";
+import { RestServer, TOKEN } from "./rest-server.mjs";
+import { Workerd } from "./workerd.mjs";
 
 let server;
 let rest;

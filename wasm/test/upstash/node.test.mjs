@@ -5,11 +5,11 @@ import { inspect } from "node:util";
 
 import { createClient } from "redis";
 
-import { ConfigError, LockTimeoutError, UnsupportedOperationError, createCache } from "../dist/inline.js";
-import { redis } from "../dist/redis.js";
-import { upstash } from "../dist/upstash.js";
-import { RedisServer, until } from "./redis/server.mjs";
-import { RestServer, TOKEN } from "./upstash/rest-server.mjs";
+import { ConfigError, LockTimeoutError, UnsupportedOperationError, createCache } from "../../dist/inline.js";
+import { redis } from "../../dist/redis.js";
+import { upstash } from "../../dist/upstash.js";
+import { RedisServer, until } from "../redis/server.mjs";
+import { RestServer, TOKEN } from "./rest-server.mjs";
 
 let server;
 let rest;
