@@ -209,25 +209,59 @@ test("what a replica has not heard of yet is not served, unless the nearest is a
   }
 });
 
-test("the nearest replica is told how far this process has seen the primary come", async () => {
+test("the nearest replica is told how far the primary had come when it answered last", async () => {
   const near = edge({}, { reads: "nearest" });
-  let told;
+  const told = [];
   await near.delete("k");
-  rest.meddle = ({ headers }) => void (told = headers["upstash-sync-token"]);
+  rest.meddle = ({ headers }) => void told.push(headers["upstash-sync-token"]);
   await near.get("k");
-  assert.match(told, /^v\d+$/);
+  await near.get("k");
+  assert.match(told[0], /^v\d+$/);
+  assert.equal(told[1], told[0], "what a replica says of itself is not what the next one has to wait for");
+  await near.delete("k");
+  await near.get("k");
+  assert.notEqual(told.at(-1), told[0]);
 });
 
-test("a request that is not answered in time is given up, and the value loaded", async () => {
+test("a request that is not answered in time is given up, not repeated, and the server left alone", async () => {
   const here = edge({}, { commandTimeout: 50 });
+  await here.get("k");
+  asked();
   let isGone = false;
   rest.meddle = ({ request }) => {
     request.socket.on("close", () => (isGone = true));
     return "hang";
   };
   assert.equal(await here.getOrSet("k", () => 1), 1);
-  assert.equal(await here.get("k"), undefined);
+  assert.equal(asked().length, 1);
   await until("the request is given up", () => isGone);
+});
+
+test("what is under way when a cache is closed is given up", async () => {
+  const here = edge();
+  await here.get("k");
+  let isGone = false;
+  const { promise: begun, resolve: begin } = withResolvers();
+  rest.meddle = ({ request }) => {
+    request.socket.on("close", () => (isGone = true));
+    begin();
+    return "hang";
+  };
+  const reading = here.get("k");
+  await begun;
+  await here.close();
+  assert.equal(await reading, undefined);
+  await until("the request is given up", () => isGone);
+});
+
+test("a request that hangs is given up though others are answered all the time", async () => {
+  const here = edge({}, { commandTimeout: 200 });
+  await here.set("quick", 1);
+  rest.meddle = ({ commands }) => (commands[0].includes("app:k") ? "hang" : undefined);
+  let isOver = false;
+  const hanging = here.get("k").finally(() => (isOver = true));
+  while (!isOver) await here.get("quick");
+  assert.equal(await hanging, undefined);
 });
 
 test("what was invalidated of late is said again after a request that brought no answer", async () => {

@@ -50,7 +50,10 @@ export class RefusedError extends Error {
 export interface Connection {
   /** Whether it can be asked. */
   readonly isOpen: boolean;
-  /** Sends commands in one go; their answers come in order, each told of. Rejects where the connection ends before the last. */
+  /**
+   * Sends commands in one go; their answers come in order, each told of. Rejects where the connection ends before the last; with a
+   * `timedOut` fault where it gave them up by itself.
+   */
   send(commands: readonly Command[], onAnswer: () => void): Promise<Reply[]>;
   /** As {@link Connection.send}, for the one command of every read; it also rejects with what {@link Library.replyOf} knows. */
   get(name: string): Promise<Uint8Array | null>;

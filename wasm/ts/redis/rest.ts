@@ -42,7 +42,7 @@ export class RestApi implements Library {
   readonly listen = undefined;
   readonly preamble = PREAMBLE;
   readonly #rest: Rest;
-  /** What a request was told last of how far the primary has come: a replica answers the next one when it has come as far. */
+  /** How far the primary had come when it answered last, in words of its own: a replica answers once it has come as far. */
   #seen: string | undefined;
   /** The server's clock less this one, in milliseconds. */
   #offset = 0;
@@ -79,22 +79,29 @@ export class RestApi implements Library {
     const [time] = await this.#inTime([["TIME"]], giveUp);
     if (!Array.isArray(time)) return time!;
     const [seconds, micros] = (time as readonly Reply[]).map((part) => Number(part instanceof Uint8Array ? decoder.decode(part) : part));
-    this.#offset = seconds! * 1_000 + micros! / 1_000 - asked;
-    this.#offsetAt = asked;
+    const offset = seconds! * 1_000 + micros! / 1_000 - asked;
+    if (Number.isFinite(offset)) [this.#offset, this.#offsetAt] = [offset, asked];
     return time;
   }
 
   async #inTime(commands: readonly Command[], giveUp: AbortController): Promise<Reply[]> {
     const body = JSON.stringify(commands.map((command) => this.#spelled(command)));
-    const timer = setTimeout(() => giveUp.abort(), this.#rest.timeout + body.length * MORE_PER_BYTE);
+    let isLate = false;
+    const late = (): void => {
+      isLate = true;
+      giveUp.abort();
+    };
+    const timer = setTimeout(late, this.#rest.timeout + body.length * MORE_PER_BYTE);
     try {
-      return await this.#answered(body, commands.length, giveUp.signal);
+      return await this.#answered(body, commands.length, commands.every(([name]) => this.#isRead(name)), giveUp.signal);
+    } catch (error) {
+      throw isLate ? new Fault("timedOut") : error;
     } finally {
       clearTimeout(timer);
     }
   }
 
-  async #answered(body: string, count: number, signal: AbortSignal): Promise<Reply[]> {
+  async #answered(body: string, count: number, isRead: boolean, signal: AbortSignal): Promise<Reply[]> {
     const { url, token } = this.#rest;
     const response = await fetch(`${url}/pipeline`, {
       method: "POST",
@@ -117,8 +124,13 @@ export class RestApi implements Library {
     const answer: unknown = JSON.parse(text);
     if (isFailed(answer)) return Array.from({ length: count }, () => new ReplyError(answer.error));
     if (!Array.isArray(answer) || answer.length !== count) throw new Fault("protocol");
-    this.#seen = response.headers.get("Upstash-Sync-Token") ?? this.#seen;
+    if (!isRead) this.#seen = response.headers.get("Upstash-Sync-Token") ?? this.#seen;
     return answer.map((each: unknown) => (isFailed(each) ? new ReplyError(each.error) : meant((each as { result?: unknown } | null)?.result)));
+  }
+
+  /** Whether a replica may answer it. */
+  #isRead(name: Arg | undefined): boolean {
+    return this.#rest.readsNearest && (name === "GET" || name === "MGET");
   }
 
   /** A command as it is said. */
@@ -134,7 +146,7 @@ export class RestApi implements Library {
     const keys = args.slice(0, split).map(text);
     // A name that is no text is nobody's of ours, and goes among the arguments.
     if (keys.includes(undefined)) return ["EVAL", RUN, 0, name, ...args.map(spell)];
-    if (this.#rest.readsNearest && (name === "GET" || name === "MGET")) return [name, ...keys];
+    if (this.#isRead(name)) return [name, ...keys];
     return ["EVAL", RUN, split, ...keys, name, ...args.slice(split).map(spell)];
   }
 }
