@@ -231,8 +231,7 @@ function meant(result: unknown): Reply {
   if (result === null || typeof result === "number") return result;
   if (Array.isArray(result)) return result.map(meant);
   if (typeof result !== "string") throw new Fault("protocol");
-  // The one text that goes as it is.
-  if (result === "OK") return encoder.encode(result);
+  // `OK`, the one text that goes as it is, means as much as any other.
   const letters = atob(result);
   const bytes = new Uint8Array(letters.length);
   for (let at = 0; at < bytes.length; at++) bytes[at] = letters.charCodeAt(at);
