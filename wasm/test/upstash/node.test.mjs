@@ -156,6 +156,7 @@ test("a lock is waited for by asking again, as nobody can be told that it is fre
 
 test("messages go out, and none can be listened to", async () => {
   const [here, there] = [edge(), node()];
+  assert.equal(here.capabilities.messages, false);
   assert.throws(() => here.subscribe("c"), UnsupportedOperationError);
   const inbox = there.subscribe("c");
   const first = inbox.next();
