@@ -263,7 +263,7 @@ export class RedisTier implements Tier, Judge, Reader {
       const of = (kind: number): string[] => targets.filter((target) => target.kind === kind).map(({ text }) => text);
       if (targets.some(({ kind }) => kind === EVERYTHING)) await this.#sweep(line, "*", { count: 0 });
       for (const glob of of(PATTERN)) await this.#sweep(line, glob, { count: 0 });
-      this.#confirm(await line.ask(unlinks(of(KEY).map((key) => this.#prefix + key))));
+      this.#confirm(await line.ask(inParts("UNLINK", of(KEY).map((key) => this.#prefix + key))));
       const tags = of(TAG);
       if (tags.length > 0) this.#confirm(await line.ask(this.#calls((core) => core.begin().texts(tags).call("move_tags"))));
       isSaid = true;
@@ -462,9 +462,9 @@ export class RedisTier implements Tier, Judge, Reader {
     if (!this.#isEnabled) return Promise.all(keys.map((key) => this.#getSlowly(key)));
     let found: readonly Reply[];
     try {
-      const [answer] = await this.#readBy([plain("MGET", ...keys.map((key) => this.#prefix + key))]);
-      if (!Array.isArray(answer) || answer.length !== keys.length) throw new Fault("protocol");
-      found = answer as Reply[];
+      const answers = await this.#readBy(inParts("MGET", keys.map((key) => this.#prefix + key)));
+      found = answers.flatMap((answer) => (Array.isArray(answer) ? (answer as Reply[]) : []));
+      if (found.length !== keys.length) throw new Fault("protocol");
     } catch (error) {
       this.#notice(error);
       found = keys.map(() => null);
@@ -1060,14 +1060,14 @@ export class RedisTier implements Tier, Judge, Reader {
     });
     let [cursor, found]: [Arg, Arg[]] = ["0", []];
     do {
-      const calls = unlinks(found);
+      const calls = inParts("UNLINK", found);
       calls.push(plain("SCAN", cursor, "MATCH", glob, "COUNT", "1000"));
       const replies = [...(await line.ask(calls))];
       const page = replies.pop();
       removed.count += this.#confirm(replies);
       [cursor, found] = readPage(page);
     } while (cursor !== "0");
-    removed.count += this.#confirm(await line.ask(unlinks(found)));
+    removed.count += this.#confirm(await line.ask(inParts("UNLINK", found)));
     this.#library.swept?.(pattern);
   }
 
@@ -1308,9 +1308,10 @@ function readLease(core: Core): LeaseFound {
   return { lease: core.register(1), ticket: core.register(2), isRenewed: core.register(3) !== 0 };
 }
 
-function unlinks(names: readonly Arg[]): Call[] {
+/** A command about names, again and again where they are too many for one. */
+function inParts(command: string, names: readonly Arg[]): Call[] {
   const calls: Call[] = [];
-  for (let at = 0; at < names.length; at += AT_ONCE) calls.push(plain("UNLINK", ...names.slice(at, at + AT_ONCE)));
+  for (let at = 0; at < names.length; at += AT_ONCE) calls.push(plain(command, ...names.slice(at, at + AT_ONCE)));
   return calls;
 }
 
