@@ -10,9 +10,9 @@ import { createClient as createClient5 } from "redis5";
 import { createCache } from "../../dist/inline.js";
 import { redis } from "../../dist/redis.js";
 import { Proxy } from "./proxy.mjs";
-import { RedisServer } from "./server.mjs";
+import { RedisServer, until } from "./server.mjs";
 
-export { until } from "./server.mjs";
+export { until };
 
 /** The client libraries, each as what makes a client of a URL. */
 export const CLIENTS = {
@@ -79,21 +79,14 @@ export async function turn() {
   await new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Another process that has a cache under the same namespace. */
+/** Another process, with caches of its own. */
 export class Other {
   #process;
   #answers = new Map();
   #number = 0;
 
-  static async start(test, url, settings) {
-    const other = new Other(url, settings);
-    test.after(() => other.end());
-    await other.ask("ready");
-    return other;
-  }
-
-  constructor(url, settings) {
-    this.#process = fork(fileURLToPath(new URL("other.mjs", import.meta.url)), [url, JSON.stringify(settings)]);
+  constructor(url) {
+    this.#process = fork(fileURLToPath(new URL("other.mjs", import.meta.url)), [url]);
     this.#process.on("message", ({ number, answer, error }) => {
       const settle = this.#answers.get(number);
       this.#answers.delete(number);
@@ -102,11 +95,14 @@ export class Other {
     });
   }
 
-  /** Has it do something that `other.mjs` knows. */
-  ask(what, ...about) {
-    const number = ++this.#number;
-    this.#process.send({ number, what, about });
-    return new Promise((resolve, reject) => this.#answers.set(number, { resolve, reject }));
+  /** Its cache of these settings, which is told what to do by what `other.mjs` knows. */
+  cache(settings) {
+    const ask = (what, ...about) => {
+      const number = ++this.#number;
+      this.#process.send({ number, settings: { client: FIRST, ...settings }, what, about });
+      return new Promise((resolve, reject) => this.#answers.set(number, { resolve, reject }));
+    };
+    return { ask };
   }
 
   /** Ends it without a word. */
@@ -128,4 +124,9 @@ export async function stillWaits(promise) {
   await turn();
   await turn();
   assert.equal(await Promise.race([promise, Promise.resolve(waits)]), waits);
+}
+
+/** Waits until Redis is asked again. */
+export async function back(cache) {
+  await until("redis is there again", () => cache.ping());
 }

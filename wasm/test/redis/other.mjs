@@ -4,17 +4,24 @@ import { createCache } from "../../dist/inline.js";
 import { redis } from "../../dist/redis.js";
 import { CLIENTS, PATIENT, gate } from "./kit.mjs";
 
-const [url, settings] = process.argv.slice(2);
-const { client, ...options } = JSON.parse(settings);
-const cache = createCache({ early: 0, log: () => undefined, store: redis(CLIENTS[client ?? "node-redis 6"](url), PATIENT), ...options });
-const gates = new Map();
-const loads = new Map();
-const locks = new Map();
+const url = process.argv[2];
+const caches = new Map();
+const [gates, loads, locks] = [new Map(), new Map(), new Map()];
+
+/** The cache of these settings. */
+function cacheOf(settings) {
+  const name = JSON.stringify(settings);
+  if (!caches.has(name)) {
+    const { client, ...options } = settings;
+    caches.set(name, createCache({ early: 0, log: () => undefined, store: redis(CLIENTS[client](url), PATIENT), ...options }));
+  }
+  return caches.get(name);
+}
 
 const KNOWN = {
-  ready: () => cache.ping(),
+  ready: (cache) => cache.ping(),
   // A load that waits to be let go: resolves when it runs.
-  async load(key, value, options) {
+  async load(cache, key, value, options) {
     const loader = gate(value);
     gates.set(key, loader);
     const loaded = cache.getOrSet(key, loader, options);
@@ -22,12 +29,12 @@ const KNOWN = {
     loaded.catch(() => undefined);
     await loader.begun;
   },
-  async finish(key) {
+  async finish(cache, key) {
     gates.get(key).release();
     return loads.get(key);
   },
   // Many at once, by loaders that take some turns; how many loads it took.
-  async herd(key, callers, value) {
+  async herd(cache, key, callers, value) {
     let calls = 0;
     const all = await Promise.all(
       Array.from({ length: callers }, () =>
@@ -40,21 +47,21 @@ const KNOWN = {
     );
     return { calls, values: [...new Set(all)] };
   },
-  async lock(name, options) {
+  async lock(cache, name, options) {
     const lock = await cache.lock(name, options);
     locks.set(name, lock);
     return lock.fence;
   },
-  release: (name) => locks.get(name).release(),
-  async call(name, ...about) {
+  release: (cache, name) => locks.get(name).release(),
+  async call(cache, name, ...about) {
     const given = await cache[name](...about);
     return given instanceof Map ? [...given] : given;
   },
 };
 
-process.on("message", async ({ number, what, about }) => {
+process.on("message", async ({ number, settings, what, about }) => {
   try {
-    process.send({ number, answer: await KNOWN[what](...about) });
+    process.send({ number, answer: await KNOWN[what](cacheOf(settings), ...about) });
   } catch (error) {
     process.send({ number, error: error?.message ?? String(error) });
   }

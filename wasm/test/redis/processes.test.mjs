@@ -6,19 +6,25 @@ import { Other, forEachClient, gate, open, stillWaits, until } from "./kit.mjs";
 import { RedisServer } from "./server.mjs";
 
 let server;
-before(async () => (server = await RedisServer.start()));
-after(() => server.close());
+let process;
+before(async () => {
+  server = await RedisServer.start();
+  process = new Other(server.url);
+});
+after(async () => {
+  await process.end();
+  await server.close();
+});
 
 forEachClient((client) =>
   describe(client, () => {
-    const pair = async (t, options) => {
+    const pair = (t, options) => {
       const cache = open(t, server.url, { client, ...options });
-      const other = await Other.start(t, server.url, { client, namespace: cache.namespace, ...options });
-      return [cache, other];
+      return [cache, process.cache({ client, namespace: cache.namespace, ...options })];
     };
 
     test("two processes that miss at once load once", async (t) => {
-      const [cache, other] = await pair(t);
+      const [cache, other] = pair(t);
       let calls = 0;
       const here = Promise.all(
         Array.from({ length: 50 }, () =>
@@ -36,7 +42,7 @@ forEachClient((client) =>
     });
 
     test("who misses while another process loads gets its value", async (t) => {
-      const [cache, other] = await pair(t);
+      const [cache, other] = pair(t);
       await other.ask("load", "k", { from: "there" });
       const waits = cache.getOrSet("k", () => assert.fail("another loads"));
       await stillWaits(waits);
@@ -48,7 +54,7 @@ forEachClient((client) =>
 
     for (const [name, ...call] of [["delete", "k"], ["invalidatePattern", "k*"], ["invalidateTags", "t"], ["clear"], ["set", "k", "set"]]) {
       test(`what another process met by ${name} while it was loaded is not stored`, async (t) => {
-        const [cache, other] = await pair(t);
+        const [cache, other] = pair(t);
         const load = gate("old");
         const loading = cache.getOrSet("k", load, { tags: ["t"] });
         await load.begun;
@@ -62,8 +68,10 @@ forEachClient((client) =>
     }
 
     test("a holder that was killed keeps nobody from loading for long", async (t) => {
-      const [cache, other] = await pair(t);
-      await other.ask("load", "k", "never");
+      const cache = open(t, server.url, { client });
+      const other = new Other(server.url);
+      t.after(() => other.end());
+      await other.cache({ client, namespace: cache.namespace }).ask("load", "k", "never");
       const waits = cache.getOrSet("k", () => "mine");
       await stillWaits(waits);
       await other.end();
@@ -73,7 +81,7 @@ forEachClient((client) =>
     });
 
     test("what is loaded after its lease ran out is not stored", async (t) => {
-      const [cache, other] = await pair(t);
+      const [cache, other] = pair(t);
       await other.ask("load", "k", "late");
       await server.ask("DEL", `${cache.namespace}:k`);
       assert.equal(await cache.getOrSet("k", () => "in time"), "in time");
@@ -82,7 +90,7 @@ forEachClient((client) =>
     });
 
     test("a lease is renewed for as long as its load runs", async (t) => {
-      const [cache] = await pair(t);
+      const [cache] = pair(t);
       const load = gate("slow");
       const loading = cache.getOrSet("k", load);
       await load.begun;
@@ -98,7 +106,7 @@ forEachClient((client) =>
     });
 
     test("leases that come and go do not take each other's renewals along", async (t) => {
-      const [cache] = await pair(t);
+      const [cache] = pair(t);
       const first = gate("first");
       const loading = cache.getOrSet("first", first);
       await first.begun;
@@ -117,7 +125,7 @@ forEachClient((client) =>
     });
 
     test("waiting for another process has an end, after which a caller loads and stores nothing", async (t) => {
-      const [cache, other] = await pair(t, { loadTimeout: 300 });
+      const [cache, other] = pair(t, { loadTimeout: 300 });
       await other.ask("load", "k", "there");
       assert.equal(await cache.getOrSet("k", () => "mine"), "mine");
       assert.equal(await cache.get("k"), undefined);
@@ -126,7 +134,7 @@ forEachClient((client) =>
     });
 
     test("a lock excludes another process, which has it as soon as it is given back", async (t) => {
-      const [cache, other] = await pair(t);
+      const [cache, other] = pair(t);
       const fence = await other.ask("lock", "mine", { ttl: 60_000 });
       await assert.rejects(cache.lock("mine", { ttl: 1_000, wait: 0 }), { name: "LockTimeoutError" });
       const waits = cache.lock("mine", { ttl: 60_000, wait: 20_000 });
@@ -138,7 +146,7 @@ forEachClient((client) =>
     });
 
     test("a message reaches every process that listens", async (t) => {
-      const [cache, other] = await pair(t);
+      const [cache, other] = pair(t);
       const subscription = cache.subscribe("jobs");
       await until("it listens", async () => (await server.ask("PUBSUB", "NUMSUB", `${cache.namespace}!ch:jobs`))[1] === 1);
       assert.equal(await other.ask("call", "publish", "jobs", { id: 5 }), 1);
@@ -150,7 +158,7 @@ forEachClient((client) =>
 
 test("many callers of many keys in two processes load each once", async (t) => {
   const cache = open(t, server.url);
-  const other = await Other.start(t, server.url, { namespace: cache.namespace });
+  const other = process.cache({ namespace: cache.namespace });
   const calls = new Map();
   const keys = Array.from({ length: 40 }, (_, number) => `k:${number}`);
   const there = keys.map((key) => other.ask("herd", key, 5, key));

@@ -119,6 +119,7 @@ export class RedisServer {
     // The guard first: once the server is gone, its number may belong to somebody else.
     for (const one of [ended.guard, ended.server]) {
       if (one.exitCode !== null || one.signalCode !== null) continue;
+      one.ref();
       one.kill("SIGKILL");
       await once(one, "exit");
     }
