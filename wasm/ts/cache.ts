@@ -17,10 +17,10 @@ import { type KeyPart, checkKey, checkPattern, key as buildKey, nameOf } from ".
 import { type Asked, type Loader, type Loading, load, loadMany, seek } from "./load.js";
 import { Lock, type LockOptions, takeLock } from "./lock.js";
 import { type Lookup, Hit, LookupMiss } from "./lookup.js";
-import { type CopyMode, MemoryTier } from "./memory.js";
+import { type CopyMode, type MemoryConfig, MemoryTier } from "./memory.js";
 import { Rules } from "./rules.js";
 import { FOREVER, type StoreOptions, TermsReader, type Ttl } from "./terms.js";
-import { type Eventually, type Explained, type Removed as Outcome, type Stats, type Tier } from "./tier.js";
+import type { Capabilities, Eventually, Explained, Removed as Outcome, Stats, Tier } from "./tier.js";
 import { Isolated, weigh } from "./value.js";
 import { type WarmOptions, type WarmReport, warm } from "./warm.js";
 import { type Wrapped, type WrapOptions, wrap } from "./wrap.js";
@@ -77,6 +77,8 @@ export interface TierTerms {
   readonly log: (message: string) => void;
   /** Sets up what texts mean in a core. */
   readonly prepare: (core: Core) => void;
+  /** How values are kept in memory, by a store that keeps them there. */
+  readonly memory: Pick<MemoryConfig, "maxBytes" | "maxEntries" | "copy" | "clock">;
 }
 
 /** How a value is looked up. */
@@ -157,15 +159,26 @@ export class Cache {
       loadTimeout: numberOf("loadTimeout", options.loadTimeout, 30_000),
       log,
       prepare,
+      memory: {
+        maxBytes: boundOf("maxBytes", options.maxBytes, 256 * 2 ** 20),
+        maxEntries: options.maxEntries === undefined ? undefined : boundOf("maxEntries", options.maxEntries, 0),
+        copy,
+        clock,
+      },
     };
     if (options.store === undefined) {
-      const maxBytes = boundOf("maxBytes", options.maxBytes, 256 * 2 ** 20);
-      const maxEntries = options.maxEntries === undefined ? undefined : boundOf("maxEntries", options.maxEntries, 0);
-      this.#memory = new MemoryTier({ ...terms, maxBytes, maxEntries, copy, clock });
-      this.#tier = this.#memory;
+      this.#tier = new MemoryTier({ ...terms, ...terms.memory });
     } else {
-      if (copy !== "isolate") throw new ConfigError("`copy` is of caches in memory: what comes from a store is a copy already");
       this.#tier = options.store.open(terms);
+    }
+    if (this.#tier instanceof MemoryTier) {
+      this.#memory = this.#tier;
+    } else {
+      const given = MEMORY_OPTIONS.filter((name) => options[name] !== undefined && options[name] !== "isolate");
+      if (given.length > 0) {
+        void this.#tier.close();
+        throw new ConfigError(`\`${given.join("`, `")}\` is of caches in memory: what is in a store has its own bounds, clock and copies`);
+      }
     }
     this.#copy = copy;
     this.#log = log;
@@ -240,6 +253,20 @@ export class Cache {
   /** What the cache knows of a key: where its value is, until when it is fresh, its tags, and why there is none. */
   async explain(key: string): Promise<Explained> {
     return this.#open().explain(this.#key(key));
+  }
+
+  /**
+   * The keys of the values that match a pattern: `for await (const key of cache.keys("user:*")) …`.
+   *
+   * For tools: it goes through all keys, wherever they are. What is stored or leaves meanwhile may come or not, over Redis a key may
+   * come twice, and one whose tags were invalidated may be named though it has no value any more.
+   */
+  keys(pattern = "*"): AsyncGenerator<string, void, undefined> {
+    checkPattern(pattern);
+    const pages = this.#open().keys(pattern);
+    return (async function* () {
+      for await (const page of pages) yield* page;
+    })();
   }
 
   // -- loads
@@ -478,6 +505,11 @@ export class Cache {
     return warm(this, keysOrItems, options);
   }
 
+  /** What this cache can do, and how far its promises reach. */
+  get capabilities(): Capabilities {
+    return this.#tier.capabilities;
+  }
+
   /** Whether the backend answers. */
   async ping(): Promise<boolean> {
     return this.#isClosed ? false : this.#tier.ping();
@@ -635,6 +667,8 @@ function checkOptions(options: CacheOptions): void {
   }
   if (clock !== undefined && typeof clock.now !== "function") throw new ConfigError("a `clock` has a method `now` that gives milliseconds");
 }
+
+const MEMORY_OPTIONS = ["maxBytes", "maxEntries", "copy", "clock"] as const;
 
 function warnOnConsole(message: string): void {
   console.warn(`donjon: ${message}`);

@@ -25,6 +25,6 @@ export type { Hit, Lookup, LookupMiss } from "./lookup.js";
 export type { CopyMode } from "./memory.js";
 export type { RuleTargets, Rules } from "./rules.js";
 export { FOREVER, type StoreOptions, type Ttl } from "./terms.js";
-export type { Explained, Stats } from "./tier.js";
+export type { Capabilities, Explained, Stats } from "./tier.js";
 export type { WarmOptions, WarmReport } from "./warm.js";
 export type { Wrapped, WrapOptions } from "./wrap.js";

@@ -7,7 +7,7 @@ import type { Clock } from "./clock.js";
 import { Core, Trapped } from "./core.js";
 import { NotACounterError } from "./errors.js";
 import { Hub } from "./inbox.js";
-import type { Ended, Explained, Filled, Held, Inbox, Join, Lease, Removed, Stats, Step, Terms, Tier, Want } from "./tier.js";
+import { type Capabilities, type Ended, type Eventually, type Explained, type Filled, type Held, type Inbox, type Join, type Lease, type Removed, SHARED, type Stats, type Step, type Terms, type Tier, type Want } from "./tier.js";
 import { type Isolated, copy, freeze } from "./value.js";
 import { Waits } from "./waits.js";
 
@@ -40,7 +40,8 @@ type Passing = { readonly value: unknown } | { readonly error: unknown };
 type Hit = (number: number, now: number) => number;
 
 export class MemoryTier implements Tier {
-  readonly name = "memory";
+  readonly name: string = "memory";
+  readonly capabilities: Capabilities = { ...SHARED, reach: "process" };
   readonly #config: MemoryConfig;
   readonly #clock: Clock;
   readonly #isIsolating: boolean;
@@ -221,6 +222,14 @@ export class MemoryTier implements Tier {
     });
   }
 
+  async *keys(pattern: string): AsyncGenerator<readonly string[]> {
+    const matches = (key: string): boolean => this.#change((core) => core.begin().text(pattern).text(key).call("glob_matches") !== 0);
+    // Refused even where there is no key.
+    matches("");
+    const all = [...this.#numbers.keys()];
+    for (let at = 0; at < all.length; at += PAGE) yield all.slice(at, at + PAGE).filter((key) => matches(key) && this.exists(key));
+  }
+
   // -- loads
 
   ticket(): number {
@@ -228,7 +237,11 @@ export class MemoryTier implements Tier {
     return this.#change((core) => core.run(() => core.calls["ticket"]!()));
   }
 
-  begin(key: string, want: Want): Step {
+  begin(key: string, want: Want): Eventually<Step> {
+    return this.look(key, want);
+  }
+
+  protected look(key: string, want: Want): Step {
     this.#seeded();
     return this.#change((core) => {
       const step = core.begin().text(key).call("begin", want.since, want.again ? 1 : 0, this.#clock.now());
@@ -246,7 +259,7 @@ export class MemoryTier implements Tier {
   }
 
   overdue(key: string, want: Want): Lease {
-    const step = this.begin(key, { ...want, again: true, isImpatient: true });
+    const step = this.look(key, { ...want, again: true, isImpatient: true });
     return step.kind === "load" || step.kind === "stale" ? step.lease : this.bypass(key);
   }
 
@@ -534,6 +547,9 @@ export class MemoryTier implements Tier {
     this.clear();
   }
 }
+
+/** Keys that are looked at in one go. */
+const PAGE = 1_000;
 
 /** How often values whose time is over are looked for. */
 const TEND_EVERY = 1_000;

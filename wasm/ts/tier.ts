@@ -144,9 +144,30 @@ export interface Stats {
   readonly restarts: number;
 }
 
+/** What a cache can promise and do where its values are. What is false is refused with an {@link UnsupportedOperationError}. */
+export interface Capabilities {
+  /**
+   * How far an invalidation reaches at once, and one load is shared: among all who use the store, or within this process, others
+   * following when the store lets them.
+   */
+  readonly reach: "all" | "process";
+  /** `lock` */
+  readonly locks: boolean;
+  /** `add`, `incr` and `touch`: what depends on what is there. */
+  readonly conditions: boolean;
+  /** `tags` and `invalidateTags` */
+  readonly tags: boolean;
+  /** `publish` and `subscribe` */
+  readonly messages: boolean;
+}
+
+/** What those can do who share a store that takes conditions. */
+export const SHARED: Capabilities = { reach: "all", locks: true, conditions: true, tags: true, messages: true };
+
 export interface Tier {
   /** As the log names it. */
   readonly name: string;
+  readonly capabilities: Capabilities;
   /** Asks the core what a text means. */
   text<T>(call: (core: Core) => T): T;
   /** Refuses what is no key; called for every key that comes from outside. */
@@ -160,6 +181,8 @@ export interface Tier {
   /** Milliseconds, infinite for ever, or `undefined` where there is no value. */
   ttl(key: string): Eventually<number | undefined>;
   explain(key: string): Eventually<Explained>;
+  /** The keys of values that match, in pages; those that come or go meanwhile may be there or not. */
+  keys(pattern: string): AsyncIterable<readonly string[]>;
 
   ticket(): number;
   begin(key: string, want: Want): Eventually<Step>;

@@ -69,8 +69,14 @@ export interface Listening {
   end(): void;
 }
 
-/** A client library, told where the server is. */
+/** A client library, told where the server is; or what stands in the place of both. */
 export interface Library {
+  /** Whether scripts are said by their numbers, as `RUN`, in the place of their texts. */
+  readonly hasOwnScripts?: boolean;
+  /** The clock, where it is this host's own: milliseconds since 1970. */
+  clock?(): number;
+  /** Is told that what matches this pattern was removed: for a store that may not have listed all that it has. */
+  swept?(pattern: string): void;
   /** Opens a connection, logged in and on its database, within so many milliseconds. */
   connect(within: number): Promise<Connection>;
   /** Opens one that listens; `undefined` where there are no channels. */

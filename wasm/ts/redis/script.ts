@@ -23,20 +23,24 @@ export interface Script {
 /** The scripts by their numbers, from 1 on. */
 export class Scripts {
   readonly #scripts: readonly Script[];
+  readonly #areNumbered: boolean;
   #hashing: Promise<readonly string[]> | undefined;
   #hashes: readonly string[] = [];
 
-  constructor(scripts: readonly Script[]) {
+  constructor(scripts: readonly Script[], areNumbered: boolean) {
     this.#scripts = scripts;
+    this.#areNumbered = areNumbered;
   }
 
   /** Finds out their hashes. To be awaited before anything is said. */
   async prepare(): Promise<void> {
+    if (this.#areNumbered) return;
     this.#hashes = await (this.#hashing ??= Promise.all(this.#scripts.map(({ text }) => sha1(text))));
   }
 
   command({ script, args }: Call, isInFull: boolean): Command {
     if (script === 0) return args;
+    if (this.#areNumbered) return ["RUN", String(script), ...args];
     const { keys, text } = this.#scripts[script - 1]!;
     return [isInFull ? "EVAL" : "EVALSHA", isInFull ? text : this.#hashes[script - 1]!, String(keys), ...args];
   }

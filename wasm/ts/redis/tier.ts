@@ -9,7 +9,21 @@ import { Core, Trapped } from "../core.js";
 import { BackendUnavailableError, NotACounterError, UnsupportedOperationError } from "../errors.js";
 import { BoundedInbox } from "../inbox.js";
 import { readStats } from "../memory.js";
-import type { Explained, Filled, Held, Inbox, Lease, Removed, Stats, Step, Terms, Tier, Want } from "../tier.js";
+import {
+  type Capabilities,
+  type Explained,
+  type Filled,
+  type Held,
+  type Inbox,
+  type Lease,
+  type Removed,
+  SHARED,
+  type Stats,
+  type Step,
+  type Terms,
+  type Tier,
+  type Want,
+} from "../tier.js";
 import { DecodeError, type Isolated, copy } from "../value.js";
 import { Waits } from "../waits.js";
 import { type Arg, Fault, type Library, RefusedError, type Reply, ReplyError, unref, within } from "./connection.js";
@@ -87,8 +101,10 @@ type HitStart = (written: number, beyond: number, clock: number) => number;
 type Passing = { readonly value: Isolated["kept"] } | { readonly error: unknown };
 
 export class RedisTier implements Tier, Judge {
-  readonly name = "redis";
+  readonly name: string = "redis";
+  readonly capabilities: Capabilities;
   readonly #terms: TierTerms;
+  readonly #library: Library;
   readonly #maxValueBytes: number;
   readonly #patience: Patience;
   readonly #link: Link;
@@ -116,7 +132,9 @@ export class RedisTier implements Tier, Judge {
   #isClosed = false;
 
   constructor(library: Library, terms: TierTerms, options: RedisOptions) {
+    this.capabilities = { ...SHARED, messages: library.listen !== undefined };
     this.#terms = terms;
+    this.#library = library;
     this.#patience = { command: options.commandTimeout ?? 100, connect: options.connectTimeout ?? 250 };
     this.#maxValueBytes = options.maxValueBytes ?? 16 * 2 ** 20;
     this.#core = this.#open();
@@ -207,12 +225,12 @@ export class RedisTier implements Tier, Judge {
   refused(reply: ReplyError): "nothing" | "down" | "readOnly" {
     const { follows, text } = this.#whatFollows(reply);
     // Once a reason.
-    if (follows === 3) this.#tell(text);
+    if (follows === 3) this.tell(text);
     return follows === 1 ? "down" : follows === 2 ? "readOnly" : "nothing";
   }
 
   noConnection(reason: string): void {
-    this.#tell(`no connection to redis: ${reason}`);
+    this.tell(`no connection to redis: ${reason}`);
   }
 
   #whatFollows(reply: ReplyError): { readonly follows: number; readonly text: string } {
@@ -222,7 +240,8 @@ export class RedisTier implements Tier, Judge {
     });
   }
 
-  #tell(text: string): void {
+  /** Says it in the log, once. */
+  protected tell(text: string): void {
     if (this.#told.has(text) || this.#told.size > MOST_TOLD) return;
     this.#told.add(text);
     this.#terms.log(text);
@@ -335,8 +354,12 @@ export class RedisTier implements Tier, Judge {
   /** What a caller is told who has to know that Redis could not be asked. */
   #unavailable(error: unknown): Error {
     this.#notice(error);
-    const text = error instanceof RefusedError ? this.#whatFollows(error.reply).text : (error as Error).message;
-    return new BackendUnavailableError(text);
+    return new BackendUnavailableError(this.describe(error as Fault | RefusedError));
+  }
+
+  /** What went wrong, and what may help. */
+  protected describe(error: Fault | RefusedError): string {
+    return error instanceof RefusedError ? this.#whatFollows(error.reply).text : error.message;
   }
 
   /** What keeps a command from being answered, as the core reads it. */
@@ -511,10 +534,37 @@ export class RedisTier implements Tier, Judge {
     } catch (error) {
       return absent(this.#unavailable(error).message);
     }
-    if (seen === undefined) return absent("not in redis, or invalidated, expired, or being loaded");
+    if (seen === undefined) return absent(`not in ${this.name}, or invalidated, expired, or being loaded`);
     const { freshFor, usableFor, loadTime, tags, payload } = seen;
     const state = freshFor > 0 ? "fresh" : "stale";
-    return { ...none, tier: "redis", state, whyAbsent: undefined, freshFor, usableFor, loadTime, bytes: payload.length, tags };
+    return { ...none, tier: this.name, state, whyAbsent: undefined, freshFor, usableFor, loadTime, bytes: payload.length, tags };
+  }
+
+  async *keys(pattern: string): AsyncGenerator<readonly string[]> {
+    const namespace = this.#ask((core) => {
+      // Refused before anything is asked.
+      core.begin().text(pattern).count(0).call("glob_matches");
+      core.begin().text(this.#terms.namespace).call("escape_glob");
+      return core.readRest();
+    });
+    if (!this.#isEnabled) return;
+    let [cursor, names]: [string, Uint8Array[]] = ["0", []];
+    do {
+      let starts: readonly Reply[];
+      try {
+        const [page] = await this.#readBy([plain("SCAN", cursor, "MATCH", `${namespace}:${pattern}`, "COUNT", String(AT_ONCE))]);
+        [cursor, names] = readPage(page);
+        starts = await this.#readBy(names.map((name) => plain("GETRANGE", name, "0", "3")));
+      } catch (error) {
+        throw this.#unavailable(error);
+      }
+      yield names.filter((_, at) => this.#isValue(starts[at]!)).map((name) => new TextDecoder().decode(name).slice(this.#prefix.length));
+    } while (cursor !== "0");
+  }
+
+  /** Whether what begins like this is a value, and not somebody's right to load one. */
+  #isValue(start: Reply): boolean {
+    return this.#ask((core) => this.#outcome(core.begin(), [start, 1]).call("values_removed")) === 1;
   }
 
   // -- loads
@@ -1011,6 +1061,7 @@ export class RedisTier implements Tier, Judge {
       [cursor, found] = readPage(page);
     } while (cursor !== "0");
     removed.count += this.#confirm(await line.ask(unlinks(found)));
+    this.#library.swept?.(pattern);
   }
 
   /** The sum of answers of which none is an error. */
@@ -1046,14 +1097,15 @@ export class RedisTier implements Tier, Judge {
       const texts = (): string[] => Array.from({ length: core.readCount() }, () => core.readText());
       return { keys: texts(), patterns: texts(), tags: texts() };
     });
+    // First what a store may refuse.
+    const tagged = await this.invalidateTags(tags);
     let { count, queued } = await this.deleteMany(keys);
     for (const pattern of patterns) {
       const removed = await this.invalidatePattern(pattern);
       count += removed.count;
       queued ||= removed.queued;
     }
-    queued = (await this.invalidateTags(tags)).queued || queued;
-    return { count, queued };
+    return { count, queued: queued || tagged.queued };
   }
 
   // -- locks and messages
