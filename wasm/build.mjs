@@ -25,7 +25,7 @@ const small = `${compiled}.small`;
 const isOlder = (file, than) => (statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0) < statSync(than).mtimeMs;
 if (!trap && (isOlder(small, compiled) || isOlder(small, `${here}build.mjs`))) {
   // No feature flags: the module says itself which it needs, and more of them would shut older hosts out.
-  run("node_modules/.bin/wasm-opt", ["-Os", "--strip-debug", "--strip-producers", "-o", small, compiled]);
+  run("node_modules/.bin/wasm-opt", ["-Oz", "--converge", "--strip-debug", "--strip-producers", "-o", small, compiled]);
 }
 copyFileSync(trap ? compiled : small, `${dist}/core.wasm`);
 for (const name of ["LICENSE-APACHE", "LICENSE-MIT"]) copyFileSync(top + name, here + name);

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * Cache: what a program calls. Checks what it is given, and leaves the rest to the tier where the values are.
  */
@@ -15,7 +16,7 @@ import {
 } from "./errors.js";
 import { type KeyPart, checkKey, checkPattern, key as buildKey, nameOf } from "./keys.js";
 import { type Asked, type Loader, type Loading, load, loadMany, seek } from "./load.js";
-import { Lock, type LockOptions, takeLock } from "./lock.js";
+import { type Lock, type LockOptions, takeLock } from "./lock.js";
 import { type Lookup, Hit, LookupMiss } from "./lookup.js";
 import { type CopyMode, type MemoryConfig, MemoryTier } from "./memory.js";
 import { Rules } from "./rules.js";
@@ -443,7 +444,8 @@ export class Cache {
   async lock(name: string, options: LockOptions): Promise<Lock> {
     const tier = this.#open();
     this.#key(name);
-    if (options === undefined || options.ttl === undefined) throw new InvalidTtlError("a lock needs a `ttl`: how long it is held should its holder vanish");
+    if (options === undefined || options.ttl === undefined)
+      throw new InvalidTtlError("a lock needs a `ttl`: how long it is held should its holder vanish");
     const ttl = this.#terms.ttl(options.ttl);
     if (ttl === Infinity) throw new InvalidTtlError("a lock is not held for ever: one whose holder is gone would never be free");
     return takeLock(tier, name, ttl, options);
@@ -601,7 +603,9 @@ export class Cache {
 
   #stored(isStored: boolean): void {
     if (!isStored && this.#strict && this.#memory === undefined && this.enabled) {
-      throw new BackendUnavailableError("the value did not arrive for certain: its key is invalidated instead, at once or as soon as that is possible");
+      throw new BackendUnavailableError(
+        "the value did not arrive for certain: its key is invalidated instead, at once or as soon as that is possible",
+      );
     }
   }
 
@@ -691,7 +695,8 @@ function boundOf(name: string, given: number | undefined, usual: number): number
 function lengthOf(core: Core, ttl: Ttl): number {
   if (ttl === FOREVER) return Infinity;
   if (typeof ttl === "number") return ttl === Infinity ? NaN : ttl;
-  if (typeof ttl !== "string") throw new InvalidTtlError(`a time to live is milliseconds, a text such as "5m", or FOREVER, not ${nameOf(ttl)}`);
+  if (typeof ttl !== "string")
+    throw new InvalidTtlError(`a time to live is milliseconds, a text such as "5m", or FOREVER, not ${nameOf(ttl)}`);
   if (!ttl.isWellFormed()) throw new InvalidTtlError("half a surrogate pair is no text");
   core.begin().text(ttl).call("resolve_ttl");
   return core.register(0);
@@ -711,4 +716,3 @@ function partText(name: string, part: KeyPart): string {
     throw new InvalidRuleError(`\`${name}\`: ${(error as Error).message}`);
   }
 }
-

@@ -24,15 +24,18 @@ const SHORT = 128;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-let compiled: WebAssembly.Module | undefined;
-let compile: (() => WebAssembly.Module) | undefined;
+/** A `WebAssembly.Module`, in words that are understood where no types of a browser are. */
+type CompiledModule = object;
+
+let compiled: CompiledModule | undefined;
+let compile: (() => CompiledModule) | undefined;
 
 /** Says where the module comes from. The entry of each host does so. */
-export function provideModule(provider: () => WebAssembly.Module): void {
+export function provideModule(provider: () => CompiledModule): void {
   compile ??= provider;
 }
 
-function module(): WebAssembly.Module {
+function module(): CompiledModule {
   if (compiled === undefined) {
     if (compile === undefined) {
       throw new Error("the core is not there yet: call `init` or `initSync` of `donjon/slim` first");
@@ -57,7 +60,7 @@ export class Core {
   #outputAt = 0;
 
   constructor() {
-    const { exports } = new WebAssembly.Instance(module(), {});
+    const { exports } = new WebAssembly.Instance(module() as WebAssembly.Module, {});
     this.calls = exports as unknown as Calls;
     this.#memory = exports["memory"] as WebAssembly.Memory;
     this.#registersAt = this.calls["registers"]!();
@@ -174,18 +177,7 @@ export class Core {
   trap(error: unknown): unknown {
     // Out of stack within a call leaves it as unfinished as a trap does.
     if (!(error instanceof WebAssembly.RuntimeError) && !(error instanceof RangeError)) return error;
-    return new Trapped(this.#panic() || error.message, { cause: error });
-  }
-
-  /** What the module said when it gave up. */
-  #panic(): string {
-    try {
-      const at = this.calls["panic_text"]!();
-      const length = this.calls["panic_bytes"]!();
-      return decoder.decode(new Uint8Array(this.#memory.buffer, at, length));
-    } catch {
-      return "";
-    }
+    return new Trapped(error.message, { cause: error });
   }
 
   #refusal(kind: number): Error {

@@ -3,6 +3,10 @@
 //! A key of the user is `{namespace}:{key}`. All else is `{namespace}!…`, and since no namespace holds a `!`, no key, pattern or
 //! sweep of the user reaches it.
 
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
 use crate::key::{Key, Namespace};
 use crate::pattern::{Pattern, glob_escape};
 

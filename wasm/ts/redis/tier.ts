@@ -153,7 +153,6 @@ export class RedisTier implements Tier, Judge {
   #open(): Core {
     const { namespace, jitter, early, loadTimeout, prepare } = this.#terms;
     const core = new Core();
-    core.calls["start"]!();
     core.begin().bytes(crypto.getRandomValues(new Uint8Array(16))).text(namespace);
     core.call("open_shared", jitter, early, loadTimeout, this.#maxValueBytes);
     prepare(core);
