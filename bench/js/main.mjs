@@ -42,15 +42,16 @@ table([`bytes an entry, ${figure(CROWD)} of them, value and key included`, ""], 
 const sweep = run("sweep.mjs", CROWD, rounds);
 table(["", "ms"], Object.entries(sweep).map(([name, times]) => [name, figure(median(times), 1)]));
 
-const { rates, version } = run("redis.mjs", rounds);
+const { rates, cpu, version } = run("redis.mjs", rounds);
 const bare = (name) => (name.includes("ioredis") ? "ioredis" : "node-redis");
 table(
-  ["Redis GET, 100 at once", "a second", "share of the bare client", "of the bare client with JSON.parse"],
+  ["Redis GET, 100 at once", "a second", "share of the bare client", "of the bare client with JSON.parse", "µs of CPU"],
   Object.entries(rates).map(([name, found]) => [
     name,
     figure(median(found)),
     figure(ratio(rates, name, bare(name)), 2),
     figure(ratio(rates, name, `${bare(name)}, parsed`), 2),
+    figure(median(cpu[name]), 2),
   ]),
 );
 

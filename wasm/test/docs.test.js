@@ -10,7 +10,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 
 const top = fileURLToPath(new URL("../..", import.meta.url));
 const SNIPPET = /^```js\n(.*?)^```$/gms;
-const IMPORTED = /(from |resolve\()"((?:donjon|redis|ioredis)\b[^"]*)"/g;
+const IMPORTED = /(from |resolve\()"((?:donjon|redis|ioredis|keyv)\b[^"]*)"/g;
 
 const pages = ["README.md", "CONTRIBUTING.md", ...(await readdir(join(top, "docs"))).filter((name) => name.endsWith(".md")).map((name) => join("docs", name))];
 
