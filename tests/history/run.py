@@ -43,8 +43,13 @@ def python(adapter: str, name: str = "python") -> Program:
     )
 
 
+def node(store: str, name: str = "node") -> Program:
+    """The worker in Node, over one of its stores."""
+    worker = HERE / "node/worker.mjs"
+    return Program(name, lambda plan, log, seed: ["node", str(worker), str(plan), str(log), seed, store])
+
+
 NAIVE = [python("naive")] * 8
-NODE = Program("node", lambda plan, log, seed: ["node", str(HERE / "node/worker.mjs"), str(plan), str(log), seed])
 
 
 def donjon() -> list[Program]:
@@ -53,7 +58,8 @@ def donjon() -> list[Program]:
     subprocess.run(build, cwd=TOP, check=True)
     worker = Path(os.environ.get("CARGO_TARGET_DIR", TOP / "target")) / "debug" / "history-worker"
     rust = Program("rust", lambda plan, log, seed: [str(worker), str(plan), str(log), seed])
-    return [*[python("donjon")] * 2, *[python("donjon-faces", "python-faces")] * 2, *[rust] * 3, *[NODE] * 3]
+    pythons = [*[python("donjon")] * 2, *[python("donjon-faces", "python-faces")] * 2]
+    return [*pythons, *[rust] * 2, *[node("redis")] * 3, node("rest", "node-rest")]
 
 
 def run(

@@ -10,6 +10,8 @@ use core::fmt::Display;
 
 use crate::kept::Kept;
 
+use crate::trap;
+
 /// What a call was refused for. Its text goes to the host.
 #[derive(Debug)]
 pub(crate) struct Refused {
@@ -168,6 +170,7 @@ pub(crate) fn cross(call: impl FnOnce(&mut Input<'_>, &mut Output<'_>) -> Result
 fn cross_once(call: &mut dyn FnMut(&mut Input<'_>, &mut Output<'_>) -> Result<i32, Refused>) -> i32 {
     INPUT.with_borrow(|input| {
         OUTPUT.with_borrow_mut(|output| {
+            trap::spring();
             output.clear();
             let outcome = call(&mut Input(input), &mut Output(output));
             outcome.unwrap_or_else(|refused| {

@@ -26,6 +26,7 @@ use crate::bridge::{Input, Kind, LEFT, Output, Refused, cross, register};
 use crate::events;
 use crate::kept::Kept;
 use crate::numbers::{self, moment, span, until};
+use crate::trap;
 use crate::waits::bell;
 
 struct Memory {
@@ -41,7 +42,10 @@ struct Memory {
 static MEMORY: Kept<RefCell<Option<Memory>>> = Kept::new(RefCell::new(None));
 
 fn with<T>(ask: impl FnOnce(&mut Memory) -> T) -> T {
-    MEMORY.with_borrow_mut(|memory| ask(memory.as_mut().expect("the host opens the memory first")))
+    MEMORY.with_borrow_mut(|memory| {
+        trap::spring();
+        ask(memory.as_mut().expect("the host opens the memory first"))
+    })
 }
 
 /// As [`cross`], for what may let values go.

@@ -28,7 +28,10 @@ function tabs(t, count, options = {}) {
     t.after(() => cache.close());
     return cache;
   };
-  return Object.assign(Array.from({ length: count }, () => open()), { open, database });
+  return Object.assign(
+    Array.from({ length: count }, () => open()),
+    { open, database },
+  );
 }
 
 async function listed(cache, pattern) {
@@ -239,7 +242,9 @@ test("a database that is deleted is a cache that was cleared", async (t) => {
   const all = tabs(t, 1);
   const [cache] = all;
   await cache.set("k", "old");
-  await new Promise((resolve, reject) => Object.assign(indexedDB.deleteDatabase(all.database), { onsuccess: resolve, onerror: reject, onblocked: reject }));
+  await new Promise((resolve, reject) =>
+    Object.assign(indexedDB.deleteDatabase(all.database), { onsuccess: resolve, onerror: reject, onblocked: reject }),
+  );
   assert.equal(await cache.get("k"), undefined);
   assert.equal(await cache.getOrSet("k", () => "new"), "new");
   assert.equal(await cache.get("k"), "new");
@@ -311,7 +316,8 @@ function rawRow(database, name) {
 }
 
 async function raw(database, ask) {
-  const answered = (request) => new Promise((resolve, reject) => Object.assign(request, { onsuccess: () => resolve(request.result), onerror: reject }));
+  const answered = (request) =>
+    new Promise((resolve, reject) => Object.assign(request, { onsuccess: () => resolve(request.result), onerror: reject }));
   const opened = await answered(indexedDB.open(database));
   const found = await answered(ask(opened.transaction("rows").objectStore("rows")));
   opened.close();

@@ -1,7 +1,16 @@
 /** Cloudflare KV as a store: within one process all holds as in memory, whatever KV shows meanwhile. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { BackendUnavailableError, ConfigError, FOREVER, InvalidKeyError, InvalidPatternError, InvalidTtlError, UnsupportedOperationError, createCache } from "../dist/inline.js";
+import {
+  BackendUnavailableError,
+  ConfigError,
+  FOREVER,
+  InvalidKeyError,
+  InvalidPatternError,
+  InvalidTtlError,
+  UnsupportedOperationError,
+  createCache,
+} from "../dist/inline.js";
 import { kv } from "../dist/kv.js";
 import { FakeKv } from "./fake-kv.mjs";
 import { gate, until } from "./until.mjs";
@@ -182,7 +191,10 @@ test("an invalidation that does not arrive waits; until it has, nothing is belie
   assert.equal(await cache.getOrSet("k", () => "new"), "new");
   delete namespace.before.delete;
   await until(() => !namespace.written.has("app:k"), "the invalidation");
-  await until(async () => (await cache.getOrSet("k", () => "newer")) === "newer" && namespace.written.has("app:k"), "a value to be stored again");
+  await until(
+    async () => (await cache.getOrSet("k", () => "newer")) === "newer" && namespace.written.has("app:k"),
+    "a value to be stored again",
+  );
 });
 
 test("where KV fails to read, loaders run", async (t) => {
@@ -203,7 +215,14 @@ test("KV is told to keep a value for a minute at least, and it is over when it i
   await cache.set("short", 1, { ttl: "1s" });
   await cache.set("long", 1, { ttl: "5m", grace: "1m" });
   await cache.set("ever", 1, { ttl: FOREVER });
-  assert.deepEqual([...namespace.options], [["app:short", { expirationTtl: 60 }], ["app:long", { expirationTtl: 360 }], ["app:ever", {}]]);
+  assert.deepEqual(
+    [...namespace.options],
+    [
+      ["app:short", { expirationTtl: 60 }],
+      ["app:long", { expirationTtl: 360 }],
+      ["app:ever", {}],
+    ],
+  );
   assert.equal(await cache.get("short"), 1);
   t.mock.timers.tick(1_000);
   assert.equal(await cache.get("short"), undefined);
@@ -263,7 +282,10 @@ test("an operation that does not end keeps nobody waiting, and what it was to re
   assert.deepEqual(await cache.deleteMany(["k"]), { count: 0, queued: true });
   hanging.open();
   await until(() => !namespace.written.has("app:k"));
-  await until(async () => (await cache.getOrSet("k", () => "new")) === "new" && namespace.written.has("app:k"), "a value to be stored again");
+  await until(
+    async () => (await cache.getOrSet("k", () => "new")) === "new" && namespace.written.has("app:k"),
+    "a value to be stored again",
+  );
 });
 
 test("a pattern may take longer than an operation, as long as something moves", async (t) => {

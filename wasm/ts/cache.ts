@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * Cache: what a program calls. Checks what it is given, and leaves the rest to the tier where the values are.
  */
@@ -16,7 +17,7 @@ import {
 } from "./errors.js";
 import { type KeyPart, checkKey, checkPattern, key as buildKey, nameOf } from "./keys.js";
 import { type Asked, type Loader, type Loading, load, loadMany, seek } from "./load.js";
-import { Lock, type LockOptions, takeLock } from "./lock.js";
+import { type Lock, type LockOptions, takeLock } from "./lock.js";
 import { type Lookup, Hit, LookupMiss } from "./lookup.js";
 import { type CopyMode, type MemoryConfig, MemoryTier } from "./memory.js";
 import { Rules } from "./rules.js";
@@ -444,7 +445,8 @@ export class Cache {
   async lock(name: string, options: LockOptions): Promise<Lock> {
     const tier = this.#open();
     this.#key(name);
-    if (options === undefined || options.ttl === undefined) throw new InvalidTtlError("a lock needs a `ttl`: how long it is held should its holder vanish");
+    if (options === undefined || options.ttl === undefined)
+      throw new InvalidTtlError("a lock needs a `ttl`: how long it is held should its holder vanish");
     const ttl = this.#terms.ttl(options.ttl);
     if (ttl === Infinity) throw new InvalidTtlError("a lock is not held for ever: one whose holder is gone would never be free");
     return takeLock(tier, name, ttl, options);
@@ -602,7 +604,9 @@ export class Cache {
 
   #stored(isStored: boolean): void {
     if (!isStored && this.#strict && this.#memory === undefined && this.enabled) {
-      throw new BackendUnavailableError("the value did not arrive for certain: its key is invalidated instead, at once or as soon as that is possible");
+      throw new BackendUnavailableError(
+        "the value did not arrive for certain: its key is invalidated instead, at once or as soon as that is possible",
+      );
     }
   }
 
@@ -655,7 +659,8 @@ const KINDS: Readonly<Record<keyof CacheOptions, "object" | "function" | "boolea
 
 /** Refuses what would go unnoticed: an option that is misspelt, or of another kind. */
 function checkOptions(options: CacheOptions): void {
-  if (typeof options !== "object" || options === null) throw new ConfigError(`the options of a cache are an object, not ${nameOf(options)}`);
+  if (typeof options !== "object" || options === null)
+    throw new ConfigError(`the options of a cache are an object, not ${nameOf(options)}`);
   for (const [name, given] of Object.entries(options)) {
     if (!Object.hasOwn(KINDS, name)) throw new ConfigError(`there is no option \`${name}\`; there are ${Object.keys(KINDS).join(", ")}`);
     const kind = KINDS[name as keyof CacheOptions];
@@ -692,7 +697,8 @@ function boundOf(name: string, given: number | undefined, usual: number): number
 function lengthOf(core: Core, ttl: Ttl): number {
   if (ttl === FOREVER) return Infinity;
   if (typeof ttl === "number") return ttl === Infinity ? NaN : ttl;
-  if (typeof ttl !== "string") throw new InvalidTtlError(`a time to live is milliseconds, a text such as "5m", or FOREVER, not ${nameOf(ttl)}`);
+  if (typeof ttl !== "string")
+    throw new InvalidTtlError(`a time to live is milliseconds, a text such as "5m", or FOREVER, not ${nameOf(ttl)}`);
   if (!ttl.isWellFormed()) throw new InvalidTtlError("half a surrogate pair is no text");
   core.begin().text(ttl).call("resolve_ttl");
   return core.register(0);
@@ -712,4 +718,3 @@ function partText(name: string, part: KeyPart): string {
     throw new InvalidRuleError(`\`${name}\`: ${(error as Error).message}`);
   }
 }
-

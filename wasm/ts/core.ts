@@ -24,15 +24,18 @@ const SHORT = 128;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-let compiled: WebAssembly.Module | undefined;
-let compile: (() => WebAssembly.Module) | undefined;
+/** A `WebAssembly.Module`, in words that are understood where no types of a browser are. */
+type CompiledModule = object;
+
+let compiled: CompiledModule | undefined;
+let compile: (() => CompiledModule) | undefined;
 
 /** Says where the module comes from. The entry of each host does so. */
-export function provideModule(provider: () => WebAssembly.Module): void {
+export function provideModule(provider: () => CompiledModule): void {
   compile ??= provider;
 }
 
-function module(): WebAssembly.Module {
+function module(): CompiledModule {
   if (compiled === undefined) {
     if (compile === undefined) {
       throw new Error("the core is not there yet: call `init` or `initSync` of `donjon/slim` first");
@@ -57,7 +60,7 @@ export class Core {
   #outputAt = 0;
 
   constructor() {
-    const { exports } = new WebAssembly.Instance(module(), {});
+    const { exports } = new WebAssembly.Instance(module() as WebAssembly.Module, {});
     this.calls = exports as unknown as Calls;
     this.#memory = exports["memory"] as WebAssembly.Memory;
     this.#registersAt = this.calls["registers"]!();

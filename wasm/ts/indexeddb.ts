@@ -45,12 +45,20 @@ const SWEPT_AT_ONCE = 500;
  * ```
  */
 export function indexedDb(name: string, options: IndexedDbOptions = {}): Store {
-  if (typeof name !== "string" || name === "") throw new ConfigError(`a database has a text for a name, not ${name === "" ? "an empty one" : nameOf(name)}`);
+  if (typeof name !== "string" || name === "")
+    throw new ConfigError(`a database has a text for a name, not ${name === "" ? "an empty one" : nameOf(name)}`);
   checkNumbers(options, { commandTimeout: MOST, maxValueBytes: MOST });
   const { commandTimeout = 5_000, maxValueBytes } = options;
   if (typeof indexedDB === "undefined") throw new ConfigError("this host has no IndexedDB");
   const CAPABILITIES = { ...SHARED, messages: typeof BroadcastChannel !== "undefined" };
-  return { open: (terms) => new PlainTier("indexeddb", new IndexedDbTable(name), CAPABILITIES, terms, { commandTimeout, connectTimeout: commandTimeout, maxValueBytes }) };
+  return {
+    open: (terms) =>
+      new PlainTier("indexeddb", new IndexedDbTable(name), CAPABILITIES, terms, {
+        commandTimeout,
+        connectTimeout: commandTimeout,
+        maxValueBytes,
+      }),
+  };
 }
 
 interface Stored extends Row {

@@ -6,7 +6,7 @@
  * are the core's decisions.
  */
 import { owned, within } from "./scope.js";
-import { type Eventually, type Join, type Lease, type Step, type Terms, type Tier, type Want } from "./tier.js";
+import type { Eventually, Join, Lease, Step, Terms, Tier, Want } from "./tier.js";
 import type { Isolated } from "./value.js";
 
 /** What a loader is told. */
@@ -115,9 +115,7 @@ function waitingFor({ waiting, running }: Loading, ticket: number, signal: Abort
 }
 
 /** What a key has: a value, or the right to load one, perhaps with a stale value to serve meanwhile. */
-export type Found =
-  | { readonly lease?: undefined; readonly value: unknown }
-  | { readonly lease: Lease; readonly value: unknown };
+export type Found = { readonly lease?: undefined; readonly value: unknown } | { readonly lease: Lease; readonly value: unknown };
 
 /** Looks a key up; waits for another's load where there is one. */
 export async function seek(loading: Loading, key: string, asked: Asked): Promise<Found> {

@@ -102,7 +102,8 @@ export class MemoryTier implements Tier {
   #seeded(): void {
     if (this.#isSeeded) return;
     this.#renew();
-    if (!this.#isSeeded) throw new Error("this host gives no randomness here: use the cache within a request, where keys can be hashed by a secret");
+    if (!this.#isSeeded)
+      throw new Error("this host gives no randomness here: use the cache within a request, where keys can be hashed by a secret");
   }
 
   /** Goes on with a new core, empty: the old one broke off in the midst of a call. */
@@ -126,15 +127,23 @@ export class MemoryTier implements Tier {
     if (!this.#isEnabled) this.#core.calls["switch"]!(0);
   }
 
-  /** Makes a call that may let values go or end waits. A core that breaks off is replaced, and the call made once more. */
+  /** Makes a call that may let values go or end waits. Where the core breaks off it is made once more, of the next one. */
   #change<T>(call: (core: Core) => T): T {
-    const era = this.#era;
     try {
-      return call(this.#core);
+      return this.#attempt(call);
     } catch (error) {
       if (!(error instanceof Trapped)) throw error;
-      if (era === this.#era) this.#restart(error);
-      return call(this.#core);
+      return this.#attempt(call);
+    }
+  }
+
+  #attempt<T>(call: (core: Core) => T): T {
+    const core = this.#core;
+    try {
+      return call(core);
+    } catch (error) {
+      if (error instanceof Trapped && core === this.#core) this.#restart(error);
+      throw error;
     } finally {
       if (this.#core.isUnsettled) this.#settle();
     }
@@ -245,7 +254,10 @@ export class MemoryTier implements Tier {
   protected look(key: string, want: Want): Step {
     this.#seeded();
     return this.#change((core) => {
-      const step = core.begin().text(key).call("begin", want.since, want.again ? 1 : 0, this.#clock.now());
+      const step = core
+        .begin()
+        .text(key)
+        .call("begin", want.since, want.again ? 1 : 0, this.#clock.now());
       if (step === DONE) return { kind: "value", value: this.#read(this.#values[core.register(0)]) };
       if (step === STALE) {
         const value = this.#read(this.#values[core.register(0)]);
@@ -277,7 +289,7 @@ export class MemoryTier implements Tier {
     const ended = new Promise<Ended>((resolve) => (settle = resolve));
     this.#waits.add(wait, () => {
       if (era !== this.#era) return settle({ kind: "again" });
-      const ending = this.#core.calls["ending"]!(wait);
+      const ending = this.#core.run(() => this.#core.calls["ending"]!(wait));
       const passing = this.#passing;
       if (ending === 0 && passing !== undefined && "value" in passing) settle({ kind: "value", value: this.#read(passing.value) });
       else if (ending === 1 && passing !== undefined && "error" in passing) settle({ kind: "failed", error: passing.error });
@@ -286,7 +298,7 @@ export class MemoryTier implements Tier {
     const leave = (): void => {
       if (era !== this.#era) return;
       this.#waits.remove(wait);
-      this.#core.calls["leave"]!(wait);
+      this.#change((core) => core.begin().call("leave", wait));
     };
     return { ticket, atMost, ended, leave };
   }
@@ -305,7 +317,7 @@ export class MemoryTier implements Tier {
       leads,
       fallback: () => {
         if (isOver || era !== this.#era) return undefined;
-        const stale = this.#core.calls["fallback"]!(number, this.#clock.now());
+        const stale = this.#change((core) => core.run(() => core.calls["fallback"]!(number, this.#clock.now())));
         return stale < 0 ? undefined : this.#read(this.#values[stale]);
       },
       fill: (value, terms) => {
@@ -384,7 +396,12 @@ export class MemoryTier implements Tier {
 
   add(key: string, value: Isolated, { ttl }: Terms): boolean {
     return this.#put(key, this.#keep(value), (core, number) => {
-      return core.begin().text(key).call("add", number, ttl, value.weight + ENTRY_BYTES, this.#clock.now()) !== 0;
+      return (
+        core
+          .begin()
+          .text(key)
+          .call("add", number, ttl, value.weight + ENTRY_BYTES, this.#clock.now()) !== 0
+      );
     });
   }
 
@@ -394,7 +411,15 @@ export class MemoryTier implements Tier {
       return core.register(0);
     });
     const sum = counted(key, there < 0 ? 0 : this.#values[there], by);
-    this.#put(key, sum, (core, number) => core.begin().text(key).call("replace", number, ttl, 8 + ENTRY_BYTES, this.#clock.now()) !== 0);
+    this.#put(
+      key,
+      sum,
+      (core, number) =>
+        core
+          .begin()
+          .text(key)
+          .call("replace", number, ttl, 8 + ENTRY_BYTES, this.#clock.now()) !== 0,
+    );
     return sum;
   }
 
@@ -481,7 +506,7 @@ export class MemoryTier implements Tier {
       });
     } finally {
       this.#waits.remove(wait);
-      if (era === this.#era) this.#core.calls["leave_lock"]!(waiting.number);
+      if (era === this.#era) this.#change((core) => core.begin().call("leave_lock", waiting.number));
     }
   }
 

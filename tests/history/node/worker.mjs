@@ -1,10 +1,10 @@
 /**
  * One process of the history test: tasks that read, write and invalidate at random, and write down what they did.
  *
- *     node worker.mjs PLAN LOG SEED
+ *     node worker.mjs PLAN LOG SEED redis|rest
  *
- * Runs on the built package over node-redis until its standard input ends, as it does when the harness dies. The workers in Python
- * and Rust beside it do the same.
+ * Runs on the built package, over node-redis or over Upstash's REST protocol, until its standard input ends, as it does when the
+ * harness dies. The workers in Python and Rust beside it do the same.
  */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -12,6 +12,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { createCache } from "../../../wasm/dist/inline.js";
 import { redis } from "../../../wasm/dist/redis.js";
+import { upstash } from "../../../wasm/dist/upstash.js";
+import { RestServer, TOKEN } from "../../../wasm/test/upstash/rest-server.mjs";
 import { Chance } from "./chance.mjs";
 import { FAILED, Log, OK, QUEUED, now } from "./log.mjs";
 import { Source } from "./source.mjs";
@@ -40,9 +42,9 @@ class Worker {
   #cached;
   #isOver = false;
 
-  constructor(plan, log, seed) {
+  constructor(plan, store, log, seed) {
     this.#plan = plan;
-    this.#cache = createCache({ namespace: plan.namespace, store: redis(createClient({ url: plan.url })), log: () => undefined });
+    this.#cache = createCache({ namespace: plan.namespace, store, log: () => undefined });
     this.#log = log;
     this.#chance = new Chance(seed);
     this.#keys = Object.keys(plan.keys);
@@ -213,5 +215,13 @@ class Worker {
   }
 }
 
-const [planFile, logFile, seed] = process.argv.slice(2);
-await new Worker(JSON.parse(readFileSync(planFile, "utf8")), new Log(logFile), seed).run();
+/** The ways to the server, from the cache's stores to the sockets. */
+const STORES = {
+  redis: async ({ url }) => redis(createClient({ url })),
+  rest: async (plan) => upstash({ url: (await RestServer.start(plan)).url, token: TOKEN, commandTimeout: 250 }),
+};
+
+const [planFile, logFile, seed, store] = process.argv.slice(2);
+const plan = JSON.parse(readFileSync(planFile, "utf8"));
+await new Worker(plan, await STORES[store](plan), new Log(logFile), seed).run();
+process.exit();

@@ -43,7 +43,15 @@ before(async () => {
   folder = await mkdtemp(join(tmpdir(), "donjon-chromium-"));
   browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
   });
 });
 
@@ -76,7 +84,12 @@ test("the suite in Chromium, not bundled, under a strict policy", async (t) => {
 
 test("the suite in Chromium, bundled by Vite", async (t) => {
   const outDir = join(folder, "built");
-  await build({ root: `${wasm}test/hosts/page`, configFile: false, logLevel: "warn", build: { outDir, emptyOutDir: true, target: "es2022", chunkSizeWarningLimit: 2_000 } });
+  await build({
+    root: `${wasm}test/hosts/page`,
+    configFile: false,
+    logLevel: "warn",
+    build: { outDir, emptyOutDir: true, target: "es2022", chunkSizeWarningLimit: 2_000 },
+  });
   report(t, await results(`${await serve(outDir)}/index.html`));
 });
 

@@ -33,7 +33,9 @@ export function report(t, results) {
 
 /** Runs a command in the package's folder; gives what it printed. */
 export async function output(command, args) {
-  const child = spawn(command, args, { cwd: wasm, stdio: ["ignore", "pipe", "pipe"] });
+  // Deno keeps what it compiles; here, not in the user's folder.
+  const env = { ...process.env, DENO_DIR: `${wasm}node_modules/.cache/deno`, DENO_NO_UPDATE_CHECK: "1" };
+  const child = spawn(command, args, { cwd: wasm, env, stdio: ["ignore", "pipe", "pipe"] });
   const [printed, errors] = [[], []];
   child.stdout.on("data", (part) => printed.push(part));
   child.stderr.on("data", (part) => errors.push(part));

@@ -65,12 +65,33 @@ test("2: a key of 1,024 bytes is the longest", async ({ cache }) => {
     await it.set(longest, 1);
     equal(await it.get(longest), 1);
   }
-  for (const longer of ["k".repeat(1_025), `${"é".repeat(512)}k`, `${"🦀".repeat(256)}k`, "k".repeat(1e6)]) await everywhereRefused(cache, longer);
+  for (const longer of ["k".repeat(1_025), `${"é".repeat(512)}k`, `${"🦀".repeat(256)}k`, "k".repeat(1e6)])
+    await everywhereRefused(cache, longer);
 });
 
 test("3: any text is a key, taken literally, and deletes only itself", async ({ cache }) => {
   const it = cache();
-  const odd = ["\u0000", "a\u0000b", "\r\n", " ", "a b", "🦀", "{a}", "{}", "*", "?", "[a]", "\\", "user:*", "%", ":", "__proto__", "constructor", "é", "e\u0301"];
+  const odd = [
+    "\u0000",
+    "a\u0000b",
+    "\r\n",
+    " ",
+    "a b",
+    "🦀",
+    "{a}",
+    "{}",
+    "*",
+    "?",
+    "[a]",
+    "\\",
+    "user:*",
+    "%",
+    ":",
+    "__proto__",
+    "constructor",
+    "é",
+    "e\u0301",
+  ];
   for (const [at, name] of odd.entries()) await it.set(name, at);
   await it.set("user:1", "stays");
   for (const [at, name] of odd.entries()) {
@@ -84,7 +105,23 @@ test("3: any text is a key, taken literally, and deletes only itself", async ({ 
 });
 
 test("4: what is no text is no key, and is not made one", async ({ cache }) => {
-  for (const bad of [1, 0, Number.NaN, null, undefined, true, 1n, {}, ["a"], new Uint8Array([97]), Symbol("k"), () => "k", { toString: () => "k" }, "\ud800", "a\udc00b"]) {
+  for (const bad of [
+    1,
+    0,
+    Number.NaN,
+    null,
+    undefined,
+    true,
+    1n,
+    {},
+    ["a"],
+    new Uint8Array([97]),
+    Symbol("k"),
+    () => "k",
+    { toString: () => "k" },
+    "\ud800",
+    "a\udc00b",
+  ]) {
     await everywhereRefused(cache, bad);
   }
   const it = cache();
@@ -119,7 +156,12 @@ test("6: an empty pattern is refused, and stars alone mean to clear", async ({ c
 test("7: a pattern that ends in the midst is read as Redis reads it", async ({ cache }) => {
   const it = cache();
   await it.setMany({ "[": 1, a: 2, "-": 3, "\\": 4, "a\\": 5 });
-  for (const [pattern, removed] of [["[", 0], ["[^", 0], ["a\\", 1], ["[a-]", 0]]) {
+  for (const [pattern, removed] of [
+    ["[", 0],
+    ["[^", 0],
+    ["a\\", 1],
+    ["[a-]", 0],
+  ]) {
     const kept = it.size;
     const { count } = await it.invalidatePattern(pattern);
     equal(count, [...["[", "a", "-", "\\", "a\\"]].filter((name) => matches(pattern, name)).length, `what ${pattern} removed`);
@@ -132,7 +174,8 @@ test("7: a pattern that ends in the midst is read as Redis reads it", async ({ c
 test("8: a pattern that would cost too much, or has no meaning in bytes, is refused", async ({ cache }) => {
   const it = cache();
   await it.set("k", 1);
-  for (const bad of ["*a".repeat(2_000), `[${"a".repeat(1e6)}]`, "[é-z]", "[a-é]"]) await rejects(it.invalidatePattern(bad), InvalidPatternError);
+  for (const bad of ["*a".repeat(2_000), `[${"a".repeat(1e6)}]`, "[é-z]", "[a-é]"])
+    await rejects(it.invalidatePattern(bad), InvalidPatternError);
   equal(await it.get("k"), 1);
 });
 
@@ -140,7 +183,32 @@ test("9: a time that is none is refused before anything happens", async ({ cache
   const it = cache({ ttls: { mine: 5 } });
   await it.set("k", "old", { ttl: 1_000 });
   const tenYears = 10 * 365.25 * 86_400_000;
-  const bad = [0, -0, -1, -0.5, Number.NaN, Infinity, -Infinity, 1e18, tenYears * 1.01, true, false, null, 5n, {}, [], new Date(), "", "0s", "-5m", "5 parsecs", "NaN", "Infinity", "no such class", "\ud800"];
+  const bad = [
+    0,
+    -0,
+    -1,
+    -0.5,
+    Number.NaN,
+    Infinity,
+    -Infinity,
+    1e18,
+    tenYears * 1.01,
+    true,
+    false,
+    null,
+    5n,
+    {},
+    [],
+    new Date(),
+    "",
+    "0s",
+    "-5m",
+    "5 parsecs",
+    "NaN",
+    "Infinity",
+    "no such class",
+    "\ud800",
+  ];
   for (const ttl of bad) {
     const calls = {
       set: () => it.set("k", 1, { ttl }),
@@ -205,7 +273,8 @@ test("11: numbers and dates are exact, or refused", async ({ cache }) => {
   }
   const circle = [];
   circle.push(circle);
-  for (const value of [Number.NaN, Infinity, -Infinity, new Set([1]), circle, new Date(Number.NaN), [new Date("")]]) await rejects(it.set("k", value), UnsupportedValueError);
+  for (const value of [Number.NaN, Infinity, -Infinity, new Set([1]), circle, new Date(Number.NaN), [new Date("")]])
+    await rejects(it.set("k", value), UnsupportedValueError);
   const day = new Date(Date.UTC(2026, 0, 2, 3, 4, 5, 6));
   await it.set("k", { day });
   equal(await it.get("k"), { day: day.toISOString() });
@@ -216,7 +285,10 @@ test("12: what is too deep or too large is refused or not kept, and nothing brea
   let deep = [];
   for (let at = 0; at < 1e5; at++) deep = [deep];
   await rejects(it.set("k", deep), UnsupportedValueError);
-  await rejects(it.getOrSet("k", () => deep), UnsupportedValueError);
+  await rejects(
+    it.getOrSet("k", () => deep),
+    UnsupportedValueError,
+  );
   const large = "x".repeat(50 * 2 ** 20);
   await it.set("k", large);
   equal(await it.get("k"), undefined);
@@ -228,7 +300,10 @@ test("12: what is too deep or too large is refused or not kept, and nothing brea
 
 test("17: a loader that throws, hangs, is aborted, comes late, or asks for its own key hurts nobody else", async ({ cache }) => {
   const it = cache({ loadTimeout: 20, clock: undefined });
-  await rejects(it.getOrSet("throws", () => Promise.reject(new RangeError("no"))), RangeError);
+  await rejects(
+    it.getOrSet("throws", () => Promise.reject(new RangeError("no"))),
+    RangeError,
+  );
   equal(await it.getOrSet("throws", giving(1)), 1);
   const hanging = byHand();
   const hung = it.getOrSet("hangs", hanging);
@@ -244,7 +319,13 @@ test("17: a loader that throws, hangs, is aborted, comes late, or asks for its o
   (await hanging.started(1)).give("late");
   equal(await hung, "late", "what a load gives its own caller, however late");
   await turn();
-  equal(await it.getMany(["hangs", "aborted"]), new Map([["hangs", 1], ["aborted", 1]]));
+  equal(
+    await it.getMany(["hangs", "aborted"]),
+    new Map([
+      ["hangs", 1],
+      ["aborted", 1],
+    ]),
+  );
   equal(await it.getOrSet("itself", () => it.getOrSet("itself", () => "direct")), "direct");
   equal(it.stats().flights, 0);
 });
@@ -263,7 +344,10 @@ test("18: keys that have no value leave nothing behind", async ({ cache }) => {
 test("18: loads at once are bounded: those beyond it give their value and store nothing", async ({ cache }) => {
   const it = cache();
   const all = await Promise.all(Array.from({ length: 12_000 }, (_, at) => it.getOrSet(`k${at}`, async () => at)));
-  equal(all, Array.from({ length: 12_000 }, (_, at) => at));
+  equal(
+    all,
+    Array.from({ length: 12_000 }, (_, at) => at),
+  );
   ok(it.size > 0 && it.size <= 10_000, `${it.size} are stored`);
   equal(it.stats().flights, 0);
 });
@@ -288,7 +372,21 @@ test("25: tags that are none are refused, and so are too many", async ({ cache }
   const it = cache();
   await it.set("k", "old");
   const many = Array.from({ length: 10_000 }, (_, at) => `t${at}`);
-  for (const tags of [[""], ["\u0000seq"], ["*"], ["a", ""], many, many.slice(0, 65), ["t".repeat(257)], "t", { 0: "t" }, [5], [null], ["\ud800"], null]) {
+  for (const tags of [
+    [""],
+    ["\u0000seq"],
+    ["*"],
+    ["a", ""],
+    many,
+    many.slice(0, 65),
+    ["t".repeat(257)],
+    "t",
+    { 0: "t" },
+    [5],
+    [null],
+    ["\ud800"],
+    null,
+  ]) {
     await rejects(it.set("k", 1, { tags }), InvalidTagError);
     await rejects(it.getOrSet("n", neverRun, { tags }), InvalidTagError);
     if (Array.isArray(tags)) await rejects(it.invalidateTags(...tags), InvalidTagError);
@@ -363,7 +461,8 @@ test("one text is no list of them, and a list no mapping", async ({ cache }) => 
   }
   for (const bad of [[["a", 1]], "abc", 5, null]) await rejects(() => it.setMany(bad), TypeError);
   await rejects(() => it.warm("abc", { loader: neverRun }), TypeError);
-  for (const targets of [{ keys: "user:1" }, { patterns: "user:*" }, { tags: "users" }, undefined]) throws(() => it.rules.on("event", targets), InvalidRuleError);
+  for (const targets of [{ keys: "user:1" }, { patterns: "user:*" }, { tags: "users" }, undefined])
+    throws(() => it.rules.on("event", targets), InvalidRuleError);
   throws(() => it.subscribe(5), InvalidKeyError);
   equal(it.size, 0);
 });
@@ -390,7 +489,8 @@ test("a rule that cannot be read is refused, and so is an event that lacks what 
 
 test("a part of a key is text, a whole number, a truth value or null", async () => {
   equal(key("a", 1, -5, 10n, true, null), "a:1:-5:10:true:null");
-  for (const part of [undefined, 0.5, Number.NaN, Infinity, 2 ** 53, {}, [], new Date(), Symbol("s"), "\ud800"]) throws(() => key("a", part), InvalidKeyError);
+  for (const part of [undefined, 0.5, Number.NaN, Infinity, 2 ** 53, {}, [], new Date(), Symbol("s"), "\ud800"])
+    throws(() => key("a", part), InvalidKeyError);
   throws(() => key(), InvalidKeyError);
   throws(() => key(""), InvalidKeyError);
   throws(() => key(...Array(20).fill("x".repeat(100))), InvalidKeyError);

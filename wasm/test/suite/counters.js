@@ -14,23 +14,29 @@ test("hits, misses, stale hits, loads and what left are counted", async ({ cache
   await it.getOrSet("k", () => 2);
   clock.advance(100);
   await it.get("k");
-  await rejects(it.getOrSet("other", () => Promise.reject(new RangeError())), RangeError);
+  await rejects(
+    it.getOrSet("other", () => Promise.reject(new RangeError())),
+    RangeError,
+  );
   await it.set("k", 3);
   await it.delete("k");
   const { hits, misses, stale, loads, loadFailures, stores, replacements, invalidations, entries, flights, restarts } = it.stats();
-  equal({ hits, misses, stale, loads, loadFailures, stores, replacements, invalidations, entries, flights, restarts }, {
-    hits: 3,
-    misses: 3,
-    stale: 1,
-    loads: 2,
-    loadFailures: 1,
-    stores: 2,
-    replacements: 1,
-    invalidations: 1,
-    entries: 0,
-    flights: 0,
-    restarts: 0,
-  });
+  equal(
+    { hits, misses, stale, loads, loadFailures, stores, replacements, invalidations, entries, flights, restarts },
+    {
+      hits: 3,
+      misses: 3,
+      stale: 1,
+      loads: 2,
+      loadFailures: 1,
+      stores: 2,
+      replacements: 1,
+      invalidations: 1,
+      entries: 0,
+      flights: 0,
+      restarts: 0,
+    },
+  );
   equal(it.hitRate, 4 / 7);
   equal(it.missRate, 3 / 7);
 });

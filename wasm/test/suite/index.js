@@ -21,8 +21,22 @@ export { run };
 
 /** All cases: from what is simple to what goes wrong. */
 export const cases = [
-  reads, loads, flights, invalidation, time, values, many, lookup,
-  wrap, warm, locks, messages, counters, lifetime, badInput, vectors,
+  reads,
+  loads,
+  flights,
+  invalidation,
+  time,
+  values,
+  many,
+  lookup,
+  wrap,
+  warm,
+  locks,
+  messages,
+  counters,
+  lifetime,
+  badInput,
+  vectors,
 ].flatMap((test) => test.cases);
 
 /** Runs all cases and gives what became of each, as data. `vectors` are the cases that all languages share. */

@@ -58,7 +58,10 @@ for (const [way, invalidate] of Object.entries(WAYS)) {
     equal(await it.get("user:1"), "old");
     await invalidate(it);
     equal(await it.get("user:1"), undefined);
-    await rejects(it.getOrSet("user:1", () => Promise.reject(new RangeError("down"))), RangeError);
+    await rejects(
+      it.getOrSet("user:1", () => Promise.reject(new RangeError("down"))),
+      RangeError,
+    );
   });
 }
 
@@ -111,7 +114,13 @@ test("a tag invalidates all that carry it, at once, and nothing else", async ({ 
   await it.set("c", 3, { tags: ["z"] });
   await it.set("d", 4);
   await it.invalidateTags("x", "z");
-  equal(await it.getMany(["a", "b", "c", "d"]), new Map([["b", 2], ["d", 4]]));
+  equal(
+    await it.getMany(["a", "b", "c", "d"]),
+    new Map([
+      ["b", 2],
+      ["d", 4],
+    ]),
+  );
   await it.set("a", 5, { tags: ["x"] });
   equal(await it.get("a"), 5);
   await it.invalidateTags();
@@ -123,7 +132,13 @@ test("a pattern is a glob as Redis has it, and counts what it removed", async ({
   await it.setMany({ "user:1:profile": 1, "user:2:profile": 2, "user:2:jobs": 3, "a.b1": 4, axb1: 5 });
   equal(await it.invalidatePattern("user:*:profile"), { count: 2, queued: false });
   equal(await it.invalidatePattern("a.b*"), { count: 1, queued: false });
-  equal(await it.getMany(["user:2:jobs", "axb1"]), new Map([["user:2:jobs", 3], ["axb1", 5]]));
+  equal(
+    await it.getMany(["user:2:jobs", "axb1"]),
+    new Map([
+      ["user:2:jobs", 3],
+      ["axb1", 5],
+    ]),
+  );
   equal(await it.invalidatePattern("[u-w]ser:?:jobs"), { count: 1, queued: false });
   equal(await it.invalidatePattern("none*"), { count: 0, queued: false });
 });
@@ -150,7 +165,9 @@ test("rules of events name keys, patterns and tags, and an event that none names
     await it.setMany({ "documents:list:1": 1, "document:123": 2, "document:124": 3, "documents:all:summary": 4, "jobs:7": 5 });
     await it.set("page", 6, { tags: ["document:123"] });
   };
-  const left = async () => [...(await it.getMany(["documents:list:1", "document:123", "document:124", "documents:all:summary", "jobs:7", "page"])).values()];
+  const left = async () => [
+    ...(await it.getMany(["documents:list:1", "document:123", "document:124", "documents:all:summary", "jobs:7", "page"])).values(),
+  ];
   await fill();
   await it.emit("document.created");
   equal(await left(), [2, 3, 4, 5, 6]);

@@ -233,15 +233,24 @@ test("refreshes by force take nothing that was begun before them, and share what
 test("a refresh that fails leaves the value that is there", async ({ cache }) => {
   const it = cache();
   await it.set("k", "old");
-  await rejects(it.getOrSet("k", () => Promise.reject(new NotFound()), { forceRefresh: true }), NotFound);
+  await rejects(
+    it.getOrSet("k", () => Promise.reject(new NotFound()), { forceRefresh: true }),
+    NotFound,
+  );
   equal(await it.get("k"), "old");
 });
 
 test("a load leaves nothing behind, however it ended", async ({ cache }) => {
   const it = cache();
   await it.getOrSet("a", () => 1);
-  await rejects(it.getOrSet("b", () => Promise.reject(new NotFound())), NotFound);
-  await rejects(it.getOrSet("c", () => undefined), UnsupportedValueError);
+  await rejects(
+    it.getOrSet("b", () => Promise.reject(new NotFound())),
+    NotFound,
+  );
+  await rejects(
+    it.getOrSet("c", () => undefined),
+    UnsupportedValueError,
+  );
   const leaver = new AbortController();
   const load = byHand();
   const left = it.getOrSet("d", load, { signal: leaver.signal });

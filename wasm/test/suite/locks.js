@@ -111,7 +111,8 @@ test("27: a second release is refused, and frees no other's lock", async ({ cach
 
 test("27: a lock has a time to live, and not for ever", async ({ cache }) => {
   const it = cache();
-  for (const ttl of [0, -1, Number.NaN, Infinity, 1e18, true, null, "0s", "nonsense"]) await rejects(it.lock("job", { ttl }), InvalidTtlError);
+  for (const ttl of [0, -1, Number.NaN, Infinity, 1e18, true, null, "0s", "nonsense"])
+    await rejects(it.lock("job", { ttl }), InvalidTtlError);
   await rejects(it.lock("job", {}), InvalidTtlError);
   await rejects(it.lock("job"), InvalidTtlError);
   for (const wait of [-1, Number.NaN, "1"]) await rejects(it.lock("job", { ttl: 1_000, wait }), ConfigError);

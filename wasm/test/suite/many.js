@@ -25,17 +25,50 @@ test("the loader is called once, with the keys that are missing, each once", asy
     asked.push(keys);
     return { a: 1, c: 3, unasked: 4 };
   };
-  equal(await it.getOrSetMany(["a", "b", "c", "a"], load), new Map([["a", 1], ["b", 2], ["c", 3]]));
+  equal(
+    await it.getOrSetMany(["a", "b", "c", "a"], load),
+    new Map([
+      ["a", 1],
+      ["b", 2],
+      ["c", 3],
+    ]),
+  );
   equal(asked, [["a", "c"]]);
-  equal(await it.getOrSetMany(["a", "b", "c"], neverRun), new Map([["a", 1], ["b", 2], ["c", 3]]));
+  equal(
+    await it.getOrSetMany(["a", "b", "c"], neverRun),
+    new Map([
+      ["a", 1],
+      ["b", 2],
+      ["c", 3],
+    ]),
+  );
   equal(await it.get("unasked"), undefined);
   equal(await it.getOrSetMany([], neverRun), new Map());
 });
 
 test("a map is as good as an object, and null a value", async ({ cache }) => {
   const it = cache();
-  equal(await it.getOrSetMany(["a", "b"], async () => new Map([["a", null], ["b", 0]])), new Map([["a", null], ["b", 0]]));
-  equal(await it.getMany(["a", "b"]), new Map([["a", null], ["b", 0]]));
+  equal(
+    await it.getOrSetMany(
+      ["a", "b"],
+      async () =>
+        new Map([
+          ["a", null],
+          ["b", 0],
+        ]),
+    ),
+    new Map([
+      ["a", null],
+      ["b", 0],
+    ]),
+  );
+  equal(
+    await it.getMany(["a", "b"]),
+    new Map([
+      ["a", null],
+      ["b", 0],
+    ]),
+  );
 });
 
 test("a key that the loader leaves out has no value, and is free for the next", async ({ cache }) => {
@@ -55,7 +88,13 @@ test("who asks for one of the keys meanwhile shares the load", async ({ cache })
   await turn();
   call.give({ a: 1, b: 2 });
   equal(await one, 1);
-  equal(await many, new Map([["a", 1], ["b", 2]]));
+  equal(
+    await many,
+    new Map([
+      ["a", 1],
+      ["b", 2],
+    ]),
+  );
 });
 
 test("callers whose keys overlap load each key once, and wait for each other", async ({ cache }) => {
@@ -69,8 +108,20 @@ test("callers whose keys overlap load each key once, and wait for each other", a
   second.give({ c: 3 });
   await turn();
   first.give({ a: 1, b: 2 });
-  equal(await one, new Map([["a", 1], ["b", 2]]));
-  equal(await other, new Map([["b", 2], ["c", 3]]));
+  equal(
+    await one,
+    new Map([
+      ["a", 1],
+      ["b", 2],
+    ]),
+  );
+  equal(
+    await other,
+    new Map([
+      ["b", 2],
+      ["c", 3],
+    ]),
+  );
 });
 
 test("a key of another's load that is left out is asked for anew, alone", async ({ cache }) => {
@@ -86,7 +137,13 @@ test("a key of another's load that is left out is asked for anew, alone", async 
   const again = await right.started(2);
   equal(again.keys, ["a"]);
   again.give({ a: 1 });
-  equal(await other, new Map([["a", 1], ["b", 2]]));
+  equal(
+    await other,
+    new Map([
+      ["a", 1],
+      ["b", 2],
+    ]),
+  );
 });
 
 test("T9: an error of the loader reaches all who wait for any of its keys", async ({ cache }) => {
@@ -105,7 +162,11 @@ test("T9: an error of the loader reaches all who wait for any of its keys", asyn
 
 test("a loader that gives no mapping is an error", async ({ cache }) => {
   const it = cache();
-  for (const given of [undefined, null, 5, "text", [1, 2]]) await rejects(it.getOrSetMany(["a", "b"], () => given), TypeError);
+  for (const given of [undefined, null, 5, "text", [1, 2]])
+    await rejects(
+      it.getOrSetMany(["a", "b"], () => given),
+      TypeError,
+    );
   await rejects(it.getOrSetMany(["a"], 5), TypeError);
   equal(it.stats().flights, 0);
 });
@@ -117,7 +178,13 @@ test("T1: what was invalidated while it was loaded is not stored, the rest is", 
   const call = await load.started(1);
   await it.delete("a");
   call.give({ a: "old", b: 2 });
-  equal(await many, new Map([["a", "old"], ["b", 2]]));
+  equal(
+    await many,
+    new Map([
+      ["a", "old"],
+      ["b", 2],
+    ]),
+  );
   equal(await it.get("a"), undefined);
   equal(await it.get("b"), 2);
 });
@@ -160,7 +227,13 @@ test("T2: with the last one the load is aborted, and its keys are free", async (
 test("a loader of many that asks for one of its keys does not wait for itself", async ({ cache }) => {
   const it = cache({ loadTimeout: 50 });
   const values = await it.getOrSetMany(["a", "b"], async () => ({ a: await it.getOrSet("a", () => "inner"), b: 2 }));
-  equal(values, new Map([["a", "inner"], ["b", 2]]));
+  equal(
+    values,
+    new Map([
+      ["a", "inner"],
+      ["b", 2],
+    ]),
+  );
 });
 
 test("who waits for a key of a load by one waits no longer than it", async ({ cache }) => {

@@ -68,7 +68,10 @@ test("who is slow loses the oldest, and can tell how many", async ({ cache }) =>
   const listener = it.subscribe("news", { limit: 3 });
   for (let at = 0; at < 10; at++) await it.publish("news", at);
   equal(listener.dropped, 7);
-  equal([await next(listener), await next(listener), await next(listener)].map(({ data }) => data), [7, 8, 9]);
+  equal(
+    [await next(listener), await next(listener), await next(listener)].map(({ data }) => data),
+    [7, 8, 9],
+  );
   equal(await now(listener.next()), "pending");
 });
 

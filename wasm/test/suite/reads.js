@@ -51,7 +51,13 @@ test("a key without a value is loaded once, and then read", async ({ cache }) =>
 test("getMany gives what is there, in the order it was asked for", async ({ cache }) => {
   const it = cache();
   await it.setMany({ c: 3, a: 1 });
-  equal(await it.getMany(["a", "b", "c", "a"]), new Map([["a", 1], ["c", 3]]));
+  equal(
+    await it.getMany(["a", "b", "c", "a"]),
+    new Map([
+      ["a", 1],
+      ["c", 3],
+    ]),
+  );
   equal(await it.getMany([]), new Map());
 });
 
@@ -59,7 +65,13 @@ test("setMany stores a map or an object, or nothing where one value is refused",
   const it = cache();
   await it.setMany(new Map([["m", 1]]), { ttl: FOREVER });
   await it.setMany({ o: 2 });
-  equal(await it.getMany(["m", "o"]), new Map([["m", 1], ["o", 2]]));
+  equal(
+    await it.getMany(["m", "o"]),
+    new Map([
+      ["m", 1],
+      ["o", 2],
+    ]),
+  );
   equal(await it.ttl("m"), Infinity);
   await rejects(it.setMany({ fine: 1, m: 9, bad: Number.NaN }), UnsupportedValueError);
   equal(await it.get("fine"), undefined);

@@ -139,7 +139,11 @@ test("with waitUntil a refresh that fails is said in the log, and rejects nothin
   equal(logged.length, 1);
 });
 
-test("a load that fails is covered by a stale value within its grace, and said in the log without the value", async ({ cache, clock, logged }) => {
+test("a load that fails is covered by a stale value within its grace, and said in the log without the value", async ({
+  cache,
+  clock,
+  logged,
+}) => {
   const it = cache();
   await it.set("k", "secret", { ttl: 100, grace: 1_000 });
   clock.advance(100);
@@ -148,7 +152,10 @@ test("a load that fails is covered by a stale value within its grace, and said i
   equal(logged.length, 1);
   ok(!logged[0].includes("secret") && logged[0].includes("k"), logged[0]);
   clock.advance(1_000);
-  await rejects(it.getOrSet("k", () => Promise.reject(new Down("it is down"))), Down);
+  await rejects(
+    it.getOrSet("k", () => Promise.reject(new Down("it is down"))),
+    Down,
+  );
 });
 
 test("a load of many that fails is covered by stale values where all have one", async ({ cache, clock }) => {
@@ -156,7 +163,13 @@ test("a load of many that fails is covered by stale values where all have one", 
   await it.setMany({ a: 1, b: 2 }, { ttl: 100, grace: 1_000 });
   clock.advance(100);
   const failing = () => Promise.reject(new Down());
-  equal(await it.getOrSetMany(["a", "b"], failing), new Map([["a", 1], ["b", 2]]));
+  equal(
+    await it.getOrSetMany(["a", "b"], failing),
+    new Map([
+      ["a", 1],
+      ["b", 2],
+    ]),
+  );
   await rejects(it.getOrSetMany(["a", "b", "c"], failing), Down);
 });
 

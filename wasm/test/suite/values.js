@@ -7,16 +7,16 @@ export const test = about("values");
 const text = new TextEncoder();
 
 const KEPT = {
-  "nothing": null,
-  "texts": ["", "text", "é", "\u0000", "🦀", "\u2028", "a".repeat(100_000)],
-  "truth": [true, false],
-  "numbers": [0, 1, -1, 1.5, 1e300, 5e-324, Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER, 0.1],
+  nothing: null,
+  texts: ["", "text", "é", "\u0000", "🦀", "\u2028", "a".repeat(100_000)],
+  truth: [true, false],
+  numbers: [0, 1, -1, 1.5, 1e300, 5e-324, Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER, 0.1],
   "zero with a sign": [-0, { x: -0 }],
   "whole numbers of any size": [0n, 2n ** 53n + 1n, -(2n ** 64n), [2n ** 200n], { id: 9007199254740993n }],
-  "lists": [[], [[]], [1, "a", null, [true]]],
-  "objects": [{}, { a: { b: { c: [] } } }, { "": 1, " ": 2, "ключ": 3 }],
+  lists: [[], [[]], [1, "a", null, [true]]],
+  objects: [{}, { a: { b: { c: [] } } }, { "": 1, " ": 2, ключ: 3 }],
   "names that objects have of their own": [{ constructor: 1, toString: 2, hasOwnProperty: 3, valueOf: 4 }],
-  "bytes": [new Uint8Array(), new Uint8Array([0, 255, 128]), text.encode("text")],
+  bytes: [new Uint8Array(), new Uint8Array([0, 255, 128]), text.encode("text")],
 };
 
 for (const [what, values] of Object.entries(KEPT)) {
@@ -79,8 +79,8 @@ test("what has a JSON form is kept as that", async ({ cache }) => {
     [Object.assign(Object.create(null), { a: 1 }), { a: 1 }],
     [{ a: 1, b: undefined }, { a: 1 }],
     [Object.assign([1, 2], { name: "list" }), [1, 2]],
-    [new Number(5), 5], // biome-ignore lint: it is what is tested
-    [new String("s"), "s"], // biome-ignore lint: it is what is tested
+    [new Number(5), 5],
+    [new String("s"), "s"],
     [{ [Symbol("hidden")]: 1, a: 2 }, { a: 2 }],
   ];
   for (const [value, form] of forms) {
@@ -93,12 +93,13 @@ const circle = { a: {} };
 circle.a.b = circle;
 
 const REFUSED = {
-  "undefined": undefined,
+  undefined: undefined,
   "undefined in a list": [undefined],
-  "a list with a hole": [1, , 2], // biome-ignore lint: it is what is tested
+  // biome-ignore lint/suspicious/noSparseArray: it is what is refused
+  "a list with a hole": [1, , 2],
   "no number": Number.NaN,
   "no number, deep inside": { a: [{ b: Number.NaN }] },
-  "infinity": Infinity,
+  infinity: Infinity,
   "minus infinity": [-Infinity],
   "a function": () => 1,
   "a method": { a() {} },
@@ -115,7 +116,11 @@ const REFUSED = {
   "half a surrogate pair": "\ud83d",
   "half a surrogate pair in a name": { "\udc00": 1 },
   "a circle": circle,
-  "what says of itself that it is itself": { toJSON() { return this; } },
+  "what says of itself that it is itself": {
+    toJSON() {
+      return this;
+    },
+  },
 };
 
 for (const [what, value] of Object.entries(REFUSED)) {
@@ -126,7 +131,10 @@ for (const [what, value] of Object.entries(REFUSED)) {
     await rejects(it.set("k", value), UnsupportedValueError);
     await rejects(it.setMany({ a: 1, k: value }), UnsupportedValueError);
     await rejects(it.add("new", value), UnsupportedValueError);
-    await rejects(it.getOrSet("loaded", () => value), what === "a promise" ? Error : UnsupportedValueError).catch((error) => {
+    await rejects(
+      it.getOrSet("loaded", () => value),
+      what === "a promise" ? Error : UnsupportedValueError,
+    ).catch((error) => {
       // What a loader gives is awaited.
       if (what !== "a promise") throw error;
     });
@@ -172,7 +180,12 @@ test("T13: what a caller does to what it got or gave changes nothing in the cach
   given.list.push(2);
   given.deep.deeper[0].push(1);
   equal(await it.get("k"), fresh());
-  for (const read of [() => it.get("k"), () => it.peek("k"), () => it.getOrSet("k", () => 1), async () => (await it.getMany(["k"])).get("k")]) {
+  for (const read of [
+    () => it.get("k"),
+    () => it.peek("k"),
+    () => it.getOrSet("k", () => 1),
+    async () => (await it.getMany(["k"])).get("k"),
+  ]) {
     const got = await read();
     got.list[1].a = "spoilt";
     got.list.length = 0;
@@ -246,6 +259,9 @@ test('copy: "none" keeps what it was given, whatever it is, but undefined', asyn
   ok(it.peek("k") === given, "it is the same object");
   ok((await it.getOrSet("l", () => given)) === given, "it is the same object");
   await rejects(it.set("k", undefined), UnsupportedValueError);
-  await rejects(it.getOrSet("u", () => undefined), UnsupportedValueError);
+  await rejects(
+    it.getOrSet("u", () => undefined),
+    UnsupportedValueError,
+  );
   ok((await it.get("k")) === given, "it is still there");
 });

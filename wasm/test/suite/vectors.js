@@ -37,7 +37,8 @@ test("templates, as the keys of rules", async ({ cache, vectors }) => {
     await it.set(expected, 1);
     equal(await it.emit("event", values), { count: 1, queued: false }, `what ${template} removed`);
   }
-  for (const { template } of vectors.keys.invalid_templates) throws(() => cache().rules.on("event", { keys: [template] }), InvalidRuleError);
+  for (const { template } of vectors.keys.invalid_templates)
+    throws(() => cache().rules.on("event", { keys: [template] }), InvalidRuleError);
 });
 
 test("globs, as Redis answers them", async ({ vectors }) => {
@@ -56,7 +57,11 @@ test("globs, as what they remove", async ({ cache, vectors }) => {
     await it.invalidatePattern(glob);
     const gone = texts.filter((text) => it.peek(text) === undefined);
     const isAll = /^\*+$/.test(glob);
-    equal(gone, isAll ? texts : expected.map((at) => vectors.glob.texts[at]).filter((text) => text !== ""), `what ${JSON.stringify(glob)} removes`);
+    equal(
+      gone,
+      isAll ? texts : expected.map((at) => vectors.glob.texts[at]).filter((text) => text !== ""),
+      `what ${JSON.stringify(glob)} removes`,
+    );
   }
 });
 

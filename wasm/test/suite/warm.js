@@ -17,7 +17,14 @@ test("keys are loaded, those that have a value are skipped, and errors are told 
   equal([...report.errors.keys()], ["c"]);
   ok(report.errors.get("c") instanceof RangeError, "it is the loader's error");
   equal(progress, [1, 2, 3, 4]);
-  equal(await it.getMany(["a", "b", "c", "d"]), new Map([["a", "a loaded"], ["b", "there"], ["d", "d loaded"]]));
+  equal(
+    await it.getMany(["a", "b", "c", "d"]),
+    new Map([
+      ["a", "a loaded"],
+      ["b", "there"],
+      ["d", "d loaded"],
+    ]),
+  );
   equal(await it.ttl("a"), 500);
   await it.invalidateTags("warm");
   equal(await it.get("a"), undefined);
@@ -25,9 +32,21 @@ test("keys are loaded, those that have a value are skipped, and errors are told 
 
 test("pairs are stored", async ({ cache }) => {
   const it = cache();
-  const report = await it.warm(new Map([["a", 1], ["b", 2]]), { ttl: 500 });
+  const report = await it.warm(
+    new Map([
+      ["a", 1],
+      ["b", 2],
+    ]),
+    { ttl: 500 },
+  );
   equal([report.loaded, report.skipped, report.errors.size], [2, 0, 0]);
-  equal(await it.getMany(["a", "b"]), new Map([["a", 1], ["b", 2]]));
+  equal(
+    await it.getMany(["a", "b"]),
+    new Map([
+      ["a", 1],
+      ["b", 2],
+    ]),
+  );
 });
 
 test("so many at a time are loaded as it was told", async ({ cache }) => {

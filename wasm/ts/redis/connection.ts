@@ -50,7 +50,10 @@ export class RefusedError extends Error {
 export interface Connection {
   /** Whether it can be asked. */
   readonly isOpen: boolean;
-  /** Sends commands in one go; their answers come in order, each told of. Rejects where the connection ends before the last. */
+  /**
+   * Sends commands in one go; their answers come in order, each told of. Rejects where the connection ends before the last; with a
+   * `timedOut` fault where it gave them up by itself.
+   */
   send(commands: readonly Command[], onAnswer: () => void): Promise<Reply[]>;
   /** As {@link Connection.send}, for the one command of every read; it also rejects with what {@link Library.replyOf} knows. */
   get(name: string): Promise<Uint8Array | null>;
@@ -81,6 +84,8 @@ export interface Library {
   connect(within: number): Promise<Connection>;
   /** Opens one that listens; `undefined` where there are no channels. */
   readonly listen: ((within: number, onMessage: (channel: string, message: Uint8Array) => void) => Promise<Listening>) | undefined;
+  /** What each script has to begin with, as the library does not pass its arguments on as they are. Default: nothing. */
+  readonly preamble?: string;
   /** The answer of the server that an error stands for; `undefined` where there was none. */
   replyOf(error: unknown): ReplyError | undefined;
 }

@@ -71,7 +71,7 @@ export class Link implements LineOwner {
   constructor(library: Library, judge: Judge, scripts: readonly Script[], patience: Patience) {
     this.#library = library;
     this.#judge = judge;
-    this.#scripts = new Scripts(scripts, library.hasOwnScripts === true);
+    this.#scripts = new Scripts(scripts, library);
     this.#patience = patience;
   }
 

@@ -1,7 +1,7 @@
 /**
  * Script: calls as the commands that say them. A script is named by its hash, and sent in full to a server that does not know it.
  */
-import { type Arg, type Command, type Reply, ReplyError } from "./connection.js";
+import { type Arg, type Command, type Library, type Reply, ReplyError } from "./connection.js";
 
 /** A command, or a script by its number. */
 export interface Call {
@@ -27,9 +27,9 @@ export class Scripts {
   #hashing: Promise<readonly string[]> | undefined;
   #hashes: readonly string[] = [];
 
-  constructor(scripts: readonly Script[], areNumbered: boolean) {
-    this.#scripts = scripts;
-    this.#areNumbered = areNumbered;
+  constructor(scripts: readonly Script[], { hasOwnScripts = false, preamble = "" }: Pick<Library, "hasOwnScripts" | "preamble">) {
+    this.#scripts = scripts.map(({ keys, text }) => ({ keys, text: preamble + text }));
+    this.#areNumbered = hasOwnScripts;
   }
 
   /** Finds out their hashes. To be awaited before anything is said. */
