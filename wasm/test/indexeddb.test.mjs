@@ -292,7 +292,8 @@ function tagsOfTable(table, count) {
 
 test("what is no argument is refused", async (t) => {
   for (const bad of [undefined, null, "", 1, {}]) assert.throws(() => indexedDb(bad), ConfigError);
-  for (const bad of [{ commandTimeout: 0 }, { maxValueBytes: "1" }, { ttl: 1 }, null, "d"]) assert.throws(() => indexedDb("d", bad), ConfigError);
+  for (const bad of [{ commandTimeout: 0 }, { maxValueBytes: "1" }, { ttl: 1 }, null, "d"])
+    assert.throws(() => indexedDb("d", bad), ConfigError);
   for (const bad of [{ maxBytes: 1_000 }, { maxEntries: 1 }, { copy: "freeze" }, { clock: { now: () => 0 } }]) {
     assert.throws(() => createCache({ store: indexedDb("d"), ...bad }), ConfigError);
   }

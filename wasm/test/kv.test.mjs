@@ -349,7 +349,15 @@ test("what KV cannot do is refused, and said in the capabilities", async (t) => 
 
 test("what is no argument is refused, and nothing is asked of KV", async (t) => {
   for (const bad of [undefined, null, {}, "CACHE", { get() {}, put() {}, delete() {} }]) assert.throws(() => kv(bad), ConfigError);
-  for (const bad of [{ commandTimeout: 0 }, { commandTimeout: "1" }, { maxValueBytes: -1 }, { maxValueBytes: 2 ** 30 }, { comandTimeout: 1 }, null, 1]) {
+  for (const bad of [
+    { commandTimeout: 0 },
+    { commandTimeout: "1" },
+    { maxValueBytes: -1 },
+    { maxValueBytes: 2 ** 30 },
+    { comandTimeout: 1 },
+    null,
+    1,
+  ]) {
     assert.throws(() => kv(new FakeKv(), bad), ConfigError);
   }
   for (const bad of [{ maxBytes: 1_000 }, { maxEntries: 1 }, { copy: "none" }, { clock: { now: () => 0 } }]) {
