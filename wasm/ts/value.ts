@@ -198,8 +198,8 @@ function exactly(kept: Kept): string {
  */
 export function parse(text: string): unknown {
   try {
-    const value: unknown = LONG_NUMBER.test(text) ? new Exact(text).read() : JSON.parse(text);
-    if (MANY_OPENED.test(text)) checkDepth(value, 0);
+    const value: unknown = mayHaveLongNumber(text) ? new Exact(text).read() : JSON.parse(text);
+    if (text.length > 2 * DEEPEST && MANY_OPENED.test(text)) checkDepth(value, 0);
     return value;
   } catch (error) {
     throw error instanceof DecodeError ? error : new DecodeError("no JSON", { cause: error });
@@ -209,8 +209,17 @@ export function parse(text: string): unknown {
 /** Sixteen digits in a row may be a number that has to be looked at, or a part of a text. */
 const LONG_NUMBER = /(?<![.\d])\d{16}/;
 
+/** So many digits in a row have one at every sixteenth place: most texts need no closer look. */
+function mayHaveLongNumber(text: string): boolean {
+  for (let at = 15; at < text.length; at += 16) {
+    const letter = text.charCodeAt(at);
+    if (letter >= 0x30 && letter <= 0x39) return LONG_NUMBER.test(text);
+  }
+  return false;
+}
+
 /** Where so many lists and objects open, they may be within each other. */
-const MANY_OPENED = /(?:[[{][^[{]*){128}/;
+const MANY_OPENED = /^(?:[^[{]*[[{]){128}/;
 
 function checkDepth(value: unknown, depth: number): void {
   if (typeof value !== "object" || value === null) return;

@@ -30,6 +30,28 @@ const LOOK_EVERY = 25;
 /** A command may wait so much longer for every byte of it: a millisecond for ten thousand. */
 const MORE_PER_BYTE = 1 / 10_000;
 
+/** Who makes something of the bytes under a name. */
+export interface Reader {
+  got(key: string, bytes: Uint8Array | null): unknown;
+  /** Of a fault, or an error that the server answered with. */
+  gotNothing(key: string, error: unknown): unknown;
+}
+
+/** Who waits for it. */
+interface Gathered {
+  readonly name: string;
+  readonly key: string;
+  readonly reader: Reader;
+  readonly resolve: (value: unknown) => void;
+}
+
+/** As many are asked for together, as long as the answer is not likely to be larger than this. */
+const MOST_TOGETHER = 32;
+const BYTES_TOGETHER = 64 << 10;
+
+/** What a name takes on its way, about. */
+const GET_BYTES = 64;
+
 export class Line {
   readonly #connection: Connection;
   readonly #library: Library;
@@ -48,6 +70,9 @@ export class Line {
   #said = 0;
   #saidOfLate = 0;
   #looker: ReturnType<typeof setTimeout> | undefined;
+  #gathered: Gathered[] = [];
+  /** The largest value that was answered of late. Nothing is known at first. */
+  #largest = Infinity;
 
   constructor(connection: Connection, library: Library, scripts: Scripts, patience: number, owner: LineOwner) {
     this.#connection = connection;
@@ -95,20 +120,61 @@ export class Line {
     return replies;
   }
 
-  /** The value under a name, as `take` reads it, for the one command of every read. */
-  get<T>(name: string, take: (bytes: Uint8Array | null) => T | Promise<T>, otherwise: (error: Fault | RefusedError) => T | Promise<T>): Promise<T> {
-    this.#begun(name.length);
-    return this.#connection.get(name).then(
-      (bytes) => {
-        this.#answered();
-        return take(bytes);
-      },
-      (error: unknown) => {
-        const failed = this.#failed(error);
-        if (failed instanceof RefusedError) this.#owner.refused(this, [failed.reply]);
-        return otherwise(failed);
-      },
-    );
+  /**
+   * What `reader` makes of the bytes under a name, for the one command of every read. What is asked for in one turn is asked for
+   * together, once all who ask in it have come: so nobody is given what was asked for before.
+   */
+  get(name: string, key: string, reader: Reader): Promise<unknown> {
+    return new Promise((resolve) => {
+      if (this.#gathered.push({ name, key, reader, resolve }) === 1) queueMicrotask(this.#getGathered);
+    });
+  }
+
+  readonly #getGathered = (): void => {
+    const all = this.#gathered;
+    this.#gathered = [];
+    // One answer to all is whole only with the last of them: large values are better asked for one by one.
+    const most = Math.max(1, Math.min(MOST_TOGETHER, Math.floor(BYTES_TOGETHER / this.#largest)));
+    for (let at = 0; at < all.length; at += most) void this.#getTogether(at === 0 && all.length <= most ? all : all.slice(at, at + most));
+  };
+
+  async #getTogether(some: readonly Gathered[]): Promise<void> {
+    let found: readonly Reply[];
+    try {
+      if (!this.isOpen) throw new Fault("unreachable");
+      this.#begun(some.length * GET_BYTES);
+      try {
+        found = some.length === 1 ? [await this.#connection.get(some[0]!.name)] : await this.#getMany(some);
+      } catch (error) {
+        throw error instanceof RefusedError ? error : this.#failed(error);
+      }
+      this.#answered();
+    } catch (error) {
+      for (const { key, reader, resolve } of some) resolve(reader.gotNothing(key, error));
+      return;
+    }
+    let largest = 0;
+    for (let at = 0; at < some.length; at++) {
+      const { key, reader, resolve } = some[at]!;
+      const bytes = found[at] as Uint8Array | null;
+      if (bytes !== null && bytes.length > largest) largest = bytes.length;
+      try {
+        resolve(reader.got(key, bytes));
+      } catch (error) {
+        resolve(Promise.reject(error as Error));
+      }
+    }
+    // What was large of late may come again.
+    this.#largest = Math.max(largest, this.#largest === Infinity ? 1 : this.#largest * 0.9);
+  }
+
+  async #getMany(some: readonly Gathered[]): Promise<readonly Reply[]> {
+    const [found] = await this.#connection.send([["MGET", ...some.map(({ name }) => name)]], () => undefined);
+    if (Array.isArray(found) && found.length === some.length) return found as readonly Reply[];
+    this.#answered();
+    const reply = found instanceof ReplyError ? found : new ReplyError("ERR as many answers as keys were expected");
+    this.#owner.refused(this, [reply]);
+    throw new RefusedError(reply);
   }
 
   /** Leaves it to those who use it now. */
@@ -145,6 +211,7 @@ export class Line {
     const reply = this.#library.replyOf(error);
     if (reply !== undefined) {
       this.#answered();
+      this.#owner.refused(this, [reply]);
       return new RefusedError(reply);
     }
     this.#owed--;

@@ -64,6 +64,9 @@ export class Link implements LineOwner {
   /** Redis's clock less this one. Never late: it is taken to be the time of the question. */
   #offset: number | undefined;
   #offsetAt = 0;
+  /** What this clock showed of late, for those who come in the same turn; 0 for nothing. */
+  #now = 0;
+  readonly #forgetNow = (): void => void (this.#now = 0);
 
   constructor(library: Library, judge: Judge, scripts: readonly Script[], patience: Patience) {
     this.#library = library;
@@ -76,6 +79,16 @@ export class Link implements LineOwner {
   clock(): number {
     if (this.#library.clock !== undefined) return this.#library.clock();
     return this.#offset === undefined ? 0 : performance.now() + this.#offset;
+  }
+
+  /** As {@link Link.clock}, read once for all answers that came together: for hits, of which reading it is a part that counts. */
+  clockOfTurn(): number {
+    if (this.#offset === undefined) return 0;
+    if (this.#now === 0) {
+      this.#now = performance.now();
+      queueMicrotask(this.#forgetNow);
+    }
+    return this.#now + this.#offset;
   }
 
   /** The open line, where there is one and nothing speaks against its use. */

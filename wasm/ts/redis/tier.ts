@@ -29,7 +29,7 @@ import { DecodeError, type Isolated, copy } from "../value.js";
 import { Waits } from "../waits.js";
 import { type Arg, Fault, type Library, RefusedError, type Reply, ReplyError, within } from "./connection.js";
 import { Ear } from "./ear.js";
-import type { Line } from "./line.js";
+import type { Line, Reader } from "./line.js";
 import { type Judge, Link, type Patience } from "./link.js";
 import { type Call, plain } from "./script.js";
 import {
@@ -101,7 +101,7 @@ const FAULTS = { unreachable: 1, timedOut: 2, lost: 3, open: 4, protocol: 5 } as
 type HitStart = (written: number, beyond: number, clock: number) => number;
 type Passing = { readonly value: Isolated["kept"] } | { readonly error: unknown };
 
-export class RedisTier implements Tier, Judge {
+export class RedisTier implements Tier, Judge, Reader {
   readonly name: string = "redis";
   readonly capabilities: Capabilities;
   readonly #terms: TierTerms;
@@ -377,20 +377,25 @@ export class RedisTier implements Tier, Judge {
   get(key: string): Promise<unknown> {
     const line = this.#isEnabled && !this.#isOwing ? this.#link.ready : undefined;
     if (line === undefined) return this.#getSlowly(key);
-    return line.get(
-      this.#prefix + key,
-      (bytes) => this.#got(key, bytes),
-      (error) => (error instanceof Fault && error.kind === "lost" ? this.#getSlowly(key) : this.#gotNone(key, error)),
-    );
+    return line.get(this.#prefix + key, key, this);
   }
 
   /** Of what was answered: a hit, most times. */
-  #got(key: string, bytes: Uint8Array | null): unknown {
+  got(key: string, bytes: Uint8Array | null): unknown {
     if (bytes === null) return this.#countMiss(key);
-    return this.#plain(key, bytes) ?? this.#judged(key, bytes);
+    try {
+      return this.#plain(bytes) ?? this.#judged(key, bytes);
+    } catch (error) {
+      return this.#undecodable(key, error);
+    }
   }
 
-  #plain(key: string, bytes: Uint8Array): unknown {
+  gotNothing(key: string, error: unknown): unknown {
+    return mayBeAgain(error) ? this.#getSlowly(key) : this.#gotNone(key, error);
+  }
+
+  /** A value that can be served without another question, counted as a hit; `undefined`, counted as nothing, where there is none. */
+  #plain(bytes: Uint8Array): unknown {
     const written = Math.min(bytes.length, START_BYTES);
     let from: number;
     try {
@@ -398,20 +403,14 @@ export class RedisTier implements Tier, Judge {
       if (this.#start.length === 0) this.#start = this.#core.bytesAt(this.#startAt, START_BYTES);
       const start = this.#start;
       for (let at = 0; at < written; at++) start[at] = bytes[at]!;
-      from = this.#hitStart(written, bytes.length - written, this.#link.clock());
+      from = this.#hitStart(written, bytes.length - written, this.#link.clockOfTurn());
     } catch (error) {
       const trapped = this.#core.trap(error);
       if (!(trapped instanceof Trapped)) throw error;
       this.#restart(trapped);
       return undefined;
     }
-    if (from === 0) return undefined;
-    try {
-      return decode(bytes, from - 1, this.#core.register(0));
-    } catch (error) {
-      this.#undecodable(key, error);
-      return undefined;
-    }
+    return from === 0 ? undefined : decode(bytes, from - 1, this.#core.register(0));
   }
 
   async #getSlowly(key: string): Promise<unknown> {
@@ -422,7 +421,7 @@ export class RedisTier implements Tier, Judge {
     } catch (error) {
       return this.#gotNone(key, error);
     }
-    return this.#got(key, bytes);
+    return this.got(key, bytes);
   }
 
   #gotNone(key: string, error: unknown): undefined {
@@ -448,10 +447,10 @@ export class RedisTier implements Tier, Judge {
     }
   }
 
-  #undecodable(key: string, error: unknown): void {
+  #undecodable(key: string, error: unknown): undefined {
     if (!(error instanceof DecodeError)) throw error;
     this.#decodeErrors++;
-    this.#terms.log(`the value of ${key} cannot be read: ${error.message}`);
+    this.tell(`the value of ${key} cannot be read: ${error.message}`);
   }
 
   /** What is under a key, its tags known. */
@@ -484,7 +483,7 @@ export class RedisTier implements Tier, Judge {
       this.#notice(error);
       found = keys.map(() => null);
     }
-    return Promise.all(keys.map((key, at) => this.#got(key, asBytes(found[at]))));
+    return Promise.all(keys.map((key, at) => this.got(key, asBytes(found[at]))));
   }
 
   /** What is under a key; to be forgotten. `undefined` without a value. */
@@ -576,9 +575,8 @@ export class RedisTier implements Tier, Judge {
 
   async begin(key: string, want: Want): Promise<Step> {
     try {
-      return await this.#advance(key, want);
+      return await this.#beginPlainly(key, want);
     } catch (error) {
-      if (!(error instanceof DecodeError)) throw error;
       this.#undecodable(key, error);
     }
     // What cannot be read is loaded anew: once, and then past the cache.
@@ -590,7 +588,21 @@ export class RedisTier implements Tier, Judge {
     }
   }
 
-  async #advance(key: string, want: Want): Promise<Step> {
+  /** As most look-ups end: by a fresh value without tags, for which no more is asked than for a plain read. */
+  async #beginPlainly(key: string, want: Want): Promise<Step> {
+    const isPlain = this.#isEnabled && !want.again && want.since < 0 && want.tags?.length === 0;
+    const line = isPlain && !this.#isOwing ? this.#link.ready : undefined;
+    if (line === undefined) return this.#advance(key, want);
+    const fetched = await abortable(line.get(this.#prefix + key, key, FETCHING) as Promise<Fetched>, want.signal);
+    if (fetched instanceof Uint8Array) {
+      const value = this.#plain(fetched);
+      if (value !== undefined) return { kind: "value", value };
+    }
+    return this.#advance(key, want, mayBeAgain(fetched) ? undefined : fetched);
+  }
+
+  /** `fetched` is what the first question of a plain look-up was answered. */
+  async #advance(key: string, want: Want, fetched?: Fetched): Promise<Step> {
     const { signal, tags } = want;
     let next = this.#ask((core) => {
       core.begin().text(key).count(want.own.length);
@@ -599,6 +611,14 @@ export class RedisTier implements Tier, Judge {
       else core.byte(1).texts(tags);
       return this.#next(core, core.call("look", want.since, want.isImpatient ? 1 : 0, want.again ? 1 : 0, performance.now()));
     });
+    if (fetched !== undefined && next.step === SEND) {
+      const { pending } = next;
+      const answer = fetched instanceof RefusedError ? fetched.reply : fetched;
+      next = this.#ask((core) => {
+        this.#outcome(core.begin(), answer instanceof Fault ? answer : [answer]);
+        return this.#next(core, core.call("replied", pending, performance.now(), this.#link.clock()));
+      });
+    }
     for (;;) {
       const era = this.#era;
       switch (next.step) {
@@ -1252,6 +1272,14 @@ export class RedisTier implements Tier, Judge {
   }
 }
 
+/** What the question for the bytes under a name came to. */
+type Fetched = Uint8Array | null | Fault | RefusedError;
+
+const FETCHING: Reader = {
+  got: (_, bytes) => bytes,
+  gotNothing: (_, error) => error,
+};
+
 /** How many values are known to have left so far. */
 interface Count {
   count: number;
@@ -1337,6 +1365,11 @@ function asFault(error: unknown): Fault {
 /** Whether it is Redis that went wrong. */
 function isOfRedis(error: unknown): error is Fault | RefusedError {
   return error instanceof Fault || error instanceof RefusedError;
+}
+
+/** Whether the connection was lost, or was gone already: on another one it may go well. */
+function mayBeAgain(error: unknown): boolean {
+  return error instanceof Fault && (error.kind === "lost" || error.kind === "unreachable");
 }
 
 /** Runs what may be run twice, and once more where the connection was lost meanwhile. */
