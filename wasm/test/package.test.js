@@ -111,21 +111,22 @@ for (const [host, options, samples] of [
   }
 }
 
-/** Says how large something is, and that it is within its limit. */
+/** Says how large something is beside where it is to get, and that it has not grown beyond what it was. */
 function checkSize(t, what, bytes) {
-  const limit = limits[what];
-  t.diagnostic(`${what}: ${(bytes / 1_000).toFixed(1)} kB of ${(limit / 1_000).toFixed(0)}`);
-  assert.ok(bytes <= limit, `${what} is ${bytes} bytes, more than ${limit}`);
+  const { most, goal } = limits[what];
+  const kilobytes = (size) => (size / 1_000).toFixed(1);
+  t.diagnostic(`${what}: ${kilobytes(bytes)} kB, ${bytes <= goal ? "within" : "NOT within"} the goal of ${kilobytes(goal)}`);
+  assert.ok(bytes <= most, `${what} is ${bytes} bytes, more than ${most}: make it smaller, or say in limits.json why it may grow`);
 }
 
-test("what npm packs is within its limit", async (t) => checkSize(t, "what npm packs", (await stat(archive)).size));
+test("what npm packs has not grown", async (t) => checkSize(t, "what npm packs", (await stat(archive)).size));
 
-test("the core is within its limit", async (t) => {
+test("the core has not grown", async (t) => {
   const core = await readFile(join(program, "node_modules/donjon/dist/core.wasm"));
   checkSize(t, "core.wasm, gzipped", gzipSync(core, { level: 9 }).length);
 });
 
-test("the default entry is within its limit", async (t) => {
+test("the default entry has not grown", async (t) => {
   const { outputFiles } = await build({
     stdin: { contents: 'export * from "donjon"', resolveDir: program },
     bundle: true,
