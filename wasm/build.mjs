@@ -6,7 +6,7 @@
 import { execFileSync } from "node:child_process";
 import { copyFileSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { gzipSync } from "node:zlib";
+import { deflateRawSync, gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
 const trap = process.argv.includes("--trap");
@@ -25,7 +25,7 @@ const small = `${compiled}.small`;
 const isOlder = (file, than) => (statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0) < statSync(than).mtimeMs;
 if (!trap && (isOlder(small, compiled) || isOlder(small, `${here}build.mjs`))) {
   // No feature flags: the module says itself which it needs, and more of them would shut older hosts out.
-  run("node_modules/.bin/wasm-opt", ["-Os", "--strip-debug", "--strip-producers", "-o", small, compiled]);
+  run("node_modules/.bin/wasm-opt", ["-Oz", "--converge", "--strip-debug", "--strip-producers", "-o", small, compiled]);
 }
 copyFileSync(trap ? compiled : small, `${dist}/core.wasm`);
 for (const name of ["LICENSE-APACHE", "LICENSE-MIT"]) copyFileSync(top + name, here + name);
@@ -54,10 +54,12 @@ await build({
   external: ["*.wasm", "*.wasm?module"],
   plugins: [
     {
+      // Deflated first: letters of what is packed already pack again to about its size, those of the module itself to a third more.
       name: "the core, in letters",
       setup({ onResolve, onLoad }) {
-        onResolve({ filter: /^core:base64$/ }, () => ({ path: "core", namespace: "core" }));
-        onLoad({ filter: /.*/, namespace: "core" }, () => ({ contents: wasm.toString("base64"), loader: "text" }));
+        const letters = deflateRawSync(wasm, { level: 9 }).toString("base64");
+        onResolve({ filter: /^core:letters$/ }, () => ({ path: "core", namespace: "core" }));
+        onLoad({ filter: /.*/, namespace: "core" }, () => ({ contents: letters, loader: "text" }));
       },
     },
   ],

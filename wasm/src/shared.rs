@@ -3,11 +3,16 @@
 //! The host sends what it is told to, and says what was answered; what that means is decided in the core. What is under way is named
 //! by numbers: look-ups that wait for answers, leases, values on their way.
 
-use std::cell::{Cell, RefCell};
+use alloc::boxed::Box;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use core::task::Poll;
 
 use bytes::Bytes;
 use donjon_core::breaker::{Allowed, Breaker, BreakerConfig, Pass};
 use donjon_core::envelope::Codec;
+use donjon_core::fault::{Class, Fault};
 use donjon_core::flight::{Ending, Joined};
 use donjon_core::key::{Key, Namespace};
 use donjon_core::lease::Filled;
@@ -24,6 +29,7 @@ use slab::Slab;
 
 use crate::bridge::{Input, Kind, Output, Refused, cross, register};
 use crate::events;
+use crate::kept::Kept;
 use crate::memory::{config, key, poll};
 use crate::numbers::{self, moment, span, until};
 use crate::wire::{read_outcome, write_calls};
@@ -32,6 +38,8 @@ struct Shared {
     remote: Remote<()>,
     outbox: Outbox,
     breaker: Breaker,
+    /// Under which the latest question went out that could open or close the breaker.
+    pass: Pass,
     pending: Slab<Pending<()>>,
     looks: Slab<Look<()>>,
     /// Numbered beside the waits of the memory, which a cache of this kind has none of.
@@ -45,9 +53,7 @@ struct Shared {
     batches: Slab<Batch>,
 }
 
-thread_local! {
-    static SHARED: RefCell<Option<Shared>> = const { RefCell::new(None) };
-}
+static SHARED: Kept<RefCell<Option<Shared>>> = Kept::new(RefCell::new(None));
 
 fn with(call: impl FnOnce(&mut Shared, &mut Input<'_>, &mut Output<'_>) -> Result<i32, Refused>) -> i32 {
     SHARED.with_borrow_mut(|shared| {
@@ -62,10 +68,15 @@ pub extern "C" fn open_shared(jitter: f64, early: f64, load_timeout: f64, max_va
     cross(|input, _| {
         let (config, seed) = config(input, jitter, early, load_timeout)?;
         let namespace = Namespace::new(input.text()).map_err(Refused::of(Kind::Config))?;
+        let mut breaker = Breaker::new(BreakerConfig::default());
+        let (Allowed::Go(pass) | Allowed::Probe(pass)) = breaker.allow(moment(0.0)) else {
+            unreachable!("a new breaker is closed")
+        };
         SHARED.set(Some(Shared {
             remote: Remote::new(namespace, &config, max_value_bytes as u64, seed),
             outbox: Outbox::default(),
-            breaker: Breaker::new(BreakerConfig::default()),
+            breaker,
+            pass,
             pending: Slab::new(),
             looks: Slab::new(),
             joined: Slab::new(),
@@ -180,9 +191,7 @@ pub extern "C" fn name_of_key() -> i32 {
     })
 }
 
-thread_local! {
-    static START: [Cell<u8>; START_BYTES] = const { [const { Cell::new(0) }; START_BYTES] };
-}
+static START: Kept<[Cell<u8>; START_BYTES]> = Kept::new([const { Cell::new(0) }; START_BYTES]);
 
 /// All that is needed to tell what an entry without tags is.
 const START_BYTES: usize = 64;
@@ -281,8 +290,8 @@ pub extern "C" fn forget_look(look: u32) -> i32 {
 pub extern "C" fn shared_ending(wait: u32) -> i32 {
     with(|shared, _, _| {
         Ok(shared.joined.try_remove(wait as usize).map_or(2, |mut joined| match poll(&mut joined, wait) {
-            std::task::Poll::Ready(Ending::Value(_)) => 0,
-            std::task::Poll::Ready(Ending::Failed(())) => 1,
+            Poll::Ready(Ending::Value(_)) => 0,
+            Poll::Ready(Ending::Failed(())) => 1,
             _ => 2,
         }))
     })
@@ -456,7 +465,7 @@ pub extern "C" fn forget_seen(seen: u32) -> i32 {
 // -- writes
 
 fn call_or_not(call: Option<&Call>, output: &mut Output<'_>) -> i32 {
-    let call = call.map(std::slice::from_ref).unwrap_or_default();
+    let call = call.map(core::slice::from_ref).unwrap_or_default();
     write_calls(call, output);
     (!call.is_empty()).into()
 }
@@ -581,7 +590,7 @@ pub extern "C" fn shared_delete() -> i32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn values_removed() -> i32 {
     with(|shared, input, _| {
-        let wrong_type = Some(donjon_core::fault::Class::WrongType);
+        let wrong_type = Some(Class::WrongType);
         let mut removed = 0;
         for pair in read_outcome(input).map_err(|fault| unavailable(shared, &fault))?.chunks(2) {
             match pair {
@@ -596,9 +605,9 @@ pub extern "C" fn values_removed() -> i32 {
     })
 }
 
-fn unavailable(shared: &Shared, fault: &donjon_core::fault::Fault) -> Refused {
+fn unavailable(shared: &Shared, fault: &Fault) -> Refused {
     shared.remote.noticed(fault);
-    Refused::new(Kind::Unavailable, fault)
+    Refused::new(Kind::Unavailable, &fault)
 }
 
 /// Refuses answers of which one is an error.
@@ -680,11 +689,11 @@ fn read_targets(input: &mut Input<'_>) -> Vec<Target> {
     (0..input.count()).map(|_| read(input)).collect()
 }
 
-/// Which connection the next invalidation will be said over, and how much is owed, into register 0.
+/// Which connection the next invalidation will be said over, and in register 0 whether anything is owed.
 #[unsafe(no_mangle)]
 pub extern "C" fn owed() -> i32 {
     with(|shared, _, _| {
-        register(0, if shared.outbox.is_empty() { 0.0 } else { shared.outbox.batch().targets().len() as f64 });
+        register(0, (!shared.outbox.is_empty()).into());
         Ok(epoch_number(shared.outbox.epoch()))
     })
 }
@@ -754,28 +763,44 @@ pub extern "C" fn replayed(batch: u32, is_said: i32, now: f64) -> i32 {
 
 // -- when to leave the store alone
 
-/// Whether a command may go out: 0 no, 1 yes, 2 yes, alone, to find out whether the store is back. Its pass is in register 0.
+/// Whether something may be asked: 0 no, 1 yes, 2 yes, alone, to find out whether the store is back.
 #[unsafe(no_mangle)]
 pub extern "C" fn may_ask(now: f64) -> i32 {
-    SHARED.with_borrow_mut(|shared| {
-        let shared = shared.as_mut().expect("the host opens the tier first");
+    with(|shared, _, _| {
         let (answer, pass) = match shared.breaker.allow(moment(now)) {
-            Allowed::No { .. } => return 0,
+            Allowed::No { .. } => return Ok(0),
             Allowed::Go(pass) => (1, pass),
             Allowed::Probe(pass) => (2, pass),
         };
-        register(0, pass.number() as f64);
-        answer
+        shared.pass = pass;
+        Ok(answer)
     })
 }
 
-/// Reports what became of it: a weight of 0 for an answer, and a random share for how long the store is left alone if need be.
+/// Reports what became of what was asked last: a weight of 0 for an answer, and a random share for how long the store is left alone
+/// if need be. 1 where it is not left alone.
 #[unsafe(no_mangle)]
-pub extern "C" fn asked(pass: f64, weight: u32, now: f64, share: f64) {
-    SHARED.with_borrow_mut(|shared| {
-        let shared = shared.as_mut().expect("the host opens the tier first");
-        shared.breaker.failed(Pass::from_number(pass as u64), weight, moment(now), share);
-    });
+pub extern "C" fn asked(weight: u32, now: f64, share: f64) -> i32 {
+    with(|shared, _, _| {
+        shared.breaker.failed(shared.pass, weight, moment(now), share);
+        Ok(shared.breaker.is_closed().into())
+    })
+}
+
+/// What follows from an error that the store answered with, whose code and detail the input says: 1 it cannot serve now; 2 it is a
+/// replica; 3 nothing will work before a setting is changed; 0 nothing. The output says it in words that may be shown.
+#[unsafe(no_mangle)]
+pub extern "C" fn refused() -> i32 {
+    with(|_, input, output| {
+        let fault = Fault::server(input.text(), input.text());
+        output.bytes(fault.to_string().as_bytes());
+        Ok(match fault.class() {
+            Some(Class::Down) => 1,
+            Some(Class::ReadOnly) => 2,
+            Some(Class::Config) => 3,
+            _ => 0,
+        })
+    })
 }
 
 // -- locks and messages

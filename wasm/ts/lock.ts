@@ -6,6 +6,7 @@
  */
 import { ConfigError, LockLostError, LockTimeoutError } from "./errors.js";
 import type { Held, Tier } from "./tier.js";
+import { unref } from "./timers.js";
 
 /** How a lock is taken. */
 export interface LockOptions {
@@ -36,12 +37,12 @@ export class Lock {
   #sureUntil: number;
   #isReleased = false;
 
-  constructor(name: string, held: Held, ttl: number) {
+  constructor(name: string, held: Held, ttl: number, asked: number) {
     this.name = name;
     this.fence = held.fence;
     this.#held = held;
     this.#ttl = ttl;
-    this.#sureUntil = performance.now() + sure(ttl);
+    this.#sureUntil = asked + sure(ttl);
     this.#renewIn(ttl / 3);
   }
 
@@ -82,6 +83,8 @@ export class Lock {
 
   #renewIn(ms: number): void {
     this.#timer = setTimeout(() => void this.#renew(), Math.max(1, Math.min(ms, 0x7fff_ffff)));
+    // Held or not, a lock keeps no process alive.
+    unref(this.#timer);
   }
 
   async #renew(): Promise<void> {
@@ -125,8 +128,14 @@ export async function takeLock(tier: Tier, name: string, ttl: number, { wait = 1
   const deadline = performance.now() + wait;
   for (;;) {
     signal?.throwIfAborted();
+    // It lasts from when it was asked for at least; what the store knows is later.
+    const asked = performance.now();
     const held = await tier.lock(name, ttl);
-    if (held !== undefined) return new Lock(name, held, ttl);
+    if (held !== undefined) {
+      if (signal?.aborted !== true) return new Lock(name, held, ttl, asked);
+      await held.release();
+      signal.throwIfAborted();
+    }
     const left = deadline - performance.now();
     if (left <= 0) throw new LockTimeoutError(`lock ${name} is held by another: wait longer, or do without`);
     await tier.lockFreed(name, Math.min(left, LOOK_AGAIN), signal);

@@ -3,11 +3,13 @@
  *
  * Invariant: after each call into the core that may let values go, they are gone from here before anything is read.
  */
+import { type Capabilities, SHARED } from "./capabilities.js";
 import type { Clock } from "./clock.js";
 import { Core, Trapped } from "./core.js";
 import { NotACounterError } from "./errors.js";
 import { Hub } from "./inbox.js";
-import type { Ended, Explained, Filled, Held, Inbox, Join, Lease, Removed, Stats, Step, Terms, Tier, Want } from "./tier.js";
+import type { Ended, Eventually, Explained, Filled, Held, Inbox, Join, Lease, Removed, Stats, Step, Terms, Tier, Want } from "./tier.js";
+import { unref } from "./timers.js";
 import { type Isolated, copy, freeze } from "./value.js";
 import { Waits } from "./waits.js";
 
@@ -40,10 +42,11 @@ type Passing = { readonly value: unknown } | { readonly error: unknown };
 type Hit = (number: number, now: number) => number;
 
 export class MemoryTier implements Tier {
-  readonly name = "memory";
+  readonly name: string = "memory";
+  readonly capabilities: Capabilities = { ...SHARED, reach: "process" };
   readonly #config: MemoryConfig;
   readonly #clock: Clock;
-  readonly #read: (kept: unknown) => unknown;
+  readonly #isIsolating: boolean;
   readonly #hub = new Hub();
   /** Channels that are taken literally are none of the cache's own, whatever they are called. */
   readonly #literal = new Hub();
@@ -68,7 +71,7 @@ export class MemoryTier implements Tier {
   constructor(config: MemoryConfig) {
     this.#config = config;
     this.#clock = config.clock;
-    this.#read = config.copy === "isolate" ? copy : (kept) => kept;
+    this.#isIsolating = config.copy === "isolate";
     this.#core = this.#open();
     this.#hit = this.#core.calls["hit"] as Hit;
     this.#get = this.#core.calls["get"] as Hit;
@@ -77,7 +80,6 @@ export class MemoryTier implements Tier {
   #open(): Core {
     const { maxBytes, maxEntries, jitter, early, loadTimeout, prepare } = this.#config;
     const core = new Core();
-    core.calls["start"]!();
     core.begin().bytes(this.#seed());
     core.call("open_memory", maxBytes, maxEntries ?? -1, jitter, early, loadTimeout);
     prepare(core);
@@ -181,6 +183,10 @@ export class MemoryTier implements Tier {
 
   // -- reads
 
+  #read(kept: unknown): unknown {
+    return this.#isIsolating ? copy(kept) : kept;
+  }
+
   hit(key: string): unknown {
     const number = this.#numbers.get(key);
     if (number === undefined) return undefined;
@@ -226,6 +232,14 @@ export class MemoryTier implements Tier {
     });
   }
 
+  async *keys(pattern: string): AsyncGenerator<readonly string[]> {
+    const matches = (key: string): boolean => this.#change((core) => core.begin().text(pattern).text(key).call("glob_matches") !== 0);
+    // Refused even where there is no key.
+    matches("");
+    const all = [...this.#numbers.keys()];
+    for (let at = 0; at < all.length; at += PAGE) yield all.slice(at, at + PAGE).filter((key) => matches(key) && this.exists(key));
+  }
+
   // -- loads
 
   ticket(): number {
@@ -233,7 +247,11 @@ export class MemoryTier implements Tier {
     return this.#change((core) => core.run(() => core.calls["ticket"]!()));
   }
 
-  begin(key: string, want: Want): Step {
+  begin(key: string, want: Want): Eventually<Step> {
+    return this.look(key, want);
+  }
+
+  protected look(key: string, want: Want): Step {
     this.#seeded();
     return this.#change((core) => {
       const step = core
@@ -254,7 +272,7 @@ export class MemoryTier implements Tier {
   }
 
   overdue(key: string, want: Want): Lease {
-    const step = this.begin(key, { ...want, again: true, isImpatient: true });
+    const step = this.look(key, { ...want, again: true, isImpatient: true });
     return step.kind === "load" || step.kind === "stale" ? step.lease : this.bypass(key);
   }
 
@@ -447,16 +465,14 @@ export class MemoryTier implements Tier {
 
   lock(name: string, ttl: number): Held | undefined {
     this.#seeded();
-    const since = this.#clock.now();
     const got = this.#change((core) => {
-      const isGot = core.begin().text(name).call("lock", ttl, since) !== 0;
+      const isGot = core.begin().text(name).call("lock", ttl, this.#clock.now()) !== 0;
       return isGot ? { token: core.register(0), fence: core.register(1) } : undefined;
     });
     if (got === undefined) return undefined;
     const era = this.#era;
     return {
       fence: got.fence,
-      since,
       extend: (longer) =>
         era === this.#era &&
         this.#change((core) => core.begin().text(name).call("extend_lock", got.token, longer, this.#clock.now()) !== 0),
@@ -543,8 +559,7 @@ export class MemoryTier implements Tier {
       if (hasMore) this.#tend(0);
       else if (due !== Infinity) this.#tend(TEND_EVERY);
     }, after);
-    const timer: unknown = this.#tending;
-    if (typeof timer === "object" && timer !== null && "unref" in timer) (timer as { unref(): void }).unref();
+    unref(this.#tending);
   }
 
   close(): void {
@@ -555,6 +570,9 @@ export class MemoryTier implements Tier {
     this.clear();
   }
 }
+
+/** Keys that are looked at in one go. */
+const PAGE = 1_000;
 
 /** How often values whose time is over are looked for. */
 const TEND_EVERY = 1_000;

@@ -5,8 +5,9 @@
  */
 import type { Store, TierTerms } from "./cache.js";
 import { ConfigError } from "./errors.js";
-import { type IoredisClient, IoredisConnection, isIoredis } from "./redis/ioredis.js";
-import { type NodeRedisClient, NodeRedisConnection, isNodeRedis } from "./redis/node-redis.js";
+import type { Library } from "./redis/connection.js";
+import { Ioredis, type IoredisClient, isIoredis } from "./redis/ioredis.js";
+import { NodeRedis, type NodeRedisClient, isNodeRedis } from "./redis/node-redis.js";
 import { type RedisOptions, RedisTier } from "./redis/tier.js";
 
 export type { RedisOptions } from "./redis/tier.js";
@@ -21,16 +22,20 @@ export type { RedisOptions } from "./redis/tier.js";
  */
 export function redis(client: NodeRedisClient | IoredisClient, options: RedisOptions = {}): Store {
   for (const [name, given] of Object.entries(options)) {
-    if (given !== undefined && !(typeof given === "number" && given > 0)) throw new ConfigError(`\`${name}\` is a positive number`);
+    const isRight = given === undefined || (typeof given === "number" && given > 0 && given <= MOST);
+    if (!isRight) throw new ConfigError(`\`${name}\` is a positive number`);
   }
-  const connect = connector(client);
-  return { open: (terms: TierTerms) => new RedisTier(connect(), terms, options) };
+  const library = libraryOf(client);
+  return { open: (terms: TierTerms) => new RedisTier(library, terms, options) };
 }
 
-function connector(client: unknown): () => NodeRedisConnection | IoredisConnection {
+/** What timers can still wait for, and more than any value has bytes. */
+const MOST = 0x7fff_ffff;
+
+function libraryOf(client: unknown): Library {
   if (typeof client === "object" && client !== null) {
-    if (isIoredis(client)) return () => new IoredisConnection(client);
-    if (isNodeRedis(client)) return () => new NodeRedisConnection(client);
+    if (isIoredis(client)) return new Ioredis(client);
+    if (isNodeRedis(client)) return new NodeRedis(client);
   }
-  throw new ConfigError("`redis` takes a client of node-redis (`createClient`) or of ioredis (`new Redis`)");
+  throw new ConfigError("`redis` takes a client of one server, of node-redis (`createClient`) or of ioredis (`new Redis`)");
 }

@@ -37,6 +37,9 @@ export class TermsReader {
   /** What the options of a call come to. */
   read(options: StoreOptions | undefined): Terms {
     if (options === undefined) return this.#usual;
+    if (typeof options !== "object" || options === null) {
+      throw new TypeError(`how to store is an object such as { ttl: "5m" }, not ${nameOf(options)}`);
+    }
     const { ttl, grace, tags } = options;
     if (ttl === undefined && grace === undefined && tags === undefined) return this.#usual;
     return {
@@ -63,6 +66,7 @@ export class TermsReader {
     return ms;
   }
 
+  /** Each tag once, in a list that the caller does not have. */
   tags(given: readonly string[]): readonly string[] {
     if (!Array.isArray(given)) throw new InvalidTagError(`tags are a list of texts, not ${nameOf(given)}`);
     for (const tag of given) {
@@ -70,7 +74,7 @@ export class TermsReader {
       if (!tag.isWellFormed()) throw new InvalidTagError("half a surrogate pair is no text");
     }
     if (given.length > 0) this.#ask((core) => core.begin().texts(given).call("check_tag_list"));
-    return given;
+    return [...new Set(given)];
   }
 
   #ms(given: Ttl, what: string): number {

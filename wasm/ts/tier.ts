@@ -4,6 +4,7 @@
  * A tier decides nothing by itself: it puts the core's questions and answers into the host's terms. Calls may answer at once or
  * with a promise; the memory never makes one.
  */
+import type { Capabilities } from "./capabilities.js";
 import type { Core } from "./core.js";
 import type { Isolated } from "./value.js";
 
@@ -147,6 +148,7 @@ export interface Stats {
 export interface Tier {
   /** As the log names it. */
   readonly name: string;
+  readonly capabilities: Capabilities;
   /** Asks the core what a text means. */
   text<T>(call: (core: Core) => T): T;
   /** Refuses what is no key; called for every key that comes from outside. */
@@ -160,6 +162,8 @@ export interface Tier {
   /** Milliseconds, infinite for ever, or `undefined` where there is no value. */
   ttl(key: string): Eventually<number | undefined>;
   explain(key: string): Eventually<Explained>;
+  /** The keys of values that match, in pages; those that come or go meanwhile may be there or not. */
+  keys(pattern: string): AsyncIterable<readonly string[]>;
 
   ticket(): number;
   begin(key: string, want: Want): Eventually<Step>;
@@ -199,8 +203,6 @@ export interface Tier {
 /** One holding of a lock. */
 export interface Held {
   readonly fence: number;
-  /** Of the holder's clock, when it was asked for. */
-  readonly since: number;
   extend(ttl: number): Eventually<boolean>;
   release(): Eventually<boolean>;
 }

@@ -30,7 +30,8 @@ export class Isolated {
   constructor(value: unknown) {
     if (value instanceof Uint8Array) {
       this.weight = 96 + value.length;
-      this.kept = Uint8Array.prototype.slice.call(value);
+      // Plain bytes: a kind of them, such as Node's, may have a `slice` that copies nothing.
+      this.kept = new Uint8Array(value);
     } else {
       this.kept = this.#copy(value, 0);
     }
@@ -86,6 +87,7 @@ export class Isolated {
     if (typeof toJSON === "function") {
       const form: unknown = toJSON.call(value, "");
       if (form === value) throw new UnsupportedValueError("`toJSON` gave the object itself");
+      if (form === null && value instanceof Date) throw new UnsupportedValueError("a date that is none has no JSON form: keep null");
       return this.#copy(form, depth + 1);
     }
     const tag = tagOf.call(value);
@@ -196,8 +198,8 @@ function exactly(kept: Kept): string {
  */
 export function parse(text: string): unknown {
   try {
-    const value: unknown = LONG_NUMBER.test(text) ? new Exact(text).read() : JSON.parse(text);
-    if (MANY_OPENED.test(text)) checkDepth(value, 0);
+    const value: unknown = mayHaveLongNumber(text) ? new Exact(text).read() : JSON.parse(text);
+    if (text.length > 2 * DEEPEST && MANY_OPENED.test(text)) checkDepth(value, 0);
     return value;
   } catch (error) {
     throw error instanceof DecodeError ? error : new DecodeError("no JSON", { cause: error });
@@ -205,10 +207,19 @@ export function parse(text: string): unknown {
 }
 
 /** Sixteen digits in a row may be a number that has to be looked at, or a part of a text. */
-const LONG_NUMBER = /\d{16}/;
+const LONG_NUMBER = /(?<![.\d])\d{16}/;
+
+/** So many digits in a row have one at every sixteenth place: most texts need no closer look. */
+function mayHaveLongNumber(text: string): boolean {
+  for (let at = 15; at < text.length; at += 16) {
+    const letter = text.charCodeAt(at);
+    if (letter >= 0x30 && letter <= 0x39) return LONG_NUMBER.test(text);
+  }
+  return false;
+}
 
 /** Where so many lists and objects open, they may be within each other. */
-const MANY_OPENED = /(?:[[{][^[{]*){128}/;
+const MANY_OPENED = /^(?:[^[{]*[[{]){128}/;
 
 function checkDepth(value: unknown, depth: number): void {
   if (typeof value !== "object" || value === null) return;

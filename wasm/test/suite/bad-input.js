@@ -273,7 +273,7 @@ test("11: numbers and dates are exact, or refused", async ({ cache }) => {
   }
   const circle = [];
   circle.push(circle);
-  for (const value of [Number.NaN, Infinity, -Infinity, new Set([1]), circle]) await rejects(it.set("k", value), UnsupportedValueError);
+  for (const value of [Number.NaN, Infinity, -Infinity, new Set([1]), circle, new Date(Number.NaN), [new Date("")]]) await rejects(it.set("k", value), UnsupportedValueError);
   const day = new Date(Date.UTC(2026, 0, 2, 3, 4, 5, 6));
   await it.set("k", { day });
   equal(await it.get("k"), { day: day.toISOString() });
@@ -419,6 +419,19 @@ test("a cache that is told nonsense is not made", async () => {
     { loadTimeout: Number.NaN },
     { copy: "deep" },
     { copy: true },
+    { ttls: "5m" },
+    { clock: {} },
+    { clock: null },
+    { waitUntil: {} },
+    { strict: "yes" },
+    { enabled: "false" },
+    { log: console },
+    { store: {} },
+    { store: "redis://localhost" },
+    { maxbytes: 5 },
+    { ttl: "5m" },
+    null,
+    "app",
   ];
   for (const options of bad) {
     const error = throws(() => createCache(options), Error);
@@ -426,6 +439,36 @@ test("a cache that is told nonsense is not made", async () => {
   }
   throws(() => createCache({ ttls: { "": 5 } }), DonjonError);
   createCache({ ttls: { forever: FOREVER } })[Symbol.dispose]();
+});
+
+test("how to store is an object: a number is no time to live in its place", async ({ cache }) => {
+  const it = cache();
+  for (const bad of [5_000, "5m", null, true, () => 5]) {
+    await rejects(() => it.set("k", 1, bad), TypeError, /\{ ttl: "5m" \}/);
+    await rejects(() => it.setMany({ k: 1 }, bad), TypeError);
+    await rejects(() => it.getOrSet("k", neverRun, bad), TypeError);
+  }
+  equal(it.size, 0);
+});
+
+test("one text is no list of them, and a list no mapping", async ({ cache }) => {
+  const it = cache();
+  for (const bad of ["abc", 5, null, undefined, {}]) {
+    await rejects(() => it.getMany(bad), InvalidKeyError);
+    await rejects(() => it.deleteMany(bad), InvalidKeyError);
+    await rejects(() => it.getOrSetMany(bad, neverRun), InvalidKeyError);
+  }
+  for (const bad of [[["a", 1]], "abc", 5, null]) await rejects(() => it.setMany(bad), TypeError);
+  await rejects(() => it.warm("abc", { loader: neverRun }), TypeError);
+  for (const targets of [{ keys: "user:1" }, { patterns: "user:*" }, { tags: "users" }, undefined]) throws(() => it.rules.on("event", targets), InvalidRuleError);
+  throws(() => it.subscribe(5), InvalidKeyError);
+  equal(it.size, 0);
+});
+
+test("a function is wrapped with a `key`, which gives the parts of a key or all of it", async ({ cache }) => {
+  const it = cache();
+  for (const bad of [undefined, {}, { key: "user" }]) throws(() => it.wrap(neverRun, bad), TypeError, /key/);
+  for (const key of [() => 5, () => undefined, () => ({})]) await rejects(() => it.wrap(neverRun, { key })(1), InvalidKeyError, /key/);
 });
 
 test("a rule that cannot be read is refused, and so is an event that lacks what its rules name", async ({ cache }) => {

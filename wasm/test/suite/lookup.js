@@ -1,4 +1,5 @@
 /** Lookup and fill: a load that does not fit into a function, under the same rules as one that does. */
+import { DonjonError } from "donjon";
 import { about, equal, neverRun, now, rejects, turn } from "./case.js";
 
 export const test = about("lookup");
@@ -8,7 +9,7 @@ test("a hit has the value, a miss is filled once", async ({ cache }) => {
   const miss = await it.lookup("k");
   equal(miss.isHit, false);
   equal(await miss.fill({ a: 1 }, { ttl: 100, tags: ["t"] }), { value: { a: 1 }, isStored: true });
-  await rejects(miss.fill({ a: 2 }), Error, /already/);
+  await rejects(miss.fill({ a: 2 }), DonjonError, /already/);
   const hit = await it.lookup("k");
   equal(hit.isHit, true);
   equal(hit.value, { a: 1 });

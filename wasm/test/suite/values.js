@@ -32,6 +32,23 @@ for (const [what, values] of Object.entries(KEPT)) {
   });
 }
 
+test("bytes of a kind of their own are kept as plain bytes, and each reader has its own", async ({ cache }) => {
+  class Shared extends Uint8Array {
+    slice() {
+      return this;
+    }
+  }
+  const it = cache();
+  const given = new Shared([1, 2]);
+  await it.set("k", given);
+  given[0] = 9;
+  const read = await it.get("k");
+  equal(Object.getPrototypeOf(read), Uint8Array.prototype);
+  equal(read, new Uint8Array([1, 2]));
+  read[0] = 9;
+  equal(it.peek("k"), new Uint8Array([1, 2]));
+});
+
 test("a field called __proto__ is a field like any other", async ({ cache }) => {
   const it = cache();
   await it.set("k", JSON.parse('{"__proto__": {"isAdmin": true}, "a": 1}'));

@@ -21,7 +21,7 @@ export class ReplyError {
 /** What a command answered. */
 export type Reply = null | number | Uint8Array | ReplyError | readonly Reply[];
 
-/** What kept commands from being answered, as the core knows it. */
+/** What kept commands from being answered, as the core knows it. What is `unreachable` or `open` was not sent. */
 export type FaultKind = "unreachable" | "timedOut" | "lost" | "open" | "protocol";
 
 /** Commands were not answered. */
@@ -39,19 +39,64 @@ const TEXTS: Readonly<Record<FaultKind, string>> = {
   protocol: "what came from redis is no reply to what was asked; check that the URL leads to redis and nothing else",
 };
 
-/** One client of a library, for this cache alone. It connects anew by itself, and never sends anything twice. */
+/** What was asked is of no use, as the server answered with an error. */
+export class RefusedError extends Error {
+  constructor(readonly reply: ReplyError) {
+    super(`redis answered ${reply.code}`);
+  }
+}
+
+/** One connection, for this cache alone. It is opened once: when it is over, it stays so. Nothing is ever sent twice on it. */
 export interface Connection {
-  /** Which connection is open, counted from 1; 0 while there is none. */
-  readonly generation: number;
-  /** Whether others can be listened to. */
-  readonly hasChannels: boolean;
-  /** Opens it, or waits until it is open. */
-  connect(): Promise<void>;
-  /** Sends commands in one go; their answers come in order. Rejects where the connection breaks. */
-  send(commands: readonly Command[]): Promise<Reply[]>;
-  /** As {@link Connection.send}, for the one command of every read. */
+  /** Whether it can be asked. */
+  readonly isOpen: boolean;
+  /**
+   * Sends commands in one go; their answers come in order, each told of. Rejects where the connection ends before the last; with a
+   * `timedOut` fault where it gave them up by itself.
+   */
+  send(commands: readonly Command[], onAnswer: () => void): Promise<Reply[]>;
+  /** As {@link Connection.send}, for the one command of every read; it also rejects with what {@link Library.replyOf} knows. */
   get(name: string): Promise<Uint8Array | null>;
-  /** Listens to a channel, until what it gives is called; its messages may come before it resolves. */
-  listen(channel: string, onMessage: (message: Uint8Array) => void): Promise<() => void>;
-  close(): Promise<void>;
+  /** Ends it now: what was not answered rejects. */
+  end(): void;
+}
+
+/** One connection that listens to channels. */
+export interface Listening {
+  /** Resolves when it is over. */
+  readonly ended: Promise<void>;
+  subscribe(channel: string): Promise<unknown>;
+  unsubscribe(channel: string): Promise<unknown>;
+  /** Asks for a sign of life. */
+  ping(): Promise<unknown>;
+  end(): void;
+}
+
+/** A client library, told where the server is; or what stands in the place of both. */
+export interface Library {
+  /** Whether scripts are said by their numbers, as `RUN`, in the place of their texts. */
+  readonly hasOwnScripts?: boolean;
+  /** The clock, where it is this host's own: milliseconds since 1970. */
+  clock?(): number;
+  /** Is told that what matches this pattern was removed: for a store that may not have listed all that it has. */
+  swept?(pattern: string): void;
+  /** Opens a connection, logged in and on its database, within so many milliseconds. */
+  connect(within: number): Promise<Connection>;
+  /** Opens one that listens; `undefined` where there are no channels. */
+  readonly listen: ((within: number, onMessage: (channel: string, message: Uint8Array) => void) => Promise<Listening>) | undefined;
+  /** What each script has to begin with, as the library does not pass its arguments on as they are. Default: nothing. */
+  readonly preamble?: string;
+  /** The answer of the server that an error stands for; `undefined` where there was none. */
+  replyOf(error: unknown): ReplyError | undefined;
+}
+
+/** What `work` gives, unless it takes longer: then what `late` throws. */
+export async function within<T>(ms: number, work: Promise<T>, late: () => Error): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const over = new Promise<never>((_, reject) => (timer = setTimeout(() => reject(late()), ms)));
+  try {
+    return await Promise.race([work, over]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

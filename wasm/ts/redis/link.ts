@@ -1,330 +1,226 @@
 /**
- * Link: commands on their way to Redis and back, each with a limit to its patience, and what is to be said before others.
+ * Link: the connection to one Redis, made when somebody needs it and anew once it is lost.
  *
- * Whatever is owed to Redis is said before anything is read, and what was said in the last ten seconds once more on every new
- * connection; both are kept by the core. Must not know what a command means.
+ * Owns who gets the line, who waits for the attempt under way and who is turned away, and Redis's clock. Whether the server is worth
+ * asking the core decides. Must not know what is asked. Invariants: at most one line is open to callers, and at most one attempt under
+ * way; what has to be said before all else is said on a line before it is open to anybody.
  */
-import { type Arg, type Command, type Connection, Fault, type FaultKind, type Reply, ReplyError } from "./connection.js";
+import { Fault, type Library, RefusedError, type Reply, ReplyError, within } from "./connection.js";
+import { type End, Line, type LineOwner } from "./line.js";
+import { Scripts, type Script, plain } from "./script.js";
 
 /** What the link asks the core, and is told by its owner. */
 export interface Judge {
-  /** Whether a command may go out; its pass, or `undefined` where the store is left alone. */
-  mayAsk(): number | undefined;
-  /** Reports what became of it: 0 for an answer. */
-  asked(pass: number, weight: number): void;
-  /** Is told of a new connection, and says what is owed over it. */
-  greet(line: Line): Promise<void>;
-  /** Whether something is owed. */
-  readonly isOwing: boolean;
+  /** Whether something may be asked: 0 no, 1 yes, 2 yes, alone, to find out if the server is back. */
+  mayAsk(): 0 | 1 | 2;
+  /** Reports what became of what was asked last, 0 for an answer; whether all is well with the server. */
+  asked(weight: number): boolean;
+  /** Says on a new line what has to be said first; the one before was last of use at `heard`. */
+  greet(line: Line, heard: number): Promise<void>;
+  /** What follows from an error that the server answered with. */
+  refused(reply: ReplyError): "nothing" | "down" | "readOnly";
+  /** Is told why there is no connection, in words that show no secret. */
+  noConnection(reason: string): void;
 }
 
-/** One open connection, for as long as it is the same. */
-export interface Line {
-  readonly generation: number;
-  ask(calls: readonly Call[]): Promise<Reply[]>;
+/** How a link waits, in milliseconds. */
+export interface Patience {
+  /** For an answer while nothing moves. */
+  readonly command: number;
+  /** Until a connection is there. */
+  readonly connect: number;
 }
 
-/** A command, or a script by its number. */
-export interface Call {
-  /** 0 for a command. */
-  readonly script: number;
-  readonly args: readonly Arg[];
+interface Attempt {
+  readonly line: Promise<Line>;
+  /** Whether others may wait for it. */
+  isShared: boolean;
 }
 
-export interface Script {
-  readonly keys: number;
-  readonly text: string;
-}
+/** How much a line that stood still speaks against the server: nobody else is to spend that time before it is known to be back. */
+const STOOD_STILL = 20;
 
-/** How much a fault speaks against the server. */
-const WEIGHTS: Readonly<Record<FaultKind, number>> = { unreachable: 1, timedOut: 2, lost: 1, open: 0, protocol: 1 };
+/** Answers count for so long after a failure: as long as the breaker looks back. */
+const CALM = 10_000;
 
-/** How often it is looked whether answers are late. */
-const LOOK_EVERY = 25;
+/** A line to a replica is given up, so that the next one may lead to a primary, but not sooner than this. */
+const YOUNG = 1_000;
 
-/** A command may wait so much longer for every ten thousand bytes of it. */
-const MORE_PER_BYTE = 1 / 10_000;
+/** How often Redis is asked for its time. */
+const CLOCK_LASTS = 5_000;
 
-/** A command whose answer has not come. */
-interface Waiting {
-  reject(fault: Fault): void;
-  /** By when it is late, if nothing moves until then. */
-  due: number;
-  isOver: boolean;
-}
-
-export class Link {
-  readonly #connection: Connection;
+export class Link implements LineOwner {
+  readonly #library: Library;
   readonly #judge: Judge;
-  readonly #patience: number;
-  readonly #connectPatience: number;
-  readonly #scripts: readonly Script[];
-  #shas: Promise<readonly string[]> | undefined;
-  #knownShas: readonly string[] = [];
-  /** Over which connection everything was said that had to be. */
-  #greeted = 0;
-  #greeting: { readonly generation: number; readonly done: Promise<void> } | undefined;
-  /** In the order in which they were sent; what is over is dropped from the front. */
-  #waiting: Waiting[] = [];
-  #first = 0;
-  /** Of how many commands the end is told to the breaker though they were answered: after a fault, as long as it looks back. */
-  #suspectUntil = -Infinity;
-  /** About now: looking at the clock costs as much as the rest of a hit. */
-  #now = 0;
-  #hasMoved = false;
-  #progressAt = 0;
-  #looker: ReturnType<typeof setTimeout> | undefined;
-  /** Redis's clock less this one, in milliseconds; later readings are never behind. */
+  readonly #scripts: Scripts;
+  readonly #patience: Patience;
+  #line: Line | undefined;
+  #openedAt = 0;
+  #attempt: Attempt | undefined;
+  #heard: number | undefined;
+  #isClosed = false;
+  isTroubled = false;
+  #calmFrom = 0;
+  /** Redis's clock less this one. Never late: it is taken to be the time of the question. */
   #offset: number | undefined;
-  #offsetAt = -Infinity;
+  #offsetAt = 0;
+  /** What this clock showed of late, for those who come in the same turn; 0 for nothing. */
+  #now = 0;
+  readonly #forgetNow = (): void => void (this.#now = 0);
 
-  constructor(connection: Connection, judge: Judge, scripts: readonly Script[], patience: number, connectPatience: number) {
-    this.#connection = connection;
+  constructor(library: Library, judge: Judge, scripts: readonly Script[], patience: Patience) {
+    this.#library = library;
     this.#judge = judge;
-    this.#scripts = scripts;
+    this.#scripts = new Scripts(scripts, library);
     this.#patience = patience;
-    this.#connectPatience = connectPatience;
   }
 
-  /** Redis's clock, in milliseconds; 0 before the first connection. Never late: the answer to TIME was under way. */
+  /** Redis's clock, in milliseconds; 0 before the first connection, when nothing that it decides has arrived. */
   clock(): number {
+    if (this.#library.clock !== undefined) return this.#library.clock();
     return this.#offset === undefined ? 0 : performance.now() + this.#offset;
   }
 
-  /** When the connection was last heard from. */
-  get heardAt(): number {
-    return this.#progressAt;
+  /** As {@link Link.clock}, read once for all answers that came together: for hits, of which reading it is a part that counts. */
+  clockOfTurn(): number {
+    if (this.#offset === undefined) return 0;
+    if (this.#now === 0) {
+      this.#now = performance.now();
+      queueMicrotask(this.#forgetNow);
+    }
+    return this.#now + this.#offset;
   }
 
-  /** Whether a command can go out at once: connected, nothing owed, and the store is not left alone. */
-  get isReady(): boolean {
-    const { generation } = this.#connection;
-    return generation !== 0 && generation === this.#greeted && !this.#judge.isOwing;
+  /** The open line, where there is one and nothing speaks against its use. */
+  get ready(): Line | undefined {
+    const line = this.#line;
+    return line?.isOpen === true && !this.isTroubled ? line : undefined;
   }
 
-  /** The value under a name, as `take` reads it, for the one command of every read. Only where the link {@link Link.isReady}. */
-  get<T>(name: string, take: (bytes: Uint8Array | null) => T | Promise<T>, otherwise: () => T | Promise<T>): Promise<T> {
-    const pass = this.#pass();
-    if (pass === undefined) return Promise.resolve(otherwise());
-    return this.#watched(pass, name.length, () => this.#connection.get(name), take, otherwise);
-  }
-
-  /** A pass for a command; 0 while nothing has been wrong of late, and `undefined` where the store is left alone. */
-  #pass(): number | undefined {
-    return this.#suspectUntil === -Infinity ? 0 : this.#judge.mayAsk();
-  }
-
-  /** Notes how a command ended. */
-  #ended(pass: number | undefined, weight: number): void {
-    if (pass === undefined || (weight === 0 && this.#suspectUntil === -Infinity)) return;
-    this.#judge.asked(pass, weight);
-    const now = performance.now();
-    if (weight > 0) this.#suspectUntil = now + LOOKS_BACK;
-    else if (now > this.#suspectUntil) this.#suspectUntil = -Infinity;
-  }
-
-  /** The open connection, made now where there is none. */
+  /** The open line, made now where there is none. */
   async line(): Promise<Line> {
-    const pass = this.#pass();
-    if (pass === undefined) throw new Fault("open");
-    const { generation } = this.#connection;
-    if (generation !== 0 && generation === this.#greeted) return this.#lineOf(generation, pass);
+    const ready = this.ready;
+    if (ready !== undefined) return ready;
+    if (this.#isClosed) throw new Fault("unreachable");
+    const open = this.#line?.isOpen === true ? this.#line : undefined;
+    if (open === undefined && this.#attempt !== undefined) {
+      if (!this.#attempt.isShared) throw new Fault("unreachable");
+      return this.#attempt.line;
+    }
+    const allowed = this.#judge.mayAsk();
+    if (allowed === 0) throw new Fault("open");
+    return open ?? this.#start(allowed === 2);
+  }
+
+  #start(isProbe: boolean): Promise<Line> {
+    const { command, connect } = this.#patience;
+    const made = this.#make();
+    const line = within(isProbe ? Math.min(command, connect) : connect, made, () => {
+      // It goes on, but keeps nobody waiting.
+      attempt.isShared = false;
+      return new Fault("unreachable");
+    });
+    const attempt: Attempt = { line, isShared: !isProbe };
+    this.#attempt = attempt;
+    return line;
+  }
+
+  async #make(): Promise<Line> {
+    let line: Line | undefined;
     try {
-      await this.#connected();
+      await this.#scripts.prepare();
+      const connection = await this.#library.connect(this.#patience.connect);
+      line = new Line(connection, this.#library, this.#scripts, this.#patience.command, this);
+      await this.#readClock(line);
+      await this.#judge.greet(line, this.#heard ?? performance.now());
+      if (!line.isOpen) throw new Fault("lost");
+      if (this.#isClosed) throw new Fault("unreachable");
     } catch (error) {
-      const fault = error instanceof Fault ? error : new Fault("unreachable");
-      this.#ended(pass, WEIGHTS[fault.kind]);
-      throw fault;
+      this.#attempt = undefined;
+      line?.end("closed");
+      if (!this.#isClosed) {
+        this.#failed(error instanceof Fault && error.kind === "timedOut" ? 2 : 1);
+        this.#judge.noConnection(this.#reason(error));
+      }
+      throw new Fault("unreachable");
     }
-    this.#ended(pass, 0);
-    return this.#lineOf(this.#greeted, undefined);
+    this.#attempt = undefined;
+    this.#line = line;
+    this.#openedAt = performance.now();
+    this.#judge.asked(0);
+    return line;
   }
 
-  #lineOf(generation: number, pass: number | undefined): Line {
-    return { generation, ask: (calls) => this.#ask(generation, calls, pass) };
-  }
-
-  async #connected(): Promise<void> {
-    if (this.#connection.generation === 0) {
-      await this.#within(this.#connectPatience, this.#connection.connect(), "unreachable");
+  /** Why there is no connection, in words that show no secret: errors of the libraries may repeat what they were given. */
+  #reason(error: unknown): string {
+    const reply = error instanceof RefusedError ? error.reply : this.#library.replyOf(error);
+    if (reply !== undefined) {
+      this.#judge.refused(reply);
+      return `it answered ${reply.code}`;
     }
-    const { generation } = this.#connection;
-    if (generation === 0) throw new Fault("unreachable");
-    if (this.#greeted === generation) return;
-    if (this.#greeting?.generation !== generation) {
-      const done = this.#greet(generation).finally(() => {
-        if (this.#greeting?.generation === generation) this.#greeting = undefined;
-      });
-      this.#greeting = { generation, done };
-    }
-    await this.#greeting.done;
+    if (error instanceof Fault) return error.message;
+    const { code } = (error ?? {}) as { readonly code?: unknown };
+    return typeof code === "string" ? code : "it was closed before it could be used";
   }
 
-  async #greet(generation: number): Promise<void> {
-    this.#knownShas = await (this.#shas ??= Promise.all(this.#scripts.map(({ text }) => sha1(text))));
-    await this.#readTime();
-    await this.#judge.greet(this.#lineOf(generation, undefined));
-    if (this.#connection.generation !== generation) throw new Fault("lost");
-    this.#greeted = generation;
-  }
-
-  async #readTime(): Promise<void> {
+  async #readClock(line: Line): Promise<void> {
+    if (this.#library.clock !== undefined) return;
     const asked = performance.now();
-    const [time] = await this.#watched(undefined, 0, () => this.#connection.send([["TIME"]]), same);
+    this.#offsetAt = asked;
+    const [time] = await line.ask([plain("TIME")]);
     if (time instanceof ReplyError) throw new RefusedError(time);
-    if (!Array.isArray(time)) throw new Fault("protocol");
-    const [seconds, micros] = (time as Reply[]).map((part) =>
-      part instanceof Uint8Array ? Number(new TextDecoder().decode(part)) : Number(part),
-    );
+    const [seconds, micros] = Array.isArray(time) ? (time as Reply[]).map(numberOf) : [NaN];
     const read = seconds! * 1_000 + micros! / 1_000 - asked;
     if (!Number.isFinite(read)) throw new Fault("protocol");
     this.#offset = read;
-    this.#offsetAt = asked;
   }
 
-  async #ask(generation: number, calls: readonly Call[], pass: number | undefined): Promise<Reply[]> {
-    if (calls.length === 0) {
-      this.#ended(pass, 0);
-      return [];
-    }
-    const replies = await this.#send(generation, calls, false, pass);
-    if (!calls.some((call, at) => call.script !== 0 && isUnknownScript(replies[at]))) return replies;
-    // From the start: what follows a script may ask for what the script changes.
-    return this.#send(generation, calls, true, undefined);
+  // -- what lines tell
+
+  answered(): void {
+    if (this.#judge.asked(0) && performance.now() >= this.#calmFrom) this.isTroubled = false;
   }
 
-  #send(generation: number, calls: readonly Call[], isInFull: boolean, pass: number | undefined): Promise<Reply[]> {
-    if (this.#connection.generation !== generation) {
-      this.#ended(pass, WEIGHTS.lost);
-      return Promise.reject(new Fault("lost"));
-    }
-    if (performance.now() - this.#offsetAt > TIME_EVERY && this.#offset !== undefined) {
-      this.#offsetAt = performance.now();
-      // Another time: a clock that drifts is no reason to keep anybody waiting.
-      void this.#readTime().catch(() => undefined);
-    }
-    let bytes = 0;
-    const commands = calls.map((call) => {
-      for (const arg of call.args) bytes += arg.length;
-      return this.#command(call, isInFull);
-    });
-    return this.#watched(pass, bytes, () => this.#connection.send(commands), same);
-  }
-
-  #command({ script, args }: Call, isInFull: boolean): Command {
-    if (script === 0) return args;
-    const { keys, text } = this.#scripts[script - 1]!;
-    return [isInFull ? "EVAL" : "EVALSHA", isInFull ? text : this.#knownShas[script - 1]!, String(keys), ...args];
-  }
-
-  /** Waits for answers, though no longer than nothing moves on the connection. */
-  #watched<A, T>(
-    pass: number | undefined,
-    bytes: number,
-    send: () => Promise<A>,
-    take: (answer: A) => T | Promise<T>,
-    otherwise?: () => T | Promise<T>,
-  ): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      const waiting: Waiting = {
-        isOver: false,
-        due: 0,
-        reject: (fault) => {
-          waiting.isOver = true;
-          this.#ended(pass, WEIGHTS[fault.kind]);
-          if (otherwise === undefined) reject(fault);
-          else resolve(otherwise());
-        },
-      };
-      if (this.#looker === undefined) this.#look();
-      // The reading may be as old as the look before.
-      waiting.due = this.#now + LOOK_EVERY + this.#patience + bytes * MORE_PER_BYTE;
-      this.#waiting.push(waiting);
-      const lost = (): void => {
-        if (!waiting.isOver) waiting.reject(new Fault("lost"));
-      };
-      send().then((answer) => {
-        this.#hasMoved = true;
-        if (waiting.isOver) return;
-        waiting.isOver = true;
-        this.#drop();
-        this.#ended(pass, 0);
-        try {
-          resolve(take(answer));
-        } catch (error) {
-          reject(error as Error);
-        }
-      }, lost);
-    });
-  }
-
-  /** Lets go of what is over. */
-  #drop(): void {
-    while (this.#first < this.#waiting.length && this.#waiting[this.#first]!.isOver) this.#first++;
-    if (this.#first < this.#waiting.length && this.#first < 1_024) return;
-    this.#waiting = this.#waiting.slice(this.#first);
-    this.#first = 0;
-  }
-
-  #look(): void {
-    const lookedAt = (this.#now = performance.now());
-    this.#looker = setTimeout(() => {
-      this.#looker = undefined;
-      const now = performance.now();
-      const since = now - lookedAt;
-      if (this.#hasMoved) this.#progressAt = lookedAt;
-      // Where something moved, all wait anew; where this process stood still, the answers may be there, and have their turn after timers.
-      const more = this.#hasMoved || since > 2 * LOOK_EVERY ? since : 0;
-      this.#hasMoved = false;
-      for (let at = this.#first; at < this.#waiting.length; at++) {
-        const waiting = this.#waiting[at]!;
-        waiting.due += more;
-        if (!waiting.isOver && now > waiting.due) waiting.reject(new Fault("timedOut"));
-      }
-      this.#drop();
-      if (this.#waiting.length > this.#first) this.#look();
-    }, LOOK_EVERY);
-    unref(this.#looker);
-  }
-
-  async #within<T>(ms: number, what: Promise<T>, kind: FaultKind): Promise<T> {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<never>((_, reject) => (timer = setTimeout(() => reject(new Fault(kind)), ms)));
-    try {
-      return await Promise.race([what, late]);
-    } finally {
-      clearTimeout(timer);
+  refused(line: Line, replies: readonly ReplyError[]): void {
+    // What speaks against the server does so once, however often it was said.
+    const follows = new Set(replies.map((reply) => this.#judge.refused(reply)));
+    if (follows.has("down")) this.#failed(1);
+    else if (follows.has("readOnly") && line === this.#line && performance.now() - this.#openedAt >= YOUNG) {
+      this.#drop(line);
+      line.retire();
     }
   }
-}
 
-/** The server refused what the link cannot do without. */
-export class RefusedError extends Error {
-  constructor(readonly reply: ReplyError) {
-    super(`redis answered ${reply.code}`);
+  looked(line: Line, now: number): void {
+    if (line !== this.#line || !line.isOpen || now - this.#offsetAt < CLOCK_LASTS) return;
+    // Best effort: the last estimate serves until the next.
+    void this.#readClock(line).catch(() => undefined);
+  }
+
+  ended(line: Line, why: End): void {
+    // One that callers could not use yet fails its attempt.
+    if (line !== this.#line) return;
+    this.#drop(line);
+    if (why !== "closed") this.#failed(why === "timedOut" ? STOOD_STILL : 1);
+  }
+
+  #drop(line: Line): void {
+    this.#line = undefined;
+    this.#heard = line.lastUse;
+  }
+
+  #failed(weight: number): void {
+    this.#judge.asked(weight);
+    this.#calmFrom = performance.now() + CALM;
+    this.isTroubled = true;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#line?.end("closed");
   }
 }
 
-function same<T>(answer: T): T {
-  return answer;
-}
-
-/** As long as the breaker looks back, in milliseconds. */
-const LOOKS_BACK = 10_000;
-
-/** How often Redis is asked for its time, in milliseconds. */
-const TIME_EVERY = 10_000;
-
-function isUnknownScript(reply: Reply | undefined): boolean {
-  return reply instanceof ReplyError && reply.code === "NOSCRIPT";
-}
-
-async function sha1(text: string): Promise<string> {
-  const hash = await crypto.subtle.digest("SHA-1", new TextEncoder().encode(text));
-  return Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-/** Has a timer not keep the process alive, where the host's timers can be told. */
-export function unref(timer: unknown): void {
-  if (typeof timer === "object" && timer !== null && "unref" in timer) (timer as { unref(): void }).unref();
+function numberOf(part: Reply): number {
+  return part instanceof Uint8Array ? Number(new TextDecoder().decode(part)) : Number(part);
 }

@@ -1,5 +1,5 @@
-/** node-redis, of its majors 5 and 6, as a connection. */
-import { type Command, type Connection, type Reply, ReplyError } from "./connection.js";
+/** node-redis, of its majors 5 and 6, as connections. */
+import { type Command, type Connection, Fault, type Library, type Listening, type Reply, ReplyError, within } from "./connection.js";
 
 /** What is used of a client. */
 export interface NodeRedisClient {
@@ -14,129 +14,146 @@ export interface NodeRedisClient {
   destroy(): void;
 }
 
+/** A client of one server: neither of a cluster, nor a pool, nor one that asks sentinels, whose commands are sent in other ways. */
 export function isNodeRedis(client: object): client is NodeRedisClient {
-  return "sendCommand" in client && "duplicate" in client && "isReady" in client;
+  return ["sendCommand", "duplicate", "isReady", "subscribe", "destroy", "select"].every((name) => name in client);
 }
 
-/** The letter that a string of bytes begins with on the wire: as what it is to be given. */
+/** The letters that strings begin with on the wire: as what they are to be given. */
 const BLOB = 0x24;
-
 const SIMPLE = 0x2b;
 
-/** A client of its own, so that nothing waits in a queue to be sent later, and no timer is made for each command. */
-function own(client: NodeRedisClient): NodeRedisClient {
-  const { Buffer } = globalThis as unknown as { Buffer: unknown };
-  const made = client.duplicate({
-    disableOfflineQueue: true,
-    commandOptions: { timeout: undefined, typeMapping: { [BLOB]: Buffer, [SIMPLE]: Buffer } },
-    socket: { ...client.options?.socket, connectTimeout: CONNECT_TIMEOUT, reconnectStrategy: pause },
-  });
-  // What went wrong is told by the calls; an error that nobody listens to would end the process.
-  made.on("error", () => undefined);
-  return made;
-}
-
-/** Milliseconds until the next attempt: more each time, by chance less. */
-function pause(attempts: number): number {
-  return Math.min(20 * 2 ** attempts, 500) * (0.5 + Math.random() / 2);
-}
-
-const CONNECT_TIMEOUT = 250;
-
-export class NodeRedisConnection implements Connection {
-  readonly hasChannels = true;
+export class NodeRedis implements Library {
   readonly #client: NodeRedisClient;
-  #listener: Promise<NodeRedisClient> | undefined;
-  #generations = 0;
-  #connecting: Promise<unknown> | undefined;
-  #isClosed = false;
+  readonly replyOf = replyOf;
 
   constructor(client: NodeRedisClient) {
-    this.#client = own(client);
-    this.#client.on("ready", () => this.#generations++);
+    this.#client = client;
   }
 
-  get generation(): number {
-    return this.#client.isReady ? this.#generations : 0;
+  async connect(atMost: number): Promise<Connection> {
+    return new NodeRedisConnection(await this.#open(atMost));
   }
 
-  async connect(): Promise<void> {
-    if (this.#isClosed) throw new Error("closed");
-    this.#connecting ??= this.#client.connect().catch((error: unknown) => {
-      this.#connecting = undefined;
-      throw error;
+  readonly listen = async (atMost: number, onMessage: (channel: string, message: Uint8Array) => void): Promise<Listening> => {
+    let over!: () => void;
+    const ended = new Promise<void>((resolve) => (over = resolve));
+    const client = await this.#open(atMost, over);
+    const listeners = new Map<string, (message: Uint8Array) => void>();
+    return {
+      ended,
+      subscribe: (channel) => {
+        const listener = (message: Uint8Array): void => onMessage(channel, message);
+        listeners.set(channel, listener);
+        return client.subscribe(channel, listener, true);
+      },
+      unsubscribe: (channel) => client.unsubscribe(channel, listeners.get(channel)!, true),
+      ping: () => client.sendCommand(["PING"]),
+      end: () => end(client),
+    };
+  };
+
+  /** Opens a client of our own, which never connects again, keeps nothing to be sent later, and makes no timer for each command. */
+  async #open(atMost: number, onEnd: () => void = () => undefined): Promise<NodeRedisClient> {
+    const { Buffer } = globalThis as unknown as { Buffer: unknown };
+    const client = this.#client.duplicate({
+      RESP: 2,
+      disableOfflineQueue: true,
+      disableClientInfo: true,
+      maintNotifications: "disabled",
+      clientSideCache: undefined,
+      emitInvalidate: false,
+      readonly: false,
+      keyPrefix: undefined,
+      pingInterval: undefined,
+      commandsQueueMaxLength: undefined,
+      commandOptions: { timeout: undefined, typeMapping: { [BLOB]: Buffer, [SIMPLE]: Buffer } },
+      socket: { ...this.#client.options?.socket, connectTimeout: atMost, socketTimeout: undefined, reconnectStrategy: false },
     });
-    // It resolves once; after that the client connects anew by itself.
-    await this.#connecting;
-    if (!this.#client.isReady) throw new Error("not connected");
+    // What went wrong is told by the calls; an error that nobody listens to would end the process.
+    client.on("error", onEnd);
+    client.on("end", onEnd);
+    try {
+      await within(atMost, client.connect(), () => new Fault("timedOut"));
+    } catch (error) {
+      end(client);
+      throw error;
+    }
+    return client;
+  }
+}
+
+class NodeRedisConnection implements Connection {
+  readonly #client: NodeRedisClient;
+
+  constructor(client: NodeRedisClient) {
+    this.#client = client;
   }
 
-  async send(commands: readonly Command[]): Promise<Reply[]> {
-    return Promise.all(commands.map((command) => this.#client.sendCommand(command.map(argument)).then(reply, replyError)));
+  get isOpen(): boolean {
+    return this.#client.isReady;
+  }
+
+  send(commands: readonly Command[], onAnswer: () => void): Promise<Reply[]> {
+    return answers(commands, onAnswer, (command) => this.#client.sendCommand(command.map(argument)));
   }
 
   get(name: string): Promise<Uint8Array | null> {
     return this.#client.sendCommand(["GET", name]) as Promise<Uint8Array | null>;
   }
 
-  async listen(channel: string, onMessage: (message: Uint8Array) => void): Promise<() => void> {
-    this.#listener ??= this.#openListener();
-    const listener = await this.#listener;
-    await listener.subscribe(channel, onMessage, true);
-    return () => void listener.unsubscribe(channel, onMessage, true).catch(() => undefined);
+  end(): void {
+    end(this.#client);
   }
+}
 
-  async #openListener(): Promise<NodeRedisClient> {
-    const listener = own(this.#client);
-    try {
-      await listener.connect();
-    } catch (error) {
-      this.#listener = undefined;
-      throw error;
-    }
-    return listener;
+function end(client: NodeRedisClient): void {
+  try {
+    client.destroy();
+  } catch {
+    // It was not open.
   }
+}
 
-  async close(): Promise<void> {
-    this.#isClosed = true;
-    const listener = await this.#listener?.catch(() => undefined);
-    for (const client of [this.#client, listener]) {
+/** The answers to commands, in order. */
+export function answers(commands: readonly Command[], onAnswer: () => void, send: (command: Command) => Promise<unknown>): Promise<Reply[]> {
+  return Promise.all(
+    commands.map(async (command) => {
       try {
-        client?.destroy();
-      } catch {
-        // It was not open.
+        return reply(await send(command));
+      } catch (error) {
+        const answer = replyOf(error);
+        if (answer === undefined) throw error;
+        return answer;
+      } finally {
+        onAnswer();
       }
-    }
-  }
+    }),
+  );
 }
 
-function argument(arg: string | Uint8Array): string | Uint8Array {
-  return typeof arg === "string" ? arg : asBuffer(arg);
-}
-
-/** The same bytes, as the libraries of Node want them. */
-export function asBuffer(bytes: Uint8Array): Uint8Array {
+export function argument(arg: string | Uint8Array): string | Uint8Array {
+  if (typeof arg === "string") return arg;
+  // The same bytes, as the libraries of Node want them.
   const { Buffer } = globalThis as unknown as { Buffer: { from(buffer: ArrayBufferLike, at: number, length: number): Uint8Array } };
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return Buffer.from(arg.buffer, arg.byteOffset, arg.byteLength);
 }
 
 /** What a library answers, as this package tells answers apart. */
-export function reply(answer: unknown): Reply {
+function reply(answer: unknown): Reply {
   if (answer === null || answer === undefined) return null;
   if (typeof answer === "number" || answer instanceof Uint8Array) return answer;
   if (typeof answer === "bigint") return Number(answer);
-  if (typeof answer === "boolean") return answer ? 1 : 0;
   if (typeof answer === "string") return new TextEncoder().encode(answer);
   if (Array.isArray(answer)) return answer.map(reply);
-  if (answer instanceof Error) return new ReplyError(answer.message);
-  return new ReplyError("ERR an answer of an unknown kind");
+  return replyOf(answer) ?? new ReplyError("ERR an answer of an unknown kind");
 }
 
-/** The classes of the libraries' errors that stand for an answer of the server. */
-const ANSWERS = new Set(["ErrorReply", "SimpleError", "BlobError", "ReplyError", "MultiErrorReply"]);
+/** What every answer of a server that is an error begins with, and no error of a socket does. */
+const CODE = /^[A-Z][A-Z0-9_]+(?: |$)/;
 
-/** An error of the server as an answer; one of the connection is thrown. */
-export function replyError(error: unknown): ReplyError {
-  if (error instanceof Error && (ANSWERS.has(error.constructor.name) || ANSWERS.has(error.name))) return new ReplyError(error.message);
-  throw error;
+/** The answer of the server that an error of a library stands for. Not told by the names of classes, which bundlers change. */
+export function replyOf(error: unknown): ReplyError | undefined {
+  if (!(error instanceof Error) || "code" in error || !CODE.test(error.message)) return undefined;
+  return new ReplyError(error.message);
 }

@@ -5,15 +5,37 @@
  * leaves it owed, and it is said before this process reads again. A value that does not arrive for certain becomes an invalidation.
  */
 import type { TierTerms } from "../cache.js";
+import { type Capabilities, SHARED } from "../capabilities.js";
 import { Core, Trapped } from "../core.js";
-import { BackendUnavailableError, NotACounterError } from "../errors.js";
+import { BackendUnavailableError, NotACounterError, UnsupportedOperationError } from "../errors.js";
 import { BoundedInbox } from "../inbox.js";
 import { readStats } from "../memory.js";
 import type { Explained, Filled, Held, Inbox, Lease, Removed, Stats, Step, Terms, Tier, Want } from "../tier.js";
-import { DecodeError, type Isolated, copy, parse, stringify } from "../value.js";
+import { unref } from "../timers.js";
+import { DecodeError, type Isolated, copy } from "../value.js";
 import { Waits } from "../waits.js";
-import { type Arg, type Connection, Fault, type Reply, ReplyError } from "./connection.js";
-import { type Call, type Judge, type Line, Link, RefusedError, unref } from "./link.js";
+import { type Arg, Fault, type Library, RefusedError, type Reply, ReplyError, within } from "./connection.js";
+import { Ear } from "./ear.js";
+import type { Line, Reader } from "./line.js";
+import { type Judge, Link, type Patience } from "./link.js";
+import { type Call, plain } from "./script.js";
+import {
+  EVERYTHING,
+  KEY,
+  PATTERN,
+  type Seen,
+  TAG,
+  type Target,
+  decode,
+  encode,
+  pack,
+  readCalls,
+  readSight,
+  unpack,
+  writePayload,
+  writeReplies,
+  writeTargets,
+} from "./wire.js";
 
 /** How a tier over Redis waits, and what it takes. */
 export interface RedisOptions {
@@ -25,8 +47,6 @@ export interface RedisOptions {
   readonly maxValueBytes?: number | undefined;
 }
 
-type Target = { readonly kind: 0 | 1 | 2; readonly text: string } | { readonly kind: 3 };
-
 const DONE = 0;
 const STALE = 1;
 const LOAD = 2;
@@ -34,15 +54,6 @@ const JOIN = 3;
 const SEND = 4;
 const SLEEP = 5;
 const FAILED = 6;
-
-const VALUE = 1;
-const ASK = 2;
-const REPLACEABLE = 3;
-
-const KEY = 0;
-const PATTERN = 1;
-const TAG = 2;
-const EVERYTHING = 3;
 
 /** Keys in one command. */
 const AT_ONCE = 1_000;
@@ -60,6 +71,12 @@ const LONGEST_TRY = 500;
 /** How long a close waits for what is still to be said. */
 const CLOSE_WITHIN = 1_000;
 
+/** What PTTL says of a key that is not there. */
+const NO_KEY = -2;
+
+/** As many sentences are told at most: what a server writes is not ours to bound. */
+const MOST_TOLD = 100;
+
 /** How often to begin anew where others change the same key. */
 const MOST_RACES = 16;
 
@@ -68,22 +85,24 @@ const START_BYTES = 64;
 
 const FAULTS = { unreachable: 1, timedOut: 2, lost: 3, open: 4, protocol: 5 } as const;
 
-const encoder = new TextEncoder();
-const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
 type HitStart = (written: number, beyond: number, clock: number) => number;
 type Passing = { readonly value: Isolated["kept"] } | { readonly error: unknown };
 
-export class RedisTier implements Tier, Judge {
-  readonly name = "redis";
+export class RedisTier implements Tier, Judge, Reader {
+  readonly name: string = "redis";
+  readonly capabilities: Capabilities;
   readonly #terms: TierTerms;
-  readonly #connection: Connection;
+  readonly #library: Library;
   readonly #maxValueBytes: number;
+  readonly #patience: Patience;
   readonly #link: Link;
+  /** `undefined` where there are no channels. */
+  readonly #ear: Ear | undefined;
   readonly #prefix: string;
   #core: Core;
   #hitStart: HitStart;
   #startAt: number;
+  #start: Uint8Array;
   #era = 0;
   #waits = new Waits();
   #passing: Passing | undefined;
@@ -95,21 +114,26 @@ export class RedisTier implements Tier, Judge {
   #isCollecting = false;
   #replaying: Promise<void> | undefined;
   #saidStoodStill = false;
-  #saidForbidden = false;
+  /** What was said in the log, so that it is said once. */
+  readonly #told = new Set<string>();
   readonly #inboxes = new Set<BoundedInbox>();
   #isClosed = false;
 
-  constructor(connection: Connection, terms: TierTerms, options: RedisOptions) {
+  constructor(library: Library, terms: TierTerms, options: RedisOptions) {
+    this.capabilities = { ...SHARED, messages: library.listen !== undefined };
     this.#terms = terms;
-    this.#connection = connection;
+    this.#library = library;
+    this.#patience = { command: options.commandTimeout ?? 100, connect: options.connectTimeout ?? 250 };
     this.#maxValueBytes = options.maxValueBytes ?? 16 * 2 ** 20;
     this.#core = this.#open();
     const core = this.#core;
     this.#hitStart = core.calls["hit_start"] as HitStart;
     this.#startAt = core.calls["start_at"]!();
+    this.#start = core.bytesAt(this.#startAt, START_BYTES);
     core.begin().call("scripts");
     const scripts = Array.from({ length: core.readCount() }, () => ({ keys: core.readCount(), text: core.readText() }));
-    this.#link = new Link(connection, this, scripts, options.commandTimeout ?? 100, options.connectTimeout ?? 250);
+    this.#link = new Link(library, this, scripts, this.#patience);
+    this.#ear = library.listen === undefined ? undefined : new Ear(library, this.#patience);
     core.begin().text("k").call("name_of_key");
     this.#prefix = core.readRest().slice(0, -1);
   }
@@ -117,11 +141,7 @@ export class RedisTier implements Tier, Judge {
   #open(): Core {
     const { namespace, jitter, early, loadTimeout, prepare } = this.#terms;
     const core = new Core();
-    core.calls["start"]!();
-    core
-      .begin()
-      .bytes(crypto.getRandomValues(new Uint8Array(16)))
-      .text(namespace);
+    core.begin().bytes(crypto.getRandomValues(new Uint8Array(16))).text(namespace);
     core.call("open_shared", jitter, early, loadTimeout, this.#maxValueBytes);
     prepare(core);
     return core;
@@ -132,6 +152,7 @@ export class RedisTier implements Tier, Judge {
     this.#core = this.#open();
     this.#hitStart = this.#core.calls["hit_start"] as HitStart;
     this.#startAt = this.#core.calls["start_at"]!();
+    this.#start = this.#core.bytesAt(this.#startAt, START_BYTES);
     this.#renewing.clear();
     if (!this.#isEnabled) this.#core.begin().call("switch_shared", 0);
     // What was owed is not known any more: all of it, then.
@@ -174,23 +195,43 @@ export class RedisTier implements Tier, Judge {
 
   // -- the judge of the link
 
-  mayAsk(): number | undefined {
-    return this.#ask((core) => (core.run(() => core.calls["may_ask"]!(performance.now())) === 0 ? undefined : core.register(0)));
+  mayAsk(): 0 | 1 | 2 {
+    return this.#ask((core) => core.begin().call("may_ask", performance.now()) as 0 | 1 | 2);
   }
 
-  asked(pass: number, weight: number): void {
-    this.#ask((core) => core.run(() => core.calls["asked"]!(pass, weight, performance.now(), Math.random())));
+  asked(weight: number): boolean {
+    return this.#ask((core) => core.begin().call("asked", weight, performance.now(), Math.random()) !== 0);
   }
 
-  get isOwing(): boolean {
-    return this.#isOwing;
-  }
-
-  async greet(line: Line): Promise<void> {
-    const heard = this.#link.heardAt || performance.now();
+  async greet(line: Line, heard: number): Promise<void> {
     this.#ask((core) => core.begin().call("reconnected", heard));
     this.#lookWhatIsOwed();
-    await this.#replay(line);
+    if (this.#isOwing) await this.#replay(line);
+  }
+
+  refused(reply: ReplyError): "nothing" | "down" | "readOnly" {
+    const { follows, text } = this.#whatFollows(reply);
+    // Once a reason.
+    if (follows === 3) this.tell(text);
+    return follows === 1 ? "down" : follows === 2 ? "readOnly" : "nothing";
+  }
+
+  noConnection(reason: string): void {
+    this.tell(`no connection to redis: ${reason}`);
+  }
+
+  #whatFollows(reply: ReplyError): { readonly follows: number; readonly text: string } {
+    return this.#ask((core) => {
+      const follows = core.begin().text(reply.code.toWellFormed()).text(reply.detail.toWellFormed()).call("refused");
+      return { follows, text: core.readRest() };
+    });
+  }
+
+  /** Says it in the log, once. */
+  protected tell(text: string): void {
+    if (this.#told.has(text) || this.#told.size > MOST_TOLD) return;
+    this.#told.add(text);
+    this.#terms.log(text);
   }
 
   // -- what is owed
@@ -198,7 +239,7 @@ export class RedisTier implements Tier, Judge {
   #lookWhatIsOwed(): number {
     return this.#ask((core) => {
       const epoch = core.begin().call("owed");
-      this.#isOwing = core.register(0) > 0;
+      this.#isOwing = core.register(0) !== 0;
       return epoch;
     });
   }
@@ -211,7 +252,6 @@ export class RedisTier implements Tier, Judge {
 
   /** Says what is owed over a line. */
   async #replay(line: Line): Promise<void> {
-    if (!this.#isOwing) return;
     const { batch, targets } = this.#ask((core) => {
       const batch = core.begin().call("batch");
       const targets = Array.from({ length: core.readCount() }, () => ({ kind: core.readByte(), text: core.readText() }));
@@ -221,12 +261,9 @@ export class RedisTier implements Tier, Judge {
     let isSaid = false;
     try {
       const of = (kind: number): string[] => targets.filter((target) => target.kind === kind).map(({ text }) => text);
-      if (targets.some(({ kind }) => kind === EVERYTHING)) await this.#sweep(line, "*");
-      for (const glob of of(PATTERN)) await this.#sweep(line, glob);
-      const names = of(KEY).map((key) => this.#prefix + key);
-      for (let at = 0; at < names.length; at += AT_ONCE) {
-        this.#confirm(await line.ask([plain("UNLINK", ...names.slice(at, at + AT_ONCE))]));
-      }
+      if (targets.some(({ kind }) => kind === EVERYTHING)) await this.#sweep(line, "*", { count: 0 });
+      for (const glob of of(PATTERN)) await this.#sweep(line, glob, { count: 0 });
+      this.#confirm(await line.ask(inParts("UNLINK", of(KEY).map((key) => this.#prefix + key))));
       const tags = of(TAG);
       if (tags.length > 0) this.#confirm(await line.ask(this.#calls((core) => core.begin().texts(tags).call("move_tags"))));
       isSaid = true;
@@ -238,13 +275,15 @@ export class RedisTier implements Tier, Judge {
     }
   }
 
-  /** The open connection, with nothing owed any more: for what reads. */
+  /** The open line, with nothing owed any more: for what reads. */
   async #settledLine(): Promise<Line> {
     const line = await this.#link.line();
     if (!this.#isOwing) return line;
-    // A sweep may take its time, and is not begun anew for each who wants to read.
-    this.#replaying ??= this.#replay(line).finally(() => (this.#replaying = undefined));
-    await this.#replaying;
+    // A sweep may take its time, and is not begun anew for each who wants to read; nor does anybody wait for it longer than for a command.
+    this.#replaying ??= this.#replay(line)
+      .catch((error: unknown) => this.#notice(error))
+      .finally(() => (this.#replaying = undefined));
+    await within(this.#patience.command, this.#replaying, () => new Fault("open"));
     if (this.#isOwing) throw new Fault("open");
     return line;
   }
@@ -295,24 +334,24 @@ export class RedisTier implements Tier, Judge {
 
   /** Notes a fault that is nobody's error. */
   #notice(error: unknown): void {
-    const kind = error instanceof Fault ? error.kind : "protocol";
-    this.#ask((core) => core.begin().byte(FAULTS[kind]).call("noticed"));
-    if (error instanceof RefusedError) this.#sayForbidden(error.reply);
+    if (!isOfRedis(error)) throw error;
+    this.#ask((core) => core.begin().byte(FAULTS[error instanceof Fault ? error.kind : "protocol"]).call("noticed"));
   }
 
-  #sayForbidden(reply: ReplyError): void {
-    if (this.#saidForbidden) return;
-    this.#saidForbidden = true;
-    this.#terms.log(`redis refuses what the cache needs: ${reply.code}; give this user the rights listed in docs/redis.md`);
+  /** What a caller is told who has to know that Redis could not be asked. */
+  #unavailable(error: unknown): Error {
+    this.#notice(error);
+    return new BackendUnavailableError(this.describe(error as Fault | RefusedError));
+  }
+
+  /** What went wrong, and what may help. */
+  protected describe(error: Fault | RefusedError): string {
+    return error instanceof RefusedError ? this.#whatFollows(error.reply).text : error.message;
   }
 
   /** What keeps a command from being answered, as the core reads it. */
   #outcome(core: Core, outcome: readonly Reply[] | Fault): Core {
-    if (outcome instanceof Fault) return core.byte(FAULTS[outcome.kind]);
-    if (outcome.some((reply) => reply instanceof ReplyError && (reply.code === "NOPERM" || reply.code === "NOAUTH"))) {
-      this.#sayForbidden(outcome.find((reply) => reply instanceof ReplyError) as ReplyError);
-    }
-    return writeReplies(core.byte(0), outcome);
+    return outcome instanceof Fault ? core.byte(FAULTS[outcome.kind]) : writeReplies(core.byte(0), outcome);
   }
 
   // -- reads
@@ -322,51 +361,58 @@ export class RedisTier implements Tier, Judge {
   }
 
   get(key: string): Promise<unknown> {
-    if (!this.#isEnabled || !this.#link.isReady) return this.#getSlowly(key);
-    return this.#link.get(
-      this.#prefix + key,
-      (bytes) => this.#got(key, bytes),
-      () => this.#getSlowly(key),
-    );
+    const line = this.#isEnabled && !this.#isOwing ? this.#link.ready : undefined;
+    if (line === undefined) return this.#getSlowly(key);
+    return line.get(this.#prefix + key, key, this);
   }
 
   /** Of what was answered: a hit, most times. */
-  #got(key: string, bytes: Uint8Array | null): unknown {
+  got(key: string, bytes: Uint8Array | null): unknown {
     if (bytes === null) return this.#countMiss(key);
-    return this.#plain(key, bytes) ?? this.#judged(key, bytes);
+    try {
+      return this.#plain(bytes) ?? this.#judged(key, bytes);
+    } catch (error) {
+      return this.#undecodable(key, error);
+    }
   }
 
-  #plain(key: string, bytes: Uint8Array): unknown {
+  gotNothing(key: string, error: unknown): unknown {
+    return mayBeAgain(error) ? this.#getSlowly(key) : this.#gotNone(key, error);
+  }
+
+  /** A value that can be served without another question, counted as a hit; `undefined`, counted as nothing, where there is none. */
+  #plain(bytes: Uint8Array): unknown {
     const written = Math.min(bytes.length, START_BYTES);
     let from: number;
     try {
-      const start = this.#core.bytesAt(this.#startAt, written);
+      // The module's memory moves when it grows.
+      if (this.#start.length === 0) this.#start = this.#core.bytesAt(this.#startAt, START_BYTES);
+      const start = this.#start;
       for (let at = 0; at < written; at++) start[at] = bytes[at]!;
-      from = this.#hitStart(written, bytes.length - written, this.#link.clock());
+      from = this.#hitStart(written, bytes.length - written, this.#link.clockOfTurn());
     } catch (error) {
       const trapped = this.#core.trap(error);
       if (!(trapped instanceof Trapped)) throw error;
       this.#restart(trapped);
       return undefined;
     }
-    if (from === 0) return undefined;
-    try {
-      return decode(bytes, from - 1, this.#core.register(0));
-    } catch (error) {
-      this.#undecodable(key, error);
-      return undefined;
-    }
+    return from === 0 ? undefined : decode(bytes, from - 1, this.#core.register(0));
   }
 
   async #getSlowly(key: string): Promise<unknown> {
     if (!this.#isEnabled) return this.#countMiss(key);
+    let bytes: Uint8Array | null;
     try {
-      const [bytes] = await this.#readBy([plain("GET", this.#prefix + key)]);
-      return this.#got(key, asBytes(bytes));
+      bytes = asBytes((await this.#readBy([plain("GET", this.#prefix + key)]))[0]);
     } catch (error) {
-      this.#notice(error);
-      return this.#countMiss(key);
+      return this.#gotNone(key, error);
     }
+    return this.got(key, bytes);
+  }
+
+  #gotNone(key: string, error: unknown): undefined {
+    this.#notice(error);
+    return this.#countMiss(key);
   }
 
   #countMiss(key: string): undefined {
@@ -375,16 +421,8 @@ export class RedisTier implements Tier, Judge {
 
   /** The value that bytes are, counted; `undefined` where they are none. */
   async #judged(key: string, bytes: Uint8Array | null): Promise<unknown> {
-    const seen = await this.#see(bytes).catch((error: unknown) => {
-      this.#notice(error);
-      return undefined;
-    });
-    this.#ask((core) =>
-      core
-        .begin()
-        .text(key)
-        .call("count_read", seen?.number ?? -1, this.#link.clock()),
-    );
+    const seen = await this.#see(bytes);
+    this.#ask((core) => core.begin().text(key).call("count_read", seen?.number ?? -1, this.#link.clock()));
     if (seen === undefined) return undefined;
     this.#forget(seen);
     try {
@@ -395,10 +433,10 @@ export class RedisTier implements Tier, Judge {
     }
   }
 
-  #undecodable(key: string, error: unknown): void {
+  #undecodable(key: string, error: unknown): undefined {
     if (!(error instanceof DecodeError)) throw error;
     this.#decodeErrors++;
-    this.#terms.log(`the value of ${key} cannot be read: ${error.message}`);
+    this.tell(`the value of ${key} cannot be read: ${error.message}`);
   }
 
   /** What is under a key, its tags known. */
@@ -424,36 +462,41 @@ export class RedisTier implements Tier, Judge {
     if (!this.#isEnabled) return Promise.all(keys.map((key) => this.#getSlowly(key)));
     let found: readonly Reply[];
     try {
-      const [answer] = await this.#readBy([plain("MGET", ...keys.map((key) => this.#prefix + key))]);
-      if (!Array.isArray(answer) || answer.length !== keys.length) throw new Fault("protocol");
-      found = answer as Reply[];
+      const answers = await this.#readBy(inParts("MGET", keys.map((key) => this.#prefix + key)));
+      found = answers.flatMap((answer) => (Array.isArray(answer) ? (answer as Reply[]) : []));
+      if (found.length !== keys.length) throw new Fault("protocol");
     } catch (error) {
       this.#notice(error);
       found = keys.map(() => null);
     }
-    return Promise.all(keys.map((key, at) => this.#got(key, asBytes(found[at]))));
+    return Promise.all(keys.map((key, at) => this.got(key, asBytes(found[at]))));
+  }
+
+  /** What is under a key; to be forgotten. `undefined` without a value. */
+  async #sighted(key: string): Promise<Seen | undefined> {
+    if (!this.#isEnabled) return undefined;
+    const [bytes] = await this.#readBy([plain("GET", this.#prefix + key)]);
+    return this.#see(asBytes(bytes));
   }
 
   /** What is known of a key; `undefined` without a value. */
   async #look(key: string): Promise<Seen | undefined> {
-    if (!this.#isEnabled) return undefined;
-    const name = this.#prefix + key;
-    const [bytes] = await this.#readBy([plain("GET", name)]);
-    const seen = await this.#see(asBytes(bytes));
-    if (seen === undefined || !seen.isCounter) return seen;
-    const [left] = await this.#readBy([plain("PTTL", name)]);
+    const seen = await this.#sighted(key);
+    if (seen === undefined) return undefined;
+    this.#forget(seen);
+    if (!seen.isCounter) return seen;
+    const [left] = await this.#readBy([plain("PTTL", this.#prefix + key)]);
     const freshFor = typeof left === "number" && left >= 0 ? left : Infinity;
     return { ...seen, freshFor, usableFor: freshFor };
   }
 
+  /** As {@link RedisTier.#look}; where Redis cannot be asked there is none, as for every read. */
   async #facts(key: string): Promise<Seen | undefined> {
     try {
-      const seen = await this.#look(key);
-      if (seen !== undefined) this.#forget(seen);
-      return seen;
+      return await this.#look(key);
     } catch (error) {
       this.#notice(error);
-      throw unavailable(error);
+      return undefined;
     }
   }
 
@@ -466,25 +509,48 @@ export class RedisTier implements Tier, Judge {
   }
 
   async explain(key: string): Promise<Explained> {
-    const seen = await this.#facts(key);
     const none = { age: undefined, loadingFor: undefined, removedAgo: undefined } as const;
-    if (seen === undefined) {
-      const whyAbsent = this.#isEnabled ? "not in redis, or invalidated, expired, or being loaded" : "the cache is switched off";
-      return {
-        ...none,
-        tier: undefined,
-        state: "absent",
-        whyAbsent,
-        freshFor: undefined,
-        usableFor: undefined,
-        loadTime: undefined,
-        bytes: undefined,
-        tags: [],
-      };
+    const absent = (whyAbsent: string): Explained => {
+      return { ...none, tier: undefined, state: "absent", whyAbsent, freshFor: undefined, usableFor: undefined, loadTime: undefined, bytes: undefined, tags: [] };
+    };
+    if (!this.#isEnabled) return absent("the cache is switched off");
+    let seen: Seen | undefined;
+    try {
+      seen = await this.#look(key);
+    } catch (error) {
+      return absent(this.#unavailable(error).message);
     }
+    if (seen === undefined) return absent(`not in ${this.name}, or invalidated, expired, or being loaded`);
     const { freshFor, usableFor, loadTime, tags, payload } = seen;
     const state = freshFor > 0 ? "fresh" : "stale";
-    return { ...none, tier: "redis", state, whyAbsent: undefined, freshFor, usableFor, loadTime, bytes: payload.length, tags };
+    return { ...none, tier: this.name, state, whyAbsent: undefined, freshFor, usableFor, loadTime, bytes: payload.length, tags };
+  }
+
+  async *keys(pattern: string): AsyncGenerator<readonly string[]> {
+    const namespace = this.#ask((core) => {
+      // Refused before anything is asked.
+      core.begin().text(pattern).count(0).call("glob_matches");
+      core.begin().text(this.#terms.namespace).call("escape_glob");
+      return core.readRest();
+    });
+    if (!this.#isEnabled) return;
+    let [cursor, names]: [string, Uint8Array[]] = ["0", []];
+    do {
+      let starts: readonly Reply[];
+      try {
+        const [page] = await this.#readBy([plain("SCAN", cursor, "MATCH", `${namespace}:${pattern}`, "COUNT", String(AT_ONCE))]);
+        [cursor, names] = readPage(page);
+        starts = await this.#readBy(names.map((name) => plain("GETRANGE", name, "0", "3")));
+      } catch (error) {
+        throw this.#unavailable(error);
+      }
+      yield names.filter((_, at) => this.#isValue(starts[at]!)).map((name) => new TextDecoder().decode(name).slice(this.#prefix.length));
+    } while (cursor !== "0");
+  }
+
+  /** Whether what begins like this is a value, and not somebody's right to load one. */
+  #isValue(start: Reply): boolean {
+    return this.#ask((core) => this.#outcome(core.begin(), [start, 1]).call("values_removed")) === 1;
   }
 
   // -- loads
@@ -495,9 +561,8 @@ export class RedisTier implements Tier, Judge {
 
   async begin(key: string, want: Want): Promise<Step> {
     try {
-      return await this.#advance(key, want);
+      return await this.#beginPlainly(key, want);
     } catch (error) {
-      if (!(error instanceof DecodeError)) throw error;
       this.#undecodable(key, error);
     }
     // What cannot be read is loaded anew: once, and then past the cache.
@@ -509,7 +574,21 @@ export class RedisTier implements Tier, Judge {
     }
   }
 
-  async #advance(key: string, want: Want): Promise<Step> {
+  /** As most look-ups end: by a fresh value without tags, for which no more is asked than for a plain read. */
+  async #beginPlainly(key: string, want: Want): Promise<Step> {
+    const isPlain = this.#isEnabled && !want.again && want.since < 0 && want.tags?.length === 0;
+    const line = isPlain && !this.#isOwing ? this.#link.ready : undefined;
+    if (line === undefined) return this.#advance(key, want);
+    const fetched = await abortable(line.get(this.#prefix + key, key, FETCHING) as Promise<Fetched>, want.signal);
+    if (fetched instanceof Uint8Array) {
+      const value = this.#plain(fetched);
+      if (value !== undefined) return { kind: "value", value };
+    }
+    return this.#advance(key, want, mayBeAgain(fetched) ? undefined : fetched);
+  }
+
+  /** `fetched` is what the first question of a plain look-up was answered. */
+  async #advance(key: string, want: Want, fetched?: Fetched): Promise<Step> {
     const { signal, tags } = want;
     let next = this.#ask((core) => {
       core.begin().text(key).count(want.own.length);
@@ -518,6 +597,14 @@ export class RedisTier implements Tier, Judge {
       else core.byte(1).texts(tags);
       return this.#next(core, core.call("look", want.since, want.isImpatient ? 1 : 0, want.again ? 1 : 0, performance.now()));
     });
+    if (fetched !== undefined && next.step === SEND) {
+      const { pending } = next;
+      const answer = fetched instanceof RefusedError ? fetched.reply : fetched;
+      next = this.#ask((core) => {
+        this.#outcome(core.begin(), answer instanceof Fault ? answer : [answer]);
+        return this.#next(core, core.call("replied", pending, performance.now(), this.#link.clock()));
+      });
+    }
     for (;;) {
       const era = this.#era;
       switch (next.step) {
@@ -535,15 +622,12 @@ export class RedisTier implements Tier, Judge {
         case LOAD:
           return { kind: "load", lease: this.#lease(key, next) };
         case SEND: {
-          const { pending, calls, givenUp, mayRepeat } = next;
+          const { pending } = next;
           let outcome: readonly Reply[] | Fault;
           try {
-            const sent = (mayRepeat ? this.#readBy(calls) : this.#settledLine().then((line) => line.ask(calls))).catch(asFault);
-            outcome = await abortable(sent, signal);
+            outcome = await this.#sendFor(next, signal);
           } catch (error) {
-            // The caller went away: a lease that this may have taken is given up.
             if (era === this.#era) this.#ask((core) => core.begin().call("forget_pending", pending));
-            this.#sayAside(givenUp);
             throw error;
           }
           if (era !== this.#era) return { kind: "load", lease: this.bypass(key) };
@@ -573,9 +657,7 @@ export class RedisTier implements Tier, Judge {
             return ended;
           }
           if (era !== this.#era) return { kind: "load", lease: this.bypass(key) };
-          next = this.#ask((core) =>
-            this.#next(core, core.begin().call("joined", look, ended.kind === "again" ? 2 : 3, performance.now())),
-          );
+          next = this.#ask((core) => this.#next(core, core.begin().call("joined", look, ended.kind === "again" ? 2 : 3, performance.now())));
           break;
         }
         case FAILED:
@@ -583,6 +665,23 @@ export class RedisTier implements Tier, Judge {
         default:
           return { kind: "later" };
       }
+    }
+  }
+
+  /** Sends what a look-up asks, unless its caller goes away first: then a lease that it may have taken is given up. */
+  async #sendFor({ calls, givenUp, mayRepeat }: Next & { step: typeof SEND }, signal: AbortSignal | undefined): Promise<readonly Reply[] | Fault> {
+    let isGone = false;
+    const once = async (): Promise<Reply[]> => {
+      const line = await this.#settledLine();
+      if (isGone) throw new Fault("open");
+      return line.ask(calls);
+    };
+    try {
+      return await abortable((mayRepeat ? again(once) : once()).catch(asFault), signal);
+    } catch (error) {
+      isGone = true;
+      this.#sayAside(givenUp);
+      throw error;
     }
   }
 
@@ -632,9 +731,13 @@ export class RedisTier implements Tier, Judge {
     const late = new Promise<{ kind: "late" }>((resolve) => {
       timer = setTimeout(() => resolve({ kind: "late" }), Math.min(atMost, 0x7fff_ffff));
     });
+    let isOver = false;
+    void ended.then(() => (isOver = true));
     const leave = (): void => {
+      // The number of a wait that is over may be another's by now.
+      if (isOver || era !== this.#era) return;
       this.#waits.remove(wait);
-      if (era === this.#era) this.#ask((core) => core.begin().call("shared_leave", wait));
+      this.#ask((core) => core.begin().call("shared_leave", wait));
     };
     try {
       const outcome = await abortable(Promise.race([ended, late]), want.signal);
@@ -681,37 +784,33 @@ export class RedisTier implements Tier, Judge {
       leads: true,
       fallback: () => (isOver || payload === undefined ? undefined : decode(payload, 0, codec!)),
       fill: async (value, terms) => {
+        // Encoded before anything is asked: what has no form in bytes must not take the lease along.
+        const payload = encode(value);
         if (isOver || era !== this.#era) return { isStored: false, value: copy(value.kept) };
         isOver = true;
-        return this.#fill(number, value, terms);
+        // From here on the number of the lease may be another's.
+        this.#renewing.delete(number);
+        return this.#fill(number, value, payload, terms);
       },
       fail: (error) => end("shared_fail", { error }, performance.now()),
       abandon: () => end("shared_abandon", undefined),
     };
   }
 
-  async #fill(lease: number, value: Isolated, { ttl, grace, tags }: Terms): Promise<Filled> {
+  async #fill(lease: number, value: Isolated, payload: Uint8Array, { ttl, grace, tags }: Terms): Promise<Filled> {
     const era = this.#era;
-    // Encoded before anything is asked: what has no form in bytes must not take the lease along.
-    const payload = encode(value);
-    try {
-      const next = this.#pass({ value: value.kept }, (core) => {
-        writePayload(core.begin().texts(tags), value, payload);
-        const filled = core.call("shared_fill", lease, ttl, grace, performance.now(), this.#link.clock());
-        return filled < 3 ? { filled } : { sent: core.register(0), calls: readCalls(core) };
-      });
-      let filled = next.filled;
-      if (next.sent !== undefined) {
-        const outcome = await this.#say(next.calls).catch(asFault);
-        if (era !== this.#era) return { isStored: false, value: copy(value.kept) };
-        filled = this.#pass({ value: value.kept }, (core) =>
-          this.#outcome(core.begin(), outcome).call("filled", next.sent, performance.now()),
-        );
-      }
-      return { isStored: filled === 0, value: copy(value.kept) };
-    } finally {
-      this.#renewing.delete(lease);
+    const next = this.#pass({ value: value.kept }, (core) => {
+      writePayload(core.begin().texts(tags), value, payload);
+      const filled = core.call("shared_fill", lease, ttl, grace, performance.now(), this.#link.clock());
+      return filled < 3 ? { filled } : { sent: core.register(0), calls: readCalls(core) };
+    });
+    let filled = next.filled;
+    if (next.sent !== undefined) {
+      const outcome = await this.#say(next.calls).catch(asFault);
+      if (era !== this.#era) return { isStored: false, value: copy(value.kept) };
+      filled = this.#pass({ value: value.kept }, (core) => this.#outcome(core.begin(), outcome).call("filled", next.sent, performance.now()));
     }
+    return { isStored: filled === 0, value: copy(value.kept) };
   }
 
   /** Keeps the leases of loads that run from running out, all of them in one go. */
@@ -725,9 +824,7 @@ export class RedisTier implements Tier, Judge {
         const stoodStill = performance.now() - before - RENEW_EVERY;
         if (stoodStill > STILL && !this.#saidStoodStill) {
           this.#saidStoodStill = true;
-          this.#terms.log(
-            `what runs the loads stood still for ${Math.round(stoodStill)} ms, too long to keep their leases: what they load is not stored`,
-          );
+          this.#terms.log(`what runs the loads stood still for ${Math.round(stoodStill)} ms, too long to keep their leases: what they load is not stored`);
         }
         if (this.#renewing.size === 0) return;
         const calls = [...this.#renewing].flatMap((lease) => this.#calls((core) => core.begin().call("renewal", lease)));
@@ -762,11 +859,7 @@ export class RedisTier implements Tier, Judge {
     return false;
   }
 
-  async #store(
-    items: readonly (readonly [string, Isolated])[],
-    payloads: readonly Uint8Array[],
-    { ttl, grace, tags }: Terms,
-  ): Promise<boolean> {
+  async #store(items: readonly (readonly [string, Isolated])[], payloads: readonly Uint8Array[], { ttl, grace, tags }: Terms): Promise<boolean> {
     await this.#link.line();
     const notes = tags.length === 0 ? -1 : await this.#note(tags);
     const era = this.#era;
@@ -797,8 +890,7 @@ export class RedisTier implements Tier, Judge {
     });
     const outcome = await this.#say(calls).catch(asFault);
     return this.#ask((core) => {
-      if (this.#outcome(core.begin(), outcome).call("noted", noting) === 0)
-        throw outcome instanceof Fault ? outcome : new Fault("protocol");
+      if (this.#outcome(core.begin(), outcome).call("noted", noting) === 0) throw outcome instanceof Fault ? outcome : new Fault("protocol");
       return core.register(0);
     });
   }
@@ -835,8 +927,7 @@ export class RedisTier implements Tier, Judge {
       }
       return false;
     } catch (error) {
-      this.#notice(error);
-      throw unavailable(error);
+      throw this.#unavailable(error);
     }
   }
 
@@ -867,7 +958,7 @@ export class RedisTier implements Tier, Judge {
         });
         const [sum] = await line.ask(calls).catch((error: unknown) => {
           // Whether it was added is not known: what is there must not be believed.
-          this.#owe([{ kind: KEY, text: key }]);
+          if (!(error instanceof Fault && error.kind === "unreachable")) this.#owe([{ kind: KEY, text: key }]);
           throw error;
         });
         if (sum instanceof Uint8Array) return summed(key, sum);
@@ -886,16 +977,14 @@ export class RedisTier implements Tier, Judge {
       }
       throw new Fault("protocol");
     } catch (error) {
-      if (error instanceof NotACounterError) throw error;
-      this.#notice(error);
-      throw unavailable(error);
+      throw error instanceof NotACounterError ? error : this.#unavailable(error);
     }
   }
 
   async touch(key: string, ttl: number): Promise<boolean> {
     try {
       for (let race = 0; race < MOST_RACES; race++) {
-        const seen = await this.#look(key);
+        const seen = await this.#sighted(key);
         if (seen === undefined) return false;
         const calls = this.#calls((core) => core.begin().text(key).call("shared_touch", seen.number, ttl, this.#link.clock()));
         this.#forget(seen);
@@ -905,28 +994,26 @@ export class RedisTier implements Tier, Judge {
       }
       return false;
     } catch (error) {
-      this.#notice(error);
-      throw unavailable(error);
+      throw this.#unavailable(error);
     }
   }
 
   // -- invalidation
 
-  async #invalidate(targets: readonly Target[], say: () => Promise<number>): Promise<Removed> {
+  /** Says an invalidation, which adds to the count what it is known to have removed. */
+  async #invalidate(targets: readonly Target[], say: (removed: Count) => Promise<void>): Promise<Removed> {
     const era = this.#era;
-    let count: number;
+    const removed = { count: 0 };
     let epoch = -1;
     let isSaid = false;
     try {
       // What is said over a connection that is not there yet belongs to that one.
       await this.#link.line().catch(() => undefined);
       epoch = this.#lookWhatIsOwed();
-      count = await say();
+      await say(removed);
       isSaid = true;
     } catch (error) {
-      if (!(error instanceof Fault || error instanceof RefusedError || error instanceof BackendUnavailableError)) throw error;
       if (!(error instanceof BackendUnavailableError)) this.#notice(error);
-      return { count: 0, queued: true };
     } finally {
       if (isSaid && era === this.#era) {
         this.#ask((core) => writeTargets(core.begin(), targets).call("paid", epoch, performance.now()));
@@ -935,7 +1022,7 @@ export class RedisTier implements Tier, Judge {
         this.#owe(targets);
       }
     }
-    return { count, queued: false };
+    return { count: removed.count, queued: !isSaid };
   }
 
   async deleteMany(keys: readonly string[]): Promise<Removed> {
@@ -943,14 +1030,12 @@ export class RedisTier implements Tier, Judge {
     this.#detach(keys);
     const removed = await this.#invalidate(
       keys.map((text) => ({ kind: KEY, text })),
-      async () => {
-        let count = 0;
+      async (removed) => {
         for (let at = 0; at < keys.length; at += AT_ONCE) {
           const some = keys.slice(at, at + AT_ONCE);
           const replies = await this.#say(this.#calls((core) => core.begin().texts(some).call("shared_delete")));
-          count += this.#ask((core) => this.#outcome(core.begin(), replies).call("values_removed"));
+          removed.count += this.#ask((core) => this.#outcome(core.begin(), replies).call("values_removed"));
         }
-        return count;
       },
     );
     this.#detach(keys);
@@ -961,40 +1046,29 @@ export class RedisTier implements Tier, Judge {
     // Refused before anything is owed; and the loads of this process that match are sent away.
     const isEverything = this.#ask((core) => core.begin().text(pattern).call("sweep", performance.now()) !== 0);
     const target: Target = isEverything ? { kind: EVERYTHING } : { kind: PATTERN, text: pattern };
-    const removed = await this.#invalidate([target], async () => {
-      let count = 0;
-      const sweep = async (): Promise<void> => {
-        count += await this.#sweep(await this.#link.line(), pattern);
-      };
-      // The server's cursor is of no use on another connection, or on another server.
-      await again(sweep);
-      return count;
-    });
+    // The server's cursor is of no use on another connection, or on another server.
+    const removed = await this.#invalidate([target], (removed) => again(async () => this.#sweep(await this.#link.line(), pattern, removed)));
     this.#ask((core) => core.begin().text(pattern).call("sweep", performance.now()));
     return removed;
   }
 
   /** Removes all keys of the namespace that match; a key that is there during all of the sweep is removed by it. */
-  async #sweep(line: Line, pattern: string): Promise<number> {
+  async #sweep(line: Line, pattern: string, removed: Count): Promise<void> {
     const glob = this.#ask((core) => {
       core.begin().text(pattern).call("sweep", performance.now());
       return core.rest().slice();
     });
-    let [cursor, found, count]: [Arg, Arg[], number] = ["0", [], 0];
+    let [cursor, found]: [Arg, Arg[]] = ["0", []];
     do {
-      const calls = found.length === 0 ? [] : [plain("UNLINK", ...found)];
+      const calls = inParts("UNLINK", found);
       calls.push(plain("SCAN", cursor, "MATCH", glob, "COUNT", "1000"));
       const replies = [...(await line.ask(calls))];
       const page = replies.pop();
-      count += this.#confirm(replies);
-      if (page instanceof ReplyError) throw new RefusedError(page);
-      const [next, names] = page as readonly [Uint8Array, readonly Uint8Array[]];
-      cursor = new TextDecoder().decode(next);
-      found = [...names];
+      removed.count += this.#confirm(replies);
+      [cursor, found] = readPage(page);
     } while (cursor !== "0");
-    for (let at = 0; at < found.length; at += AT_ONCE)
-      count += this.#confirm(await line.ask([plain("UNLINK", ...found.slice(at, at + AT_ONCE))]));
-    return count;
+    removed.count += this.#confirm(await line.ask(inParts("UNLINK", found)));
+    this.#library.swept?.(pattern);
   }
 
   /** The sum of answers of which none is an error. */
@@ -1011,9 +1085,9 @@ export class RedisTier implements Tier, Judge {
     if (tags.length === 0) return { count: 0, queued: false };
     return this.#invalidate(
       tags.map((text) => ({ kind: TAG, text })),
-      async () => {
+      async (removed) => {
         this.#confirm(await this.#say(this.#calls((core) => core.begin().texts(tags).call("move_tags"))));
-        return tags.length;
+        removed.count = tags.length;
       },
     );
   }
@@ -1030,14 +1104,15 @@ export class RedisTier implements Tier, Judge {
       const texts = (): string[] => Array.from({ length: core.readCount() }, () => core.readText());
       return { keys: texts(), patterns: texts(), tags: texts() };
     });
+    // First what a store may refuse.
+    const tagged = await this.invalidateTags(tags);
     let { count, queued } = await this.deleteMany(keys);
     for (const pattern of patterns) {
       const removed = await this.invalidatePattern(pattern);
       count += removed.count;
       queued ||= removed.queued;
     }
-    queued = (await this.invalidateTags(tags)).queued || queued;
-    return { count, queued };
+    return { count, queued: queued || tagged.queued };
   }
 
   // -- locks and messages
@@ -1049,13 +1124,11 @@ export class RedisTier implements Tier, Judge {
       if (typeof reply !== "number") throw new Fault("protocol");
       return reply;
     } catch (error) {
-      this.#notice(error);
-      throw unavailable(error);
+      throw this.#unavailable(error);
     }
   }
 
   async lock(name: string, ttl: number): Promise<Held | undefined> {
-    const since = performance.now();
     const { token, calls } = this.#ask((core) => {
       core.begin().text(name).call("acquire", ttl);
       return { token: core.readSized().slice(), calls: readCalls(core) };
@@ -1072,7 +1145,6 @@ export class RedisTier implements Tier, Judge {
     if (fence <= 0) return undefined;
     return {
       fence,
-      since,
       extend: async (longer) =>
         (await this.#number(this.#calls((core) => core.begin().text(name).bytes(token).call("extend_shared_lock", longer)))) !== 0,
       release: async () => (await this.#number(unlock())) !== 0,
@@ -1080,24 +1152,17 @@ export class RedisTier implements Tier, Judge {
   }
 
   async lockFreed(name: string, atMost: number, signal: AbortSignal | undefined): Promise<void> {
-    const left = await this.#number([plain("PTTL", this.#nameOf(name, 0))]);
-    if (left === -2) return;
-    let leave: (() => void) | undefined;
+    // Listened to first, or it could be freed unheard in between.
+    let heard!: () => void;
+    const freed = new Promise<void>((resolve) => (heard = resolve));
+    const channel = this.#nameOf(name, 1);
+    const leave = this.#ear?.listen(channel, heard);
     try {
-      let isOver = false;
-      const freed = new Promise<void>((resolve) => {
-        void this.#connection
-          .listen(this.#nameOf(name, 1), () => resolve())
-          .then(
-            (stop) => {
-              leave = stop;
-              if (isOver) stop();
-            },
-            () => undefined,
-          );
-      });
-      const wait = left < 0 ? atMost : Math.min(atMost, left + 1);
-      await abortable(Promise.race([freed, pause(wait)]), signal).finally(() => (isOver = true));
+      await abortable(Promise.race([this.#ear?.settled(channel), pause(atMost)]), signal);
+      const left = await this.#number([plain("PTTL", this.#nameOf(name, 0))]);
+      if (left === NO_KEY) return;
+      // One that never ends is none of ours, and may be removed all the same.
+      await abortable(Promise.race([freed, pause(left < 0 ? atMost : Math.min(atMost, left + 1))]), signal);
     } finally {
       leave?.();
     }
@@ -1111,50 +1176,43 @@ export class RedisTier implements Tier, Judge {
   }
 
   async publish(channel: string, message: Isolated, isRaw: boolean): Promise<number> {
-    const payload = encode(message);
-    const packed = message.kept instanceof Uint8Array ? Uint8Array.of(0, ...payload) : payload;
+    const name = isRaw ? channel : this.#nameOf(channel, 2);
+    // Whoever began to listen here before hears it, though Redis may not have confirmed that yet.
+    await this.#ear?.settled(name);
     try {
-      const line = await this.#link.line();
-      const [heard] = await line.ask([plain("PUBLISH", isRaw ? channel : this.#nameOf(channel, 2), packed)]);
+      // Not said twice: some may have heard it.
+      const [heard] = await (await this.#link.line()).ask([plain("PUBLISH", name, pack(message))]);
       if (heard instanceof ReplyError) throw new RefusedError(heard);
-      return Number(heard);
+      if (typeof heard !== "number") throw new Fault("protocol");
+      return heard;
     } catch (error) {
-      this.#notice(error);
-      throw unavailable(error);
+      throw this.#unavailable(error);
     }
   }
 
   subscribe(channels: readonly string[], isRaw: boolean, limit: number): Inbox {
+    const ear = this.#ear;
+    if (ear === undefined) throw new UnsupportedOperationError("the way to this redis has no channels: connect to it by a client that has");
     const stops: (() => void)[] = [];
     const inbox = new BoundedInbox(limit, () => {
       this.#inboxes.delete(inbox);
-      for (const stop of stops.splice(0)) stop();
+      for (const stop of stops) stop();
     });
     this.#inboxes.add(inbox);
-    for (const channel of new Set(channels)) void this.#listen(channel, isRaw, inbox, stops);
+    for (const channel of new Set(channels)) {
+      const name = isRaw ? channel : this.#nameOf(channel, 2);
+      stops.push(ear.listen(name, (message) => this.#received(inbox, channel, message)));
+    }
     return inbox;
   }
 
-  /** Listens to a channel, trying again until it can or the inbox is closed. */
-  async #listen(channel: string, isRaw: boolean, inbox: BoundedInbox, stops: (() => void)[]): Promise<void> {
-    const name = isRaw ? channel : this.#nameOf(channel, 2);
-    const onMessage = (message: Uint8Array): void => {
-      try {
-        inbox.put({ channel, data: message[0] === 0 ? message.slice(1) : parse(strict.decode(message)) });
-      } catch {
-        // Anybody may have sent it: what is no JSON is no message of ours.
-        this.#decodeErrors++;
-      }
-    };
-    for (let wait = FIRST_TRY; this.#inboxes.has(inbox); wait = Math.min(wait * 2, LONGEST_TRY)) {
-      try {
-        const stop = await this.#connection.listen(name, onMessage);
-        if (this.#inboxes.has(inbox)) stops.push(stop);
-        else stop();
-        return;
-      } catch {
-        await pause(wait);
-      }
+  #received(inbox: BoundedInbox, channel: string, message: Uint8Array): void {
+    try {
+      inbox.put({ channel, data: unpack(message) });
+    } catch (error) {
+      // Anybody may have sent it: what is no JSON is no message of ours.
+      if (!(error instanceof DecodeError)) throw error;
+      this.#decodeErrors++;
     }
   }
 
@@ -1192,23 +1250,25 @@ export class RedisTier implements Tier, Judge {
 
   async close(): Promise<void> {
     for (const inbox of [...this.#inboxes]) inbox.close();
-    if (this.#isOwing) await Promise.race([this.#settledLine().catch(() => undefined), pause(CLOSE_WITHIN)]);
+    if (this.#isOwing) await within(CLOSE_WITHIN, this.#settledLine(), () => new Fault("open")).catch(asFault);
     this.#isClosed = true;
     clearTimeout(this.#renewer);
-    await this.#connection.close();
+    this.#ear?.close();
+    this.#link.close();
   }
 }
 
-/** What a value that was seen is known by. Times are milliseconds. */
-interface Seen {
-  readonly number: number;
-  readonly freshFor: number;
-  readonly usableFor: number;
-  readonly loadTime: number;
-  readonly isCounter: boolean;
-  readonly tags: readonly string[];
-  readonly codec: number;
-  readonly payload: Uint8Array;
+/** What the question for the bytes under a name came to. */
+type Fetched = Uint8Array | null | Fault | RefusedError;
+
+const FETCHING: Reader = {
+  got: (_, bytes) => bytes,
+  gotNothing: (_, error) => error,
+};
+
+/** How many values are known to have left so far. */
+interface Count {
+  count: number;
 }
 
 interface LeaseFound {
@@ -1248,91 +1308,19 @@ function readLease(core: Core): LeaseFound {
   return { lease: core.register(1), ticket: core.register(2), isRenewed: core.register(3) !== 0 };
 }
 
-/** What a look at bytes has come to: a value, calls that have to be answered first, what may be replaced, or nothing. */
-function readSight(
-  core: Core,
-  sight: number,
-): Seen | { readonly tagged: number; readonly calls: readonly Call[] } | { readonly isReplaceable: true } | Record<never, never> {
-  if (sight === ASK) return { tagged: core.register(0), calls: readCalls(core) };
-  if (sight === REPLACEABLE) return { isReplaceable: true };
-  if (sight !== VALUE) return {};
-  const [number, freshFor, usableFor, loadTime, isCounter] = [0, 1, 2, 3, 4].map((register) => core.register(register)) as [
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
-  const tags = Array.from({ length: core.readCount() }, () => core.readText());
-  const codec = core.readByte();
-  return { number, freshFor, usableFor, loadTime, isCounter: isCounter !== 0, tags, codec, payload: core.rest().slice() };
+/** A command about names, again and again where they are too many for one. */
+function inParts(command: string, names: readonly Arg[]): Call[] {
+  const calls: Call[] = [];
+  for (let at = 0; at < names.length; at += AT_ONCE) calls.push(plain(command, ...names.slice(at, at + AT_ONCE)));
+  return calls;
 }
 
-/** The calls that stand next in the output. */
-function readCalls(core: Core): Call[] {
-  return Array.from({ length: core.readCount() }, () => {
-    const script = core.readByte();
-    const args = Array.from({ length: core.readCount() }, () => core.readSized().slice());
-    // The name of a command is a text to the client libraries.
-    return { script, args: script === 0 ? [new TextDecoder().decode(args[0]), ...args.slice(1)] : args };
-  });
-}
-
-function plain(command: string, ...args: Arg[]): Call {
-  return { script: 0, args: [command, ...args] };
-}
-
-function writeReplies(core: Core, replies: readonly Reply[]): Core {
-  core.count(replies.length);
-  for (const reply of replies) {
-    if (reply === null) core.byte(0);
-    else if (typeof reply === "number") core.byte(1).number(reply);
-    else if (reply instanceof Uint8Array) core.byte(2).sized(reply);
-    else if (reply instanceof ReplyError) core.byte(4).text(reply.code.toWellFormed()).text(reply.detail.toWellFormed());
-    else writeReplies(core.byte(3), reply);
-  }
-  return core;
-}
-
-function writeTargets(core: Core, targets: readonly Target[]): Core {
-  core.count(targets.length);
-  for (const target of targets) {
-    core.byte(target.kind);
-    if (target.kind !== EVERYTHING) core.text(target.text);
-  }
-  return core;
-}
-
-const JSON_CODEC = 1;
-const BYTES_CODEC = 2;
-
-function encode(value: Isolated): Uint8Array {
-  return value.kept instanceof Uint8Array ? value.kept : encoder.encode(stringify(value));
-}
-
-function writePayload(core: Core, value: Isolated, payload: Uint8Array): Core {
-  return core.byte(value.kept instanceof Uint8Array ? BYTES_CODEC : JSON_CODEC).sized(payload);
-}
-
-interface NodeBytes extends Uint8Array {
-  utf8Slice?(from: number, to: number): string;
-}
-
-/** The value of a payload that begins somewhere in some bytes. */
-function decode(bytes: NodeBytes, from: number, codec: number): unknown {
-  if (codec === BYTES_CODEC) return Uint8Array.prototype.slice.call(bytes, from);
-  if (bytes.utf8Slice !== undefined) {
-    const text = bytes.utf8Slice(from, bytes.length);
-    // What is no UTF-8 shows as this; so may what is.
-    if (!text.includes("\ufffd")) return parse(text);
-  }
-  let text: string;
-  try {
-    text = strict.decode(from === 0 ? bytes : bytes.subarray(from));
-  } catch (error) {
-    throw new DecodeError("no UTF-8", { cause: error });
-  }
-  return parse(text);
+/** The cursor and the names that SCAN gives. */
+function readPage(page: Reply | undefined): [cursor: string, names: Uint8Array[]] {
+  if (page instanceof ReplyError) throw new RefusedError(page);
+  const [cursor, names] = Array.isArray(page) ? (page as readonly Reply[]) : [];
+  if (!(cursor instanceof Uint8Array) || !Array.isArray(names)) throw new Fault("protocol");
+  return [new TextDecoder().decode(cursor), (names as Reply[]).filter((name) => name instanceof Uint8Array)];
 }
 
 function asBytes(reply: Reply | undefined): Uint8Array | null {
@@ -1360,9 +1348,14 @@ function asFault(error: unknown): Fault {
   throw error;
 }
 
-function unavailable(error: unknown): Error {
-  if (error instanceof Fault || error instanceof RefusedError) return new BackendUnavailableError(error.message);
-  return error as Error;
+/** Whether it is Redis that went wrong. */
+function isOfRedis(error: unknown): error is Fault | RefusedError {
+  return error instanceof Fault || error instanceof RefusedError;
+}
+
+/** Whether the connection was lost, or was gone already: on another one it may go well. */
+function mayBeAgain(error: unknown): boolean {
+  return error instanceof Fault && (error.kind === "lost" || error.kind === "unreachable");
 }
 
 /** Runs what may be run twice, and once more where the connection was lost meanwhile. */
