@@ -33,6 +33,10 @@ javascript_tests() { # FILES…
     node --test --test-reporter=spec "$@"
 }
 
+example_tests() { # FOLDER
+    npm install --prefix "$1" --no-audit --no-fund --no-package-lock --loglevel=error && npm test --prefix "$1" --silent
+}
+
 python_build() {
     PATH="$PWD/.tools/venv/bin:$PATH" .tools/venv/bin/python -m pip install \
         --quiet --no-build-isolation --no-deps --force-reinstall ./python
@@ -56,6 +60,12 @@ step "JavaScript tests in Node" javascript_tests wasm/test/*.test.js wasm/test/h
 step "the suite in Deno and Bun" javascript_tests wasm/test/hosts/commands.test.js
 step "the suite in workerd" javascript_tests wasm/test/hosts/workerd.test.js
 step "the suite in Chromium" javascript_tests wasm/test/hosts/chromium.test.js
+step "stores, tabs and adapters" javascript_tests wasm/test/*.test.mjs
+step "JavaScript over Redis" javascript_tests wasm/test/redis/*.test.mjs
+step "JavaScript over Redis by REST" javascript_tests wasm/test/upstash/*.test.mjs
+for example in node browser worker; do
+    step "the example for $example" example_tests "examples/$example"
+done
 step "the Python package is built and installed" python_build
 step "the stub of the extension is true" .tools/venv/bin/python -m mypy.stubtest donjon._donjon \
     --ignore-positional-only --allowlist tools/stubtest-allow.txt

@@ -136,7 +136,11 @@ export const LIBRARIES = [
 ];
 
 function bento(most, serialize) {
-  return new BentoCache({ default: "memory", ttl: TTL, stores: { memory: bentostore().useL1Layer(memoryDriver({ maxItems: most, serialize })) } });
+  return new BentoCache({
+    default: "memory",
+    ttl: TTL,
+    stores: { memory: bentostore().useL1Layer(memoryDriver({ maxItems: most, serialize })) },
+  });
 }
 
 /** A function that makes one call for each of the keys. `calls` is what a library has of one kind. */

@@ -17,12 +17,18 @@ const CROWD = 200_000;
 /** What a script of this folder prints, in a process of its own. */
 function run(script, ...args) {
   const path = fileURLToPath(new URL(script, import.meta.url));
-  return JSON.parse(execFileSync(process.execPath, ["--expose-gc", path, ...args.map(String)], { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] }));
+  return JSON.parse(
+    execFileSync(process.execPath, ["--expose-gc", path, ...args.map(String)], { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] }),
+  );
 }
 
 /** How many times longer ours takes than the fastest of the others. */
 function beside(times, ours) {
-  return Math.max(...Object.keys(times).filter((name) => name !== ours).map((name) => ratio(times, ours, name)));
+  return Math.max(
+    ...Object.keys(times)
+      .filter((name) => name !== ours)
+      .map((name) => ratio(times, ours, name)),
+  );
 }
 
 const calls = Object.fromEntries(Object.keys(OPERATIONS).map((operation) => [operation, run("memory.mjs", operation, rounds, keys)]));
@@ -31,16 +37,26 @@ for (const copies of [false, true]) {
   const ours = copies ? "donjon, copies" : "donjon";
   const names = LIBRARIES.filter((library) => library.copies === copies).map((library) => library.name);
   const operations = Object.keys(OPERATIONS).filter((operation) => OPERATIONS[operation].copies === copies);
-  const cell = (times, name) => (times[name] === undefined ? "–" : `${figure(median(times[name]))} (${figure(ratio(times, name, ours), 2)})`);
-  table(["", ...operations], names.map((name) => [name, ...operations.map((operation) => cell(calls[operation], name))]));
+  const cell = (times, name) =>
+    times[name] === undefined ? "–" : `${figure(median(times[name]))} (${figure(ratio(times, name, ours), 2)})`;
+  table(
+    ["", ...operations],
+    names.map((name) => [name, ...operations.map((operation) => cell(calls[operation], name))]),
+  );
 }
 console.log(`\nSettings: ${LIBRARIES.map(({ name, settings }) => `${name}: ${settings}`).join("; ")}.`);
 
 const sizes = Object.fromEntries(LIBRARIES.map(({ name }) => [name, run("size.mjs", name, CROWD)]));
-table([`bytes an entry, ${figure(CROWD)} of them, value and key included`, ""], Object.entries(sizes).map(([name, bytes]) => [name, figure(bytes)]));
+table(
+  [`bytes an entry, ${figure(CROWD)} of them, value and key included`, ""],
+  Object.entries(sizes).map(([name, bytes]) => [name, figure(bytes)]),
+);
 
 const sweep = run("sweep.mjs", CROWD, rounds);
-table(["", "ms"], Object.entries(sweep).map(([name, times]) => [name, figure(median(times), 1)]));
+table(
+  ["", "ms"],
+  Object.entries(sweep).map(([name, times]) => [name, figure(median(times), 1)]),
+);
 
 const { rates, cpu, version } = run("redis.mjs", rounds);
 const bare = (name) => (name.includes("ioredis") ? "ioredis" : "node-redis");

@@ -23,7 +23,8 @@ const SLICE = 500;
 const VALUE = user(1);
 
 // Its timer for each command is off, as donjon has it: it takes half of the client's speed.
-const nodeRedis = (port) => createClient({ url: `redis://127.0.0.1:${port}`, commandOptions: { timeout: undefined } }).on("error", () => undefined);
+const nodeRedis = (port) =>
+  createClient({ url: `redis://127.0.0.1:${port}`, commandOptions: { timeout: undefined } }).on("error", () => undefined);
 const ioredis = (port) => new Redis({ host: "127.0.0.1", port });
 const cache = (client) => createCache({ namespace: "bench", store: redis(client) });
 

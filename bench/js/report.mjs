@@ -29,7 +29,7 @@ export function goals(all) {
   console.log("");
   for (const [sentence, found, how, limit] of all) {
     const reached = { under: found < limit, "at most": found <= limit, "at least": found >= limit }[how];
-    console.log(`${reached ? "reached" : "NOT reached"}`.padEnd(12) + `${sentence}: ${figure(found, 2)} (goal: ${how} ${figure(limit, 2)})`);
+    console.log(`${(reached ? "reached" : "NOT reached").padEnd(12)}${sentence}: ${figure(found, 2)} (goal: ${how} ${figure(limit, 2)})`);
   }
 }
 

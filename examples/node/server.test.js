@@ -12,7 +12,10 @@ let other;
 
 async function start() {
   const env = { ...process.env, PORT: "0", REDIS_URL: redis.url };
-  const running = spawn(process.execPath, [fileURLToPath(new URL("server.js", import.meta.url))], { env, stdio: ["ignore", "pipe", "inherit"] });
+  const running = spawn(process.execPath, [fileURLToPath(new URL("server.js", import.meta.url))], {
+    env,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   const [address] = await once(createInterface(running.stdout), "line");
   return { running, address };
 }

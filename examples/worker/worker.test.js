@@ -13,7 +13,10 @@ let isAsked;
 
 before(async () => {
   origin = createServer((request, response) => {
-    asked.push({ path: request.url, answer: (status, value) => response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(value)) });
+    asked.push({
+      path: request.url,
+      answer: (status, value) => response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(value)),
+    });
     isAsked?.();
   });
   await new Promise((resolve) => origin.listen(0, "127.0.0.1", resolve));

@@ -8,7 +8,15 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
 
-const QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+const QUIET = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
 const PAGE = '<!doctype html><script type="module" src="/page.js"></script>';
 const SCRIPT = `
   import * as donjon from "/dist/inline.js";
@@ -39,7 +47,8 @@ const WORKER = `
 let folder, server, origin, browser;
 
 before(async () => {
-  const executablePath = process.env.CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);
+  const executablePath =
+    process.env.CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);
   assert.ok(executablePath, "a Chromium is needed: install Debian's chromium, or name one in CHROMIUM");
   server = createServer(({ url }, response) => {
     const isScript = url.endsWith(".js");
@@ -169,7 +178,12 @@ test("where the browser has no room, values are not stored, loaders run, and inv
     const loaded = [await cache.getOrSet("k", () => "one"), await cache.getOrSet("k", () => "two")];
     return { refused, loaded, found: (await cache.get("k")) ?? null, removed: await cache.deleteMany(["k"]) };
   });
-  assert.deepEqual(outcome, { refused: "BackendUnavailableError", loaded: ["one", "two"], found: null, removed: { count: 0, queued: false } });
+  assert.deepEqual(outcome, {
+    refused: "BackendUnavailableError",
+    loaded: ["one", "two"],
+    found: null,
+    removed: { count: 0, queued: false },
+  });
 });
 
 test("memories of tabs and workers are in step", async (t) => {

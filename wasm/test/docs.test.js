@@ -12,7 +12,11 @@ const top = fileURLToPath(new URL("../..", import.meta.url));
 const SNIPPET = /^```js\n(.*?)^```$/gms;
 const IMPORTED = /(from |resolve\()"((?:donjon|redis|ioredis|keyv)\b[^"]*)"/g;
 
-const pages = ["README.md", "CONTRIBUTING.md", ...(await readdir(join(top, "docs"))).filter((name) => name.endsWith(".md")).map((name) => join("docs", name))];
+const pages = [
+  "README.md",
+  "CONTRIBUTING.md",
+  ...(await readdir(join(top, "docs"))).filter((name) => name.endsWith(".md")).map((name) => join("docs", name)),
+];
 
 /** The snippets of a page as one module, each on its own lines, so that an error names the line of the page. */
 function moduleOf(text) {
@@ -42,7 +46,10 @@ for (const page of pages) {
 }
 
 test("a wrong snippet is told by its line", async () => {
-  const page = "# A page\n\n```js\nconst value = 1;\n```\n\n```js\nif (value !== 2) throw new Error(\"wrong\");\n```\n";
-  const wrong = await run(page).then(() => assert.fail("it ran"), (error) => error);
+  const page = '# A page\n\n```js\nconst value = 1;\n```\n\n```js\nif (value !== 2) throw new Error("wrong");\n```\n';
+  const wrong = await run(page).then(
+    () => assert.fail("it ran"),
+    (error) => error,
+  );
   assert.match(wrong.stack, /wrong\n.*page\.mjs:8:/);
 });

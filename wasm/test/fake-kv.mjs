@@ -41,7 +41,8 @@ export class FakeKv {
     if (expirationTtl !== undefined && !(Number.isInteger(expirationTtl) && expirationTtl >= 60)) {
       throw new Error(`KV PUT failed: 400 Invalid expiration_ttl of ${expirationTtl}. Expiration TTL must be at least 60.`);
     }
-    if (new TextEncoder().encode(name).length > 512) throw new Error("KV PUT failed: 414 UTF-8 encoded length of key exceeds limit of 512.");
+    if (new TextEncoder().encode(name).length > 512)
+      throw new Error("KV PUT failed: 414 UTF-8 encoded length of key exceeds limit of 512.");
     await this.step("put", name);
     this.written.set(name, value.slice());
     this.options.set(name, options);

@@ -28,7 +28,10 @@ function tabs(t, count, options = {}) {
     t.after(() => cache.close());
     return cache;
   };
-  return Object.assign(Array.from({ length: count }, () => open()), { open, database });
+  return Object.assign(
+    Array.from({ length: count }, () => open()),
+    { open, database },
+  );
 }
 
 async function listed(cache, pattern) {
@@ -239,7 +242,9 @@ test("a database that is deleted is a cache that was cleared", async (t) => {
   const all = tabs(t, 1);
   const [cache] = all;
   await cache.set("k", "old");
-  await new Promise((resolve, reject) => Object.assign(indexedDB.deleteDatabase(all.database), { onsuccess: resolve, onerror: reject, onblocked: reject }));
+  await new Promise((resolve, reject) =>
+    Object.assign(indexedDB.deleteDatabase(all.database), { onsuccess: resolve, onerror: reject, onblocked: reject }),
+  );
   assert.equal(await cache.get("k"), undefined);
   assert.equal(await cache.getOrSet("k", () => "new"), "new");
   assert.equal(await cache.get("k"), "new");
@@ -287,7 +292,8 @@ function tagsOfTable(table, count) {
 
 test("what is no argument is refused", async (t) => {
   for (const bad of [undefined, null, "", 1, {}]) assert.throws(() => indexedDb(bad), ConfigError);
-  for (const bad of [{ commandTimeout: 0 }, { maxValueBytes: "1" }]) assert.throws(() => indexedDb("d", bad), ConfigError);
+  for (const bad of [{ commandTimeout: 0 }, { maxValueBytes: "1" }, { ttl: 1 }, null, "d"])
+    assert.throws(() => indexedDb("d", bad), ConfigError);
   for (const bad of [{ maxBytes: 1_000 }, { maxEntries: 1 }, { copy: "freeze" }, { clock: { now: () => 0 } }]) {
     assert.throws(() => createCache({ store: indexedDb("d"), ...bad }), ConfigError);
   }
@@ -311,7 +317,8 @@ function rawRow(database, name) {
 }
 
 async function raw(database, ask) {
-  const answered = (request) => new Promise((resolve, reject) => Object.assign(request, { onsuccess: () => resolve(request.result), onerror: reject }));
+  const answered = (request) =>
+    new Promise((resolve, reject) => Object.assign(request, { onsuccess: () => resolve(request.result), onerror: reject }));
   const opened = await answered(indexedDB.open(database));
   const found = await answered(ask(opened.transaction("rows").objectStore("rows")));
   opened.close();

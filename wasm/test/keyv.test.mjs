@@ -46,7 +46,10 @@ for (const [name, store] of [
     const [star, users, all] = [open("*"), open("users"), open("")];
     for (const keyv of [star, users]) await keyv.set("k", `of ${keyv.namespace}`);
     await users.set("l", null);
-    assert.deepEqual(await entries(users), [["k", "of users"], ["l", null]]);
+    assert.deepEqual(await entries(users), [
+      ["k", "of users"],
+      ["l", null],
+    ]);
     assert.deepEqual(await entries(star), [["k", "of *"]]);
     await star.clear();
     assert.equal(await star.get("k"), undefined);
@@ -76,7 +79,13 @@ test("what Keyv has written is kept as it is", async () => {
   await keyv.set("k", { n: 1 });
   assert.equal(await cache.get("keyv:k"), '{"value":{"n":1}}');
   assert.deepEqual(await keyv.get("k"), { n: 1 });
-  assert.deepEqual(await new DonjonKeyv(cache).setMany([{ key: "a", value: "1" }, { key: "b", value: "2", ttl: 1_000 }]), [true, true]);
+  assert.deepEqual(
+    await new DonjonKeyv(cache).setMany([
+      { key: "a", value: "1" },
+      { key: "b", value: "2", ttl: 1_000 },
+    ]),
+    [true, true],
+  );
   assert.deepEqual(await new DonjonKeyv(cache).getMany(["a", "none", "b"]), ["1", undefined, "2"]);
   assert.deepEqual(await new DonjonKeyv(cache).hasMany(["a", "none"]), [true, false]);
   assert.equal(await new DonjonKeyv(cache).deleteMany(["a", "none"]), true);

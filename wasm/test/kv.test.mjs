@@ -1,15 +1,23 @@
 /** Cloudflare KV as a store: within one process all holds as in memory, whatever KV shows meanwhile. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { BackendUnavailableError, ConfigError, FOREVER, InvalidKeyError, InvalidPatternError, InvalidTtlError, UnsupportedOperationError, createCache } from "../dist/inline.js";
+import {
+  BackendUnavailableError,
+  ConfigError,
+  FOREVER,
+  InvalidKeyError,
+  InvalidPatternError,
+  InvalidTtlError,
+  UnsupportedOperationError,
+  createCache,
+} from "../dist/inline.js";
 import { kv } from "../dist/kv.js";
 import { FakeKv } from "./fake-kv.mjs";
 import { gate, until } from "./until.mjs";
 
-function open(t, options = {}) {
-  const namespace = options.namespace ?? new FakeKv();
+function open(t, { namespace = new FakeKv(), kv: kvOptions, ...options } = {}) {
   const said = [];
-  const cache = createCache({ ...options, namespace: "app", store: kv(namespace, options.kv), log: (message) => said.push(message) });
+  const cache = createCache({ ...options, namespace: "app", store: kv(namespace, kvOptions), log: (message) => said.push(message) });
   t.after(() => cache.close());
   return { cache, namespace, said };
 }
@@ -183,7 +191,10 @@ test("an invalidation that does not arrive waits; until it has, nothing is belie
   assert.equal(await cache.getOrSet("k", () => "new"), "new");
   delete namespace.before.delete;
   await until(() => !namespace.written.has("app:k"), "the invalidation");
-  await until(async () => (await cache.getOrSet("k", () => "newer")) === "newer" && namespace.written.has("app:k"), "a value to be stored again");
+  await until(
+    async () => (await cache.getOrSet("k", () => "newer")) === "newer" && namespace.written.has("app:k"),
+    "a value to be stored again",
+  );
 });
 
 test("where KV fails to read, loaders run", async (t) => {
@@ -204,7 +215,14 @@ test("KV is told to keep a value for a minute at least, and it is over when it i
   await cache.set("short", 1, { ttl: "1s" });
   await cache.set("long", 1, { ttl: "5m", grace: "1m" });
   await cache.set("ever", 1, { ttl: FOREVER });
-  assert.deepEqual([...namespace.options], [["app:short", { expirationTtl: 60 }], ["app:long", { expirationTtl: 360 }], ["app:ever", {}]]);
+  assert.deepEqual(
+    [...namespace.options],
+    [
+      ["app:short", { expirationTtl: 60 }],
+      ["app:long", { expirationTtl: 360 }],
+      ["app:ever", {}],
+    ],
+  );
   assert.equal(await cache.get("short"), 1);
   t.mock.timers.tick(1_000);
   assert.equal(await cache.get("short"), undefined);
@@ -264,7 +282,10 @@ test("an operation that does not end keeps nobody waiting, and what it was to re
   assert.deepEqual(await cache.deleteMany(["k"]), { count: 0, queued: true });
   hanging.open();
   await until(() => !namespace.written.has("app:k"));
-  await until(async () => (await cache.getOrSet("k", () => "new")) === "new" && namespace.written.has("app:k"), "a value to be stored again");
+  await until(
+    async () => (await cache.getOrSet("k", () => "new")) === "new" && namespace.written.has("app:k"),
+    "a value to be stored again",
+  );
 });
 
 test("a pattern may take longer than an operation, as long as something moves", async (t) => {
@@ -328,7 +349,15 @@ test("what KV cannot do is refused, and said in the capabilities", async (t) => 
 
 test("what is no argument is refused, and nothing is asked of KV", async (t) => {
   for (const bad of [undefined, null, {}, "CACHE", { get() {}, put() {}, delete() {} }]) assert.throws(() => kv(bad), ConfigError);
-  for (const bad of [{ commandTimeout: 0 }, { commandTimeout: "1" }, { maxValueBytes: -1 }, { maxValueBytes: 2 ** 30 }]) {
+  for (const bad of [
+    { commandTimeout: 0 },
+    { commandTimeout: "1" },
+    { maxValueBytes: -1 },
+    { maxValueBytes: 2 ** 30 },
+    { comandTimeout: 1 },
+    null,
+    1,
+  ]) {
     assert.throws(() => kv(new FakeKv(), bad), ConfigError);
   }
   for (const bad of [{ maxBytes: 1_000 }, { maxEntries: 1 }, { copy: "none" }, { clock: { now: () => 0 } }]) {

@@ -109,7 +109,17 @@ test("what cannot be understood empties the memory", async (t) => {
   const [one, other] = open(t, 2);
   const stranger = new BroadcastChannel(`donjon!tabs!${one.namespace}`);
   t.after(() => stranger.close());
-  for (const word of [undefined, null, 1, {}, { keys: [1] }, { keys: [""] }, { pattern: "" }, { event: "e", about: 1 }, { of: "a later release" }]) {
+  for (const word of [
+    undefined,
+    null,
+    1,
+    {},
+    { keys: [1] },
+    { keys: [""] },
+    { pattern: "" },
+    { event: "e", about: 1 },
+    { of: "a later release" },
+  ]) {
     await one.getOrSet("k", () => 1);
     stranger.postMessage(word);
     await until(() => one.peek("k") === undefined, JSON.stringify(word));
@@ -149,7 +159,11 @@ test("a worker is in step with the page", async (t) => {
       parentPort.once("message", () => parentPort.close());
     });
   `;
-  const workerData = { namespace: page.namespace, inline: new URL("../dist/inline.js", import.meta.url).href, tabs: new URL("../dist/tabs.js", import.meta.url).href };
+  const workerData = {
+    namespace: page.namespace,
+    inline: new URL("../dist/inline.js", import.meta.url).href,
+    tabs: new URL("../dist/tabs.js", import.meta.url).href,
+  };
   const worker = new Worker(source, { eval: true, workerData });
   t.after(() => worker.terminate());
   assert.deepEqual(await once(worker, "message"), ["ready"]);
@@ -238,8 +252,16 @@ test("a tab clears its memory when it wakes, and not before", async (t) => {
     ["the device slept", true, (host) => host.sleep(60_000)],
     ["the clock of the wall was set back", true, (host) => host.sleep(-60_000)],
     ["the page was frozen", true, (host) => host.document.dispatchEvent(new Event("resume"))],
-    ["the page comes back from where the browser put it aside", true, (host) => host.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }))],
-    ["the page is shown for the first time", false, (host) => host.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: false }))],
+    [
+      "the page comes back from where the browser put it aside",
+      true,
+      (host) => host.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true })),
+    ],
+    [
+      "the page is shown for the first time",
+      false,
+      (host) => host.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: false })),
+    ],
     ["the page is looked at again", false, (host) => host.show()],
     ["the page is looked at again after the device slept", true, (host) => host.sleep(60_000, false) ?? host.show()],
   ]) {
@@ -314,7 +336,10 @@ function withLocks(t) {
   const request = async (name, { signal }, work) => {
     const before = queues.get(name) ?? Promise.resolve();
     const mine = gate();
-    queues.set(name, before.then(() => mine.opened));
+    queues.set(
+      name,
+      before.then(() => mine.opened),
+    );
     const aborted = new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
     try {
       await Promise.race([before, aborted]);
@@ -338,6 +363,11 @@ async function waitedFor(rounds) {
 
 /** A module of the package that is not one of its entries. */
 async function source(name) {
-  const { outputFiles } = await build({ entryPoints: [new URL(`../ts/${name}`, import.meta.url).pathname], bundle: true, format: "esm", write: false });
+  const { outputFiles } = await build({
+    entryPoints: [new URL(`../ts/${name}`, import.meta.url).pathname],
+    bundle: true,
+    format: "esm",
+    write: false,
+  });
   return import(`data:text/javascript,${encodeURIComponent(outputFiles[0].text)}`);
 }

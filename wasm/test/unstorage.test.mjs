@@ -91,7 +91,8 @@ test("an item stays for ever, or for the seconds that the driver or a call names
 test("what is no argument is refused, and disposing of the storage closes the cache", async () => {
   for (const bad of [undefined, null, {}, new Map()]) assert.throws(() => donjonDriver(bad), ConfigError);
   const cache = createCache();
-  for (const bad of [{ ttl: 0 }, { ttl: "1m" }, { ttl: NaN }]) assert.throws(() => donjonDriver(cache, bad), ConfigError);
+  for (const bad of [{ ttl: 0 }, { ttl: "1m" }, { ttl: NaN }, { base: "a" }, null])
+    assert.throws(() => donjonDriver(cache, bad), ConfigError);
   const storage = createStorage({ driver: donjonDriver(cache) });
   await assert.rejects(storage.setItem("k".repeat(2_000), 1), InvalidKeyError);
   await assert.rejects(storage.setItem("k", 1, { ttl: -1 }), InvalidTtlError);

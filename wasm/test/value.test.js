@@ -20,5 +20,8 @@ test("a fraction of many digits needs no more than the host's own parser", (t) =
   const text = JSON.stringify({ score: 1 / 7, list: [-2 / 3, 1e-9] });
   const { mock } = t.mock.method(JSON, "parse");
   assert.deepEqual(parse(text), { score: 1 / 7, list: [-2 / 3, 1e-9] });
-  assert.deepEqual(mock.calls.map((call) => call.arguments), [[text]]);
+  assert.deepEqual(
+    mock.calls.map((call) => call.arguments),
+    [[text]],
+  );
 });

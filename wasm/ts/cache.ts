@@ -659,7 +659,8 @@ const KINDS: Readonly<Record<keyof CacheOptions, "object" | "function" | "boolea
 
 /** Refuses what would go unnoticed: an option that is misspelt, or of another kind. */
 function checkOptions(options: CacheOptions): void {
-  if (typeof options !== "object" || options === null) throw new ConfigError(`the options of a cache are an object, not ${nameOf(options)}`);
+  if (typeof options !== "object" || options === null)
+    throw new ConfigError(`the options of a cache are an object, not ${nameOf(options)}`);
   for (const [name, given] of Object.entries(options)) {
     if (!Object.hasOwn(KINDS, name)) throw new ConfigError(`there is no option \`${name}\`; there are ${Object.keys(KINDS).join(", ")}`);
     const kind = KINDS[name as keyof CacheOptions];

@@ -13,6 +13,7 @@ import type { Store } from "./cache.js";
 import { SHARED } from "./capabilities.js";
 import { ConfigError } from "./errors.js";
 import { nameOf } from "./keys.js";
+import { MOST, checkNumbers } from "./plain/options.js";
 import { NoRoom, type Row, type Rows, type Table } from "./plain/rows.js";
 import { PlainTier } from "./plain/tier.js";
 import { unref } from "./timers.js";
@@ -44,14 +45,20 @@ const SWEPT_AT_ONCE = 500;
  * ```
  */
 export function indexedDb(name: string, options: IndexedDbOptions = {}): Store {
-  if (typeof name !== "string" || name === "") throw new ConfigError(`a database has a text for a name, not ${name === "" ? "an empty one" : nameOf(name)}`);
+  if (typeof name !== "string" || name === "")
+    throw new ConfigError(`a database has a text for a name, not ${name === "" ? "an empty one" : nameOf(name)}`);
+  checkNumbers(options, { commandTimeout: MOST, maxValueBytes: MOST });
   const { commandTimeout = 5_000, maxValueBytes } = options;
-  for (const [option, given] of Object.entries({ commandTimeout, maxValueBytes })) {
-    if (given !== undefined && !(typeof given === "number" && given > 0)) throw new ConfigError(`\`${option}\` is a positive number`);
-  }
   if (typeof indexedDB === "undefined") throw new ConfigError("this host has no IndexedDB");
   const CAPABILITIES = { ...SHARED, messages: typeof BroadcastChannel !== "undefined" };
-  return { open: (terms) => new PlainTier("indexeddb", new IndexedDbTable(name), CAPABILITIES, terms, { commandTimeout, connectTimeout: commandTimeout, maxValueBytes }) };
+  return {
+    open: (terms) =>
+      new PlainTier("indexeddb", new IndexedDbTable(name), CAPABILITIES, terms, {
+        commandTimeout,
+        connectTimeout: commandTimeout,
+        maxValueBytes,
+      }),
+  };
 }
 
 interface Stored extends Row {

@@ -21,6 +21,7 @@ import type { Capabilities } from "./capabilities.js";
 import { ConfigError } from "./errors.js";
 import { nameOf } from "./keys.js";
 import { LateTable } from "./plain/late.js";
+import { MOST, checkNumbers } from "./plain/options.js";
 import { PlainTier } from "./plain/tier.js";
 
 /** What is used of a binding to a KV namespace. */
@@ -76,11 +77,8 @@ export function kv(namespace: KvNamespace, options: KvOptions = {}): Store {
   if (!isOne || !["get", "put", "delete", "list"].every((name) => typeof namespace[name as keyof KvNamespace] === "function")) {
     throw new ConfigError(`\`kv\` takes a binding to a KV namespace, not ${nameOf(namespace)}`);
   }
+  checkNumbers(options, { commandTimeout: MOST, maxValueBytes: MOST_VALUE_BYTES });
   const { commandTimeout = 5_000, maxValueBytes = MOST_VALUE_BYTES } = options;
-  if (!(typeof commandTimeout === "number" && commandTimeout > 0)) throw new ConfigError("`commandTimeout` is a positive number");
-  if (!(typeof maxValueBytes === "number" && maxValueBytes > 0 && maxValueBytes <= MOST_VALUE_BYTES)) {
-    throw new ConfigError(`\`maxValueBytes\` is a positive number, up to ${MOST_VALUE_BYTES}`);
-  }
   const store = {
     settles: SETTLES,
     async get(name: string) {

@@ -31,7 +31,8 @@ import { onWake } from "./waking.js";
  * ```
  */
 export function tabs(): Store {
-  if (typeof BroadcastChannel === "undefined") throw new ConfigError("this host has no BroadcastChannel: there are no tabs to be in step with");
+  if (typeof BroadcastChannel === "undefined")
+    throw new ConfigError("this host has no BroadcastChannel: there are no tabs to be in step with");
   return { open: (terms) => new TabsTier(terms) };
 }
 

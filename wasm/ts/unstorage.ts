@@ -7,6 +7,7 @@
 import { Cache } from "./cache.js";
 import { ConfigError } from "./errors.js";
 import { escapePattern, nameOf } from "./keys.js";
+import { MOST, checkNumbers } from "./plain/options.js";
 import { FOREVER } from "./terms.js";
 
 /** How the driver stores. */
@@ -51,8 +52,8 @@ export interface DonjonDriver {
  */
 export function donjonDriver(cache: Cache, options: DonjonDriverOptions = {}): DonjonDriver {
   if (!(cache instanceof Cache)) throw new ConfigError(`\`donjonDriver\` takes a cache, made by \`createCache\`, not ${nameOf(cache)}`);
+  checkNumbers(options, { ttl: MOST });
   const { ttl: usual } = options;
-  if (usual !== undefined && !(typeof usual === "number" && usual > 0)) throw new ConfigError("`ttl` is a positive number of seconds");
   const set = (key: string, value: unknown, { ttl = usual }: Transaction = {}): Promise<void> => {
     return cache.set(key, value, { ttl: ttl === undefined ? FOREVER : ttl * 1_000 });
   };

@@ -47,7 +47,8 @@ export function upstash({ url, token, commandTimeout = 1_000, maxValueBytes = 3 
     if (!(typeof given === "number" && given > 0 && given <= 0x7fff_ffff)) throw new ConfigError(`\`${name}\` is a positive number`);
   }
   if (reads !== "primary" && reads !== "nearest") throw new ConfigError('`reads` is "primary" or "nearest"');
-  if (typeof token !== "string" || !/^[!-~]+$/.test(token)) throw new ConfigError("`token` is the database's REST token, without spaces or line ends");
+  if (typeof token !== "string" || !/^[!-~]+$/.test(token))
+    throw new ConfigError("`token` is the database's REST token, without spaces or line ends");
   const api = new RestApi({ url: addressOf(url), token, timeout: commandTimeout, readsNearest: reads === "nearest" });
   const limits = { commandTimeout, connectTimeout: commandTimeout, maxValueBytes };
   return { open: (terms: TierTerms) => new RedisTier(api, terms, limits) };
@@ -62,7 +63,9 @@ function addressOf(url: unknown): string {
     throw new ConfigError("`url` is no URL: it is the database's REST URL, which begins with https://");
   }
   const { protocol, username, password, search, hash, href } = parsed;
-  if (protocol !== "https:" && protocol !== "http:") throw new ConfigError("`url` is the database's REST URL, which begins with https://, not the one for clients of Redis");
-  if (username !== "" || password !== "" || search !== "" || hash !== "") throw new ConfigError("`url` is an address alone; the token has an option of its own");
+  if (protocol !== "https:" && protocol !== "http:")
+    throw new ConfigError("`url` is the database's REST URL, which begins with https://, not the one for clients of Redis");
+  if (username !== "" || password !== "" || search !== "" || hash !== "")
+    throw new ConfigError("`url` is an address alone; the token has an option of its own");
   return href.replace(/\/+$/, "");
 }

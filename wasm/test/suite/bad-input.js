@@ -273,7 +273,8 @@ test("11: numbers and dates are exact, or refused", async ({ cache }) => {
   }
   const circle = [];
   circle.push(circle);
-  for (const value of [Number.NaN, Infinity, -Infinity, new Set([1]), circle, new Date(Number.NaN), [new Date("")]]) await rejects(it.set("k", value), UnsupportedValueError);
+  for (const value of [Number.NaN, Infinity, -Infinity, new Set([1]), circle, new Date(Number.NaN), [new Date("")]])
+    await rejects(it.set("k", value), UnsupportedValueError);
   const day = new Date(Date.UTC(2026, 0, 2, 3, 4, 5, 6));
   await it.set("k", { day });
   equal(await it.get("k"), { day: day.toISOString() });
@@ -460,7 +461,8 @@ test("one text is no list of them, and a list no mapping", async ({ cache }) => 
   }
   for (const bad of [[["a", 1]], "abc", 5, null]) await rejects(() => it.setMany(bad), TypeError);
   await rejects(() => it.warm("abc", { loader: neverRun }), TypeError);
-  for (const targets of [{ keys: "user:1" }, { patterns: "user:*" }, { tags: "users" }, undefined]) throws(() => it.rules.on("event", targets), InvalidRuleError);
+  for (const targets of [{ keys: "user:1" }, { patterns: "user:*" }, { tags: "users" }, undefined])
+    throws(() => it.rules.on("event", targets), InvalidRuleError);
   throws(() => it.subscribe(5), InvalidKeyError);
   equal(it.size, 0);
 });

@@ -47,10 +47,16 @@ const ALL_BYTES = Uint8Array.from({ length: 1_024 }, (_, at) => (at * 7) & 255);
 const VALUES = {
   bytes: ALL_BYTES,
   nothing: new Uint8Array(),
-  text: "100 % – %41 \"quoted\" \\ \u0000\u0001\u007f\u0080\ufeff 🏰",
+  text: '100 % – %41 "quoted" \\ \u0000\u0001\u007f\u0080\ufeff 🏰',
   nested: { name: "Ünïcode", list: [1, null, { deep: "%%" }] },
   ok: "OK",
 };
+
+/** What a loader gives once something was done. */
+async function afterwards(act, value) {
+  await act();
+  return value;
+}
 
 test("a server that takes bodies for text breaks bytes that are put into them as they are", async () => {
   const naive = Buffer.from([0xff, 0xfe, 0x80]).toString("latin1");
@@ -90,16 +96,26 @@ test("keys of any letters are what they are over a client of Redis", async () =>
 
 test("a load is refused that was under way when another process invalidated its key, its pattern or its tag", async () => {
   const [here, there] = [edge(), node()];
-  for (const invalidate of [() => there.delete("k"), () => there.invalidatePattern("k*"), () => there.invalidateTags("t"), () => there.clear()]) {
+  for (const invalidate of [
+    () => there.delete("k"),
+    () => there.invalidatePattern("k*"),
+    () => there.invalidateTags("t"),
+    () => there.clear(),
+  ]) {
     const before = here.stats().loadsRefused;
-    const value = await here.getOrSet("k", async () => (await invalidate(), "old"), { tags: ["t"] });
+    const value = await here.getOrSet("k", () => afterwards(invalidate, "old"), { tags: ["t"] });
     assert.equal(value, "old");
     assert.equal(here.stats().loadsRefused, before + 1);
     assert.equal(await there.get("k"), undefined);
   }
-  for (const invalidate of [() => here.delete("k"), () => here.invalidatePattern("k*"), () => here.invalidateTags("t"), () => here.clear()]) {
+  for (const invalidate of [
+    () => here.delete("k"),
+    () => here.invalidatePattern("k*"),
+    () => here.invalidateTags("t"),
+    () => here.clear(),
+  ]) {
     const before = there.stats().loadsRefused;
-    await there.getOrSet("k", async () => (await invalidate(), "old"), { tags: ["t"] });
+    await there.getOrSet("k", () => afterwards(invalidate, "old"), { tags: ["t"] });
     assert.equal(there.stats().loadsRefused, before + 1);
     assert.equal(await here.get("k"), undefined);
     await there.set("k", "new", { tags: ["t"] });
@@ -113,7 +129,7 @@ test("who asks meanwhile waits for a load that another process runs", async () =
   const [here, there] = [edge(), node()];
   const { promise: loading, resolve: isLoading } = withResolvers();
   const { promise: loaded, resolve: finish } = withResolvers();
-  const first = there.getOrSet("k", () => (isLoading(), loaded));
+  const first = there.getOrSet("k", () => afterwards(isLoading, loaded));
   await loading;
   rest.requests.length = 0;
   const second = here.getOrSet("k", () => assert.fail("loaded twice"));
@@ -272,7 +288,10 @@ test("what was invalidated of late is said again after a request that brought no
   await here.delete("k");
   // Another server takes the place of the first one, which had not told it yet.
   await raw("SET", "app:k", old);
-  rest.meddle = () => ((rest.meddle = () => undefined), [502, "bad gateway"]);
+  rest.meddle = () => {
+    rest.meddle = () => undefined;
+    return [502, "bad gateway"];
+  };
   assert.equal(await here.get("elsewhere"), undefined);
   assert.equal(await here.get("k"), undefined);
   assert.equal(await raw("GET", "app:k"), null);
@@ -301,7 +320,7 @@ test("a server that fails is left alone, and asked again later", async () => {
 
 const STRANGE = {
   "a page": [200, "<html>welcome</html>"],
-  "nothing": [200, ""],
+  nothing: [200, ""],
   "one answer": [200, { result: "AA==" }],
   "no answers": [200, []],
   "more answers than commands": [200, Array.from({ length: 9 }, () => ({ result: 0 }))],
@@ -381,15 +400,35 @@ test("the token is in nothing that is said, whatever goes wrong", async () => {
     ];
     for (const call of calls) await call().then(note, note);
   }
-  for (const given of [{ token: `${TOKEN}\n` }, { url: `https://:${TOKEN}@host` }, { url: `https://host?_token=${TOKEN}` }, { url: TOKEN }]) {
-    assert.throws(() => store(given), (error) => (note(error), error instanceof ConfigError));
+  for (const given of [
+    { token: `${TOKEN}\n` },
+    { url: `https://:${TOKEN}@host` },
+    { url: `https://host?_token=${TOKEN}` },
+    { url: TOKEN },
+  ]) {
+    assert.throws(
+      () => store(given),
+      (error) => {
+        note(error);
+        return error instanceof ConfigError;
+      },
+    );
   }
   assert.ok(heard.length > 20);
   for (const text of [...heard, ...said]) assert.ok(!text.includes(TOKEN), text);
 });
 
 test("options that are none are refused", () => {
-  for (const given of [{ url: "redis://host:6379" }, { url: 5 }, { url: "https://user@host" }, { token: "" }, { token: undefined }, { commandTimeout: 0 }, { maxValueBytes: -1 }, { reads: "all" }]) {
+  for (const given of [
+    { url: "redis://host:6379" },
+    { url: 5 },
+    { url: "https://user@host" },
+    { token: "" },
+    { token: undefined },
+    { commandTimeout: 0 },
+    { maxValueBytes: -1 },
+    { reads: "all" },
+  ]) {
     assert.throws(() => upstash({ url: "https://host", token: "t", ...given }), ConfigError);
   }
 });
@@ -408,7 +447,13 @@ test("where the clock stands still between answers, values expire and loads are 
   let now = real();
   const tick = () => (now = real());
   context.mock.method(performance, "now", () => now);
-  context.mock.method(globalThis, "setTimeout", (call, ms) => sleep(() => (tick(), call()), ms));
+  context.mock.method(globalThis, "setTimeout", (call, ms) => {
+    const ended = () => {
+      tick();
+      call();
+    };
+    return sleep(ended, ms);
+  });
   context.mock.method(globalThis, "fetch", async (...given) => {
     const response = await ask(...given);
     tick();

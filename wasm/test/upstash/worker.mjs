@@ -8,11 +8,26 @@ let loads = 0;
 const said = [];
 const DEEDS = {
   async bytes(cache, key) {
-    await cache.set(key, Uint8Array.from({ length: 256 }, (_, at) => at));
+    await cache.set(
+      key,
+      Uint8Array.from({ length: 256 }, (_, at) => at),
+    );
     return [...(await cache.get(key))];
   },
   get: async (cache, key) => (await cache.get(key)) ?? null,
-  load: (cache, key, value) => cache.getOrSet(key, async ({ key }) => (loads++, await new Promise((resolve) => setTimeout(resolve, 20)), `${key}=${value}`), { ttl: "1m", tags: ["t"] }),
+  load: (cache, key, value) =>
+    cache.getOrSet(
+      key,
+      async ({ key }) => {
+        loads++;
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        return `${key}=${value}`;
+      },
+      {
+        ttl: "1m",
+        tags: ["t"],
+      },
+    ),
   stale: (cache, key, value) => cache.getOrSet(key, () => value, { ttl: 30, grace: "1m" }),
   loads: async () => loads,
   remove: async (cache, key) => (await cache.deleteMany([key])).queued,

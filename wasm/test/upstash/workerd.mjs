@@ -20,7 +20,10 @@ export class Workerd {
   static async start(bindings) {
     const host = new Workerd();
     const config = `${host.#folder}/config.capnp`;
-    writeFileSync(config, configOf(bindings, (file) => relative(host.#folder, file)));
+    writeFileSync(
+      config,
+      configOf(bindings, (file) => relative(host.#folder, file)),
+    );
     host.#process = spawn(workerd.default, ["serve", config, "--control-fd=3"], { stdio: ["ignore", "inherit", "inherit", "pipe"] });
     const port = await new Promise((resolve, reject) => {
       let told = "";

@@ -19,7 +19,10 @@ before(async () => {
   server = await RedisServer.start();
   rest = await RestServer.start(server);
   worker = await Workerd.start({ REST_URL: rest.url, REST_TOKEN: TOKEN, TIMEOUT: "10000" });
-  node = createCache({ namespace: "app", store: redis(createClient({ url: server.url }), { commandTimeout: 10_000, connectTimeout: 10_000 }) });
+  node = createCache({
+    namespace: "app",
+    store: redis(createClient({ url: server.url }), { commandTimeout: 10_000, connectTimeout: 10_000 }),
+  });
 });
 after(async () => {
   await node.close();
@@ -86,7 +89,10 @@ test("a request that is not answered in time does not keep the worker waiting", 
   const hasty = await Workerd.start({ REST_URL: rest.url, REST_TOKEN: TOKEN, TIMEOUT: "50" });
   try {
     let hanging = 0;
-    rest.meddle = () => (hanging++, "hang");
+    rest.meddle = () => {
+      hanging++;
+      return "hang";
+    };
     assert.equal(await hasty.ask("load", "k", "v"), "k=v");
     assert.ok(hanging > 0);
     assert.equal(await hasty.ask("remove", "k"), true);

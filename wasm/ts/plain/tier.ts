@@ -70,7 +70,9 @@ export class PlainTier extends RedisTier {
     if (this.#maxNameBytes === undefined) return;
     const bytes = new TextEncoder().encode(key).length + this.#namespace.length + 1;
     if (bytes > this.#maxNameBytes) {
-      throw new InvalidKeyError(`a key is at most ${this.#maxNameBytes} bytes in ${this.name}, with its namespace; this one is ${bytes}: shorten it, or use a hash of it`);
+      throw new InvalidKeyError(
+        `a key is at most ${this.#maxNameBytes} bytes in ${this.name}, with its namespace; this one is ${bytes}: shorten it, or use a hash of it`,
+      );
     }
   }
 

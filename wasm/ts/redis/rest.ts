@@ -93,7 +93,12 @@ export class RestApi implements Library {
     };
     const timer = setTimeout(late, this.#rest.timeout + body.length * MORE_PER_BYTE);
     try {
-      return await this.#answered(body, commands.length, commands.every(([name]) => this.#isRead(name)), giveUp.signal);
+      return await this.#answered(
+        body,
+        commands.length,
+        commands.every(([name]) => this.#isRead(name)),
+        giveUp.signal,
+      );
     } catch (error) {
       throw isLate ? new Fault("timedOut") : error;
     } finally {
@@ -120,12 +125,15 @@ export class RestApi implements Library {
     const text = await response.text();
     // Somebody at the door says so, after what was asked was done, or before.
     if (response.status >= 500) throw new Fault("lost");
-    if (response.status === 401 || response.status === 403) return Array.from({ length: count }, () => new ReplyError("NOAUTH the token is refused"));
+    if (response.status === 401 || response.status === 403)
+      return Array.from({ length: count }, () => new ReplyError("NOAUTH the token is refused"));
     const answer: unknown = JSON.parse(text);
     if (isFailed(answer)) return Array.from({ length: count }, () => new ReplyError(answer.error));
     if (!Array.isArray(answer) || answer.length !== count) throw new Fault("protocol");
     if (!isRead) this.#seen = response.headers.get("Upstash-Sync-Token") ?? this.#seen;
-    return answer.map((each: unknown) => (isFailed(each) ? new ReplyError(each.error) : meant((each as { result?: unknown } | null)?.result)));
+    return answer.map((each: unknown) =>
+      isFailed(each) ? new ReplyError(each.error) : meant((each as { result?: unknown } | null)?.result),
+    );
   }
 
   /** Whether a replica may answer it. */

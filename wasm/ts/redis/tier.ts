@@ -141,7 +141,10 @@ export class RedisTier implements Tier, Judge, Reader {
   #open(): Core {
     const { namespace, jitter, early, loadTimeout, prepare } = this.#terms;
     const core = new Core();
-    core.begin().bytes(crypto.getRandomValues(new Uint8Array(16))).text(namespace);
+    core
+      .begin()
+      .bytes(crypto.getRandomValues(new Uint8Array(16)))
+      .text(namespace);
     core.call("open_shared", jitter, early, loadTimeout, this.#maxValueBytes);
     prepare(core);
     return core;
@@ -263,7 +266,14 @@ export class RedisTier implements Tier, Judge, Reader {
       const of = (kind: number): string[] => targets.filter((target) => target.kind === kind).map(({ text }) => text);
       if (targets.some(({ kind }) => kind === EVERYTHING)) await this.#sweep(line, "*", { count: 0 });
       for (const glob of of(PATTERN)) await this.#sweep(line, glob, { count: 0 });
-      this.#confirm(await line.ask(inParts("UNLINK", of(KEY).map((key) => this.#prefix + key))));
+      this.#confirm(
+        await line.ask(
+          inParts(
+            "UNLINK",
+            of(KEY).map((key) => this.#prefix + key),
+          ),
+        ),
+      );
       const tags = of(TAG);
       if (tags.length > 0) this.#confirm(await line.ask(this.#calls((core) => core.begin().texts(tags).call("move_tags"))));
       isSaid = true;
@@ -335,7 +345,12 @@ export class RedisTier implements Tier, Judge, Reader {
   /** Notes a fault that is nobody's error. */
   #notice(error: unknown): void {
     if (!isOfRedis(error)) throw error;
-    this.#ask((core) => core.begin().byte(FAULTS[error instanceof Fault ? error.kind : "protocol"]).call("noticed"));
+    this.#ask((core) =>
+      core
+        .begin()
+        .byte(FAULTS[error instanceof Fault ? error.kind : "protocol"])
+        .call("noticed"),
+    );
   }
 
   /** What a caller is told who has to know that Redis could not be asked. */
@@ -422,7 +437,12 @@ export class RedisTier implements Tier, Judge, Reader {
   /** The value that bytes are, counted; `undefined` where they are none. */
   async #judged(key: string, bytes: Uint8Array | null): Promise<unknown> {
     const seen = await this.#see(bytes);
-    this.#ask((core) => core.begin().text(key).call("count_read", seen?.number ?? -1, this.#link.clock()));
+    this.#ask((core) =>
+      core
+        .begin()
+        .text(key)
+        .call("count_read", seen?.number ?? -1, this.#link.clock()),
+    );
     if (seen === undefined) return undefined;
     this.#forget(seen);
     try {
@@ -462,7 +482,12 @@ export class RedisTier implements Tier, Judge, Reader {
     if (!this.#isEnabled) return Promise.all(keys.map((key) => this.#getSlowly(key)));
     let found: readonly Reply[];
     try {
-      const answers = await this.#readBy(inParts("MGET", keys.map((key) => this.#prefix + key)));
+      const answers = await this.#readBy(
+        inParts(
+          "MGET",
+          keys.map((key) => this.#prefix + key),
+        ),
+      );
       found = answers.flatMap((answer) => (Array.isArray(answer) ? (answer as Reply[]) : []));
       if (found.length !== keys.length) throw new Fault("protocol");
     } catch (error) {
@@ -511,7 +536,17 @@ export class RedisTier implements Tier, Judge, Reader {
   async explain(key: string): Promise<Explained> {
     const none = { age: undefined, loadingFor: undefined, removedAgo: undefined } as const;
     const absent = (whyAbsent: string): Explained => {
-      return { ...none, tier: undefined, state: "absent", whyAbsent, freshFor: undefined, usableFor: undefined, loadTime: undefined, bytes: undefined, tags: [] };
+      return {
+        ...none,
+        tier: undefined,
+        state: "absent",
+        whyAbsent,
+        freshFor: undefined,
+        usableFor: undefined,
+        loadTime: undefined,
+        bytes: undefined,
+        tags: [],
+      };
     };
     if (!this.#isEnabled) return absent("the cache is switched off");
     let seen: Seen | undefined;
@@ -657,7 +692,9 @@ export class RedisTier implements Tier, Judge, Reader {
             return ended;
           }
           if (era !== this.#era) return { kind: "load", lease: this.bypass(key) };
-          next = this.#ask((core) => this.#next(core, core.begin().call("joined", look, ended.kind === "again" ? 2 : 3, performance.now())));
+          next = this.#ask((core) =>
+            this.#next(core, core.begin().call("joined", look, ended.kind === "again" ? 2 : 3, performance.now())),
+          );
           break;
         }
         case FAILED:
@@ -669,7 +706,10 @@ export class RedisTier implements Tier, Judge, Reader {
   }
 
   /** Sends what a look-up asks, unless its caller goes away first: then a lease that it may have taken is given up. */
-  async #sendFor({ calls, givenUp, mayRepeat }: Next & { step: typeof SEND }, signal: AbortSignal | undefined): Promise<readonly Reply[] | Fault> {
+  async #sendFor(
+    { calls, givenUp, mayRepeat }: Next & { step: typeof SEND },
+    signal: AbortSignal | undefined,
+  ): Promise<readonly Reply[] | Fault> {
     let isGone = false;
     const once = async (): Promise<Reply[]> => {
       const line = await this.#settledLine();
@@ -808,7 +848,9 @@ export class RedisTier implements Tier, Judge, Reader {
     if (next.sent !== undefined) {
       const outcome = await this.#say(next.calls).catch(asFault);
       if (era !== this.#era) return { isStored: false, value: copy(value.kept) };
-      filled = this.#pass({ value: value.kept }, (core) => this.#outcome(core.begin(), outcome).call("filled", next.sent, performance.now()));
+      filled = this.#pass({ value: value.kept }, (core) =>
+        this.#outcome(core.begin(), outcome).call("filled", next.sent, performance.now()),
+      );
     }
     return { isStored: filled === 0, value: copy(value.kept) };
   }
@@ -824,7 +866,9 @@ export class RedisTier implements Tier, Judge, Reader {
         const stoodStill = performance.now() - before - RENEW_EVERY;
         if (stoodStill > STILL && !this.#saidStoodStill) {
           this.#saidStoodStill = true;
-          this.#terms.log(`what runs the loads stood still for ${Math.round(stoodStill)} ms, too long to keep their leases: what they load is not stored`);
+          this.#terms.log(
+            `what runs the loads stood still for ${Math.round(stoodStill)} ms, too long to keep their leases: what they load is not stored`,
+          );
         }
         if (this.#renewing.size === 0) return;
         const calls = [...this.#renewing].flatMap((lease) => this.#calls((core) => core.begin().call("renewal", lease)));
@@ -859,7 +903,11 @@ export class RedisTier implements Tier, Judge, Reader {
     return false;
   }
 
-  async #store(items: readonly (readonly [string, Isolated])[], payloads: readonly Uint8Array[], { ttl, grace, tags }: Terms): Promise<boolean> {
+  async #store(
+    items: readonly (readonly [string, Isolated])[],
+    payloads: readonly Uint8Array[],
+    { ttl, grace, tags }: Terms,
+  ): Promise<boolean> {
     await this.#link.line();
     const notes = tags.length === 0 ? -1 : await this.#note(tags);
     const era = this.#era;
@@ -890,7 +938,8 @@ export class RedisTier implements Tier, Judge, Reader {
     });
     const outcome = await this.#say(calls).catch(asFault);
     return this.#ask((core) => {
-      if (this.#outcome(core.begin(), outcome).call("noted", noting) === 0) throw outcome instanceof Fault ? outcome : new Fault("protocol");
+      if (this.#outcome(core.begin(), outcome).call("noted", noting) === 0)
+        throw outcome instanceof Fault ? outcome : new Fault("protocol");
       return core.register(0);
     });
   }
@@ -1047,7 +1096,9 @@ export class RedisTier implements Tier, Judge, Reader {
     const isEverything = this.#ask((core) => core.begin().text(pattern).call("sweep", performance.now()) !== 0);
     const target: Target = isEverything ? { kind: EVERYTHING } : { kind: PATTERN, text: pattern };
     // The server's cursor is of no use on another connection, or on another server.
-    const removed = await this.#invalidate([target], (removed) => again(async () => this.#sweep(await this.#link.line(), pattern, removed)));
+    const removed = await this.#invalidate([target], (removed) =>
+      again(async () => this.#sweep(await this.#link.line(), pattern, removed)),
+    );
     this.#ask((core) => core.begin().text(pattern).call("sweep", performance.now()));
     return removed;
   }
