@@ -75,7 +75,7 @@ for (const [name, [call, expected]] of Object.entries(CALLS)) {
     trapNext();
     assert.deepEqual(await call(cache), expected);
     assert.equal(logged.length, 1);
-    assert.match(logged[0], /a test asked for it/);
+    assert.match(logged[0], /broke off and was started anew, empty/);
     assert.equal(cache.stats().restarts, 1);
     assert.equal(await cache.get("l"), undefined);
     await cache.set("new", { a: 1 }, { tags: ["t"] });
@@ -209,7 +209,7 @@ test("a call that traps each time it is made fails, and only that", async (t) =>
   const { cache, logged } = trappable();
   t.after(() => broken.clear());
   broken.add("delete");
-  await assert.rejects(cache.delete("k"), { name: "Trapped", message: /a test asked for it/ });
+  await assert.rejects(cache.delete("k"), { name: "Trapped" });
   assert.equal(logged.length, 2);
   await cache.set("k", 1);
   assert.equal(await cache.get("k"), 1);
