@@ -40,9 +40,14 @@ before(async () => {
   await cp(`${wasm}test/types`, program, { recursive: true });
   await writeFile(join(program, "package.json"), '{ "type": "module" }');
   manifest = JSON.parse(await readFile(join(modules, "donjon/package.json"), "utf8"));
+  const others = scripts().filter((name) => name !== "donjon/slim");
+  await writeFile(join(program, "entries.ts"), others.map((name, at) => `export * as entry${at} from "${name}";`).join("\n"));
 });
 
 after(() => rm(program, { recursive: true, force: true }));
+
+/** The entries that are scripts, as programs name them. */
+const scripts = () => Object.keys(manifest.exports).flatMap((path) => (/\.(wasm|json)$/.test(path) ? [] : [path.replace(/^\./, "donjon")]));
 
 const files = (target) => (typeof target === "string" ? [target] : Object.values(target).flatMap(files));
 
@@ -59,8 +64,7 @@ test("it needs no other package", () => {
 });
 
 test("each entry for programs can be imported, alone and after the others", async () => {
-  const names = Object.keys(manifest.exports).filter((path) => !/\.(wasm|json)$/.test(path));
-  const load = names.map((path) => `await import(${JSON.stringify(path.replace(/^\./, "donjon"))});`);
+  const load = scripts().map((name) => `await import(${JSON.stringify(name)});`);
   for (const one of [...load, load.join("\n")]) await run(process.execPath, ["--input-type=module", "--eval", one]);
 });
 
@@ -87,8 +91,8 @@ const NODE = ["--lib", "es2022", "--types", "node", "--typeRoots", `${wasm}node_
 const BROWSER = ["--lib", "es2022,dom,dom.iterable", "--types", ""];
 
 for (const [host, options, samples] of [
-  ["Node", NODE, ["sample.ts"]],
-  ["browsers", BROWSER, ["sample.ts", "slim.ts"]],
+  ["Node", NODE, ["sample.ts", "entries.ts"]],
+  ["browsers", BROWSER, ["sample.ts", "entries.ts", "slim.ts"]],
 ]) {
   for (const [resolution, module] of [
     ["node16", "node16"],

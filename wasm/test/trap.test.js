@@ -209,7 +209,7 @@ test("a call that traps each time it is made fails, and only that", async (t) =>
   const { cache, logged } = trappable();
   t.after(() => broken.clear());
   broken.add("delete");
-  await assert.rejects(cache.delete("k"), { name: "Trapped", message: /broke off and was started anew, empty/ });
+  await assert.rejects(cache.delete("k"), { name: "Trapped" });
   assert.equal(logged.length, 2);
   await cache.set("k", 1);
   assert.equal(await cache.get("k"), 1);

@@ -103,7 +103,7 @@ test("27: a second release is refused, and frees no other's lock", async ({ cach
   const lock = await it.lock("job", { ttl: "1m" });
   await lock.release();
   const next = await it.lock("job", { ttl: "1m", wait: 0 });
-  await rejects(lock.release(), LockLostError);
+  await rejects(lock.release(), LockLostError, /already/);
   await lock[Symbol.asyncDispose]();
   await rejects(it.lock("job", { ttl: "1m", wait: 0 }), LockTimeoutError);
   await next.release();
