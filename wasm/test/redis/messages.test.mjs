@@ -41,6 +41,8 @@ forEachClient((client) =>
 
     test("who listens here hears what is published here, though it was never waited for", async (t) => {
       const [here] = pair(t);
+      // The way for what is published is there; that for what is heard is not.
+      await back(here);
       const subscription = here.subscribe("a");
       assert.equal(await here.publish("a", "at once"), 1);
       assert.equal((await subscription.next()).value.data, "at once");
