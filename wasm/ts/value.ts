@@ -3,7 +3,7 @@
  *
  * A value is JSON or bytes, and reads back the same from every backend: a `Date` as the text of it, an instance of a class as its
  * fields. What has no such form is refused rather than changed: `NaN`, `undefined` in a list, a `Map`, a function, half a surrogate
- * pair, a circle. Whole numbers beyond 2^53 are `bigint`, both ways.
+ * pair, a circle. Whole numbers beyond 2^53 are `bigint`, both ways; a `bigint` within is a number.
  */
 import { UnsupportedValueError } from "./errors.js";
 
@@ -56,6 +56,8 @@ export class Isolated {
         this.weight += 8;
         return value;
       case "bigint":
+        // As it comes back from every backend: a number, where one can hold it.
+        if (value >= Number.MIN_SAFE_INTEGER && value <= Number.MAX_SAFE_INTEGER) return this.#copy(Number(value), depth);
         this.weight += 24;
         this.isExact = false;
         return value;

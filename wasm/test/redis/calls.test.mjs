@@ -49,6 +49,11 @@ forEachClient((client) =>
       await cache.set("k", value);
       assert.deepEqual(await cache.get("k"), value);
       assert.ok(Object.is((await cache.get("k")).zero, -0));
+      for (let before = 0; before < 40; before++) {
+        const field = "x".repeat(before);
+        await cache.set("k", { [field]: 2n ** 53n + 1n });
+        assert.deepEqual(await cache.get("k"), { [field]: 2n ** 53n + 1n });
+      }
     });
 
     test("reads of one and of many, and what is known of a key", async (t) => {
@@ -124,7 +129,8 @@ forEachClient((client) =>
       const hit = await cache.lookup("k");
       assert.deepEqual([hit.isHit, hit.value], [true, [1]]);
       const given = await cache.lookup("other");
-      assert.equal(await server.ask("EXISTS", `${cache.namespace}:other`), 1);
+      // For ever, so that it does not end by itself.
+      assert.equal(await server.ask("PERSIST", `${cache.namespace}:other`), 1);
       await given[Symbol.asyncDispose]();
       await until("the lease is given up", async () => (await server.ask("EXISTS", `${cache.namespace}:other`)) === 0);
     });

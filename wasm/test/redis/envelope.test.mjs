@@ -162,6 +162,7 @@ test("a placeholder is a lease as the vector has it, and ends by itself", async 
   );
   const left = await server.ask("PTTL", `${cache.namespace}:k`);
   assert.ok(left > 0 && left <= 2_000);
+  await server.ask("PERSIST", `${cache.namespace}:k`);
   await miss[Symbol.asyncDispose]();
   await until("it is given up", async () => (await server.ask("EXISTS", `${cache.namespace}:k`)) === 0);
 });

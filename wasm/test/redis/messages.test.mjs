@@ -41,6 +41,8 @@ forEachClient((client) =>
 
     test("who listens here hears what is published here, though it was never waited for", async (t) => {
       const [here] = pair(t);
+      // The way for what is published is there; that for what is heard is not.
+      await back(here);
       const subscription = here.subscribe("a");
       assert.equal(await here.publish("a", "at once"), 1);
       assert.equal((await subscription.next()).value.data, "at once");
@@ -62,10 +64,12 @@ forEachClient((client) =>
       const channel = `${here.namespace}-news`;
       const subscription = here.subscribe(channel, { raw: true });
       await until("it listens", async () => (await listeners(server, channel)) === 1);
-      for (const text of ["no JSON", Buffer.from([0xff, 0xfe]), "", "[".repeat(100_000)]) await server.ask("PUBLISH", channel, text);
+      for (const text of ["no JSON", Buffer.from([0xff, 0xfe]), "", "[".repeat(100_000)]) {
+        await server.ask("PUBLISH", channel, text);
+        assert.deepEqual((await subscription.next()).value, { channel, data: Uint8Array.from(Buffer.from(text)) });
+      }
       await server.ask("PUBLISH", channel, '{"from":"others"}');
       assert.deepEqual((await subscription.next()).value, { channel, data: { from: "others" } });
-      assert.equal(here.stats().decodeErrors, 4);
       await here.publish(channel, "raw", { raw: true });
       assert.equal((await subscription.next()).value.data, "raw");
       assert.equal(await here.publish(channel, "own"), 0);

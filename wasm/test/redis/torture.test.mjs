@@ -85,6 +85,8 @@ forEachClient((client) =>
       const given = gate("given up");
       const alone = assert.rejects(here.getOrSet("other", given, { signal: last.signal }), { name: "AbortError" });
       await given.begun;
+      // For ever, so that it does not end by itself.
+      await server.ask("PERSIST", `${here.namespace}:other`);
       last.abort();
       await alone;
       assert.equal(given.signal.aborted, true);

@@ -12,7 +12,7 @@ const KEPT = {
   truth: [true, false],
   numbers: [0, 1, -1, 1.5, 1e300, 5e-324, Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER, 0.1],
   "zero with a sign": [-0, { x: -0 }],
-  "whole numbers of any size": [0n, 2n ** 53n + 1n, -(2n ** 64n), [2n ** 200n], { id: 9007199254740993n }],
+  "whole numbers of any size": [2n ** 53n + 1n, -(2n ** 64n), [2n ** 200n], { id: 9007199254740993n }],
   lists: [[], [[]], [1, "a", null, [true]]],
   objects: [{}, { a: { b: { c: [] } } }, { "": 1, " ": 2, ключ: 3 }],
   "names that objects have of their own": [{ constructor: 1, toString: 2, hasOwnProperty: 3, valueOf: 4 }],
@@ -31,6 +31,12 @@ for (const [what, values] of Object.entries(KEPT)) {
     }
   });
 }
+
+test("a bigint that a number can hold is a number, as it is from every backend", async ({ cache }) => {
+  const it = cache();
+  await it.set("k", [0n, -5n, BigInt(Number.MAX_SAFE_INTEGER), BigInt(Number.MAX_SAFE_INTEGER) + 1n]);
+  equal(await it.get("k"), [0, -5, Number.MAX_SAFE_INTEGER, BigInt(Number.MAX_SAFE_INTEGER) + 1n]);
+});
 
 test("bytes of a kind of their own are kept as plain bytes, and each reader has its own", async ({ cache }) => {
   class Shared extends Uint8Array {

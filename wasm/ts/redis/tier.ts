@@ -1257,14 +1257,16 @@ export class RedisTier implements Tier, Judge, Reader {
     return inbox;
   }
 
+  /** Anybody may have sent it: what is no JSON is bytes. */
   #received(inbox: BoundedInbox, channel: string, message: Uint8Array): void {
+    let data: unknown;
     try {
-      inbox.put({ channel, data: unpack(message) });
+      data = unpack(message);
     } catch (error) {
-      // Anybody may have sent it: what is no JSON is no message of ours.
       if (!(error instanceof DecodeError)) throw error;
-      this.#decodeErrors++;
+      data = Uint8Array.prototype.slice.call(message);
     }
+    inbox.put({ channel, data });
   }
 
   // -- the rest
