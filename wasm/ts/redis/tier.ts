@@ -1264,7 +1264,7 @@ export class RedisTier implements Tier, Judge, Reader {
       data = unpack(message);
     } catch (error) {
       if (!(error instanceof DecodeError)) throw error;
-      data = Uint8Array.prototype.slice.call(message);
+      data = new Uint8Array(message);
     }
     inbox.put({ channel, data });
   }
