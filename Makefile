@@ -2,10 +2,10 @@
 # What a command builds or installs goes to target/ and .tools/, both ignored by git; `make clean` removes them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench bench-js clean
 
 help: ## list these commands
-	@sed -n 's/^\([a-z]*\): ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\): ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: ## build donjon and serve the guide's application on 127.0.0.1 (DOCS=folder PORT=8000)
 	@tools/demo.sh
@@ -19,8 +19,11 @@ lint: ## check formats, lints and types only
 bench: ## time Python in memory, Python and Rust over Redis, beside what else there is (ROUNDS=15)
 	@tools/bench.sh
 
+bench-js: ## time JavaScript in memory and over Redis, beside what else there is (ROUNDS=15 KEYS=1000)
+	@tools/bench-js.sh
+
 clean: ## remove what the other commands built, installed and stored
 	@tools/clean.sh
 
 # What these scripts read from the command line.
-export DOCS PORT ROUNDS PYTHON
+export DOCS PORT ROUNDS KEYS PYTHON

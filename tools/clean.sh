@@ -3,5 +3,5 @@
 source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
 
 step "builds and tools" rm -rf target .tools demo .mypy_cache .ruff_cache .pytest_cache
-step "caches" git clean -fdXq -e '!.venv' -- python examples bench tests tools docs core
+step "caches" git clean -fdXq -e '!.venv' -- python examples bench tests tools docs core wasm
 summary "clean"

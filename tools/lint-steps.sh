@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by lint.sh and test.sh, once the tools are in .tools/venv.
+# Sourced by lint.sh and test.sh, once the tools are in .tools/venv and wasm/node_modules.
 
 # Against the package's sources, since it need not be installed for this.
 example_types() {
@@ -14,3 +14,5 @@ step "Python is formatted" .tools/venv/bin/ruff format --check
 step "Python has no lints" .tools/venv/bin/ruff check
 step "Python's types hold" .tools/venv/bin/mypy
 step "the example's types hold" example_types
+step "JavaScript is formatted and has no lints" wasm/node_modules/.bin/biome check --error-on-warnings
+step "TypeScript's types hold" wasm/node_modules/.bin/tsc --project wasm --noEmit

@@ -59,6 +59,19 @@ need_python() {
 
 need_node() {
     command -v node >/dev/null || missing "Node 20 or newer" "Install it from https://nodejs.org, or with your system's packages."
+    node -e 'process.exit(Number.parseInt(process.versions.node) < 20 ? 1 : 0)' ||
+        missing "Node 20 or newer (here is $(node --version))" "Install it from https://nodejs.org, or with your system's packages."
+    command -v npm >/dev/null || missing "npm" "It comes with Node from https://nodejs.org; on Debian and Ubuntu: apt-get install npm"
+}
+
+# as_root COMMAND…: runs it as root where that needs no password; fails where it does.
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+# debian TITLE SCRIPT: installs Debian's packages by a script, where we may.
+debian() {
+    if command -v apt-get >/dev/null && as_root true 2>/dev/null; then step "$1" as_root bash "$2"; fi
 }
 
 # The tests start servers of their own. Where there is none and we may, Debian's package is installed, its service left off.
@@ -68,13 +81,18 @@ need_redis() {
         return
     fi
     command -v redis-server >/dev/null || command -v valkey-server >/dev/null && return
-    local as_root=()
-    [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
-    if command -v apt-get >/dev/null && "${as_root[@]}" true 2>/dev/null; then
-        step "Debian's redis-server is installed" "${as_root[@]}" bash tools/install-redis.sh
-    fi
+    debian "Debian's redis-server is installed" tools/install-redis.sh
     command -v redis-server >/dev/null ||
         missing "a Redis or Valkey server, for its tests" "On Debian and Ubuntu: apt-get install redis-server. Or name one: REDIS_SERVER=/path/to/redis-server"
+}
+
+# The npm package is tested in it. CHROMIUM says where it is.
+need_chromium() {
+    local want=${CHROMIUM:-chromium}
+    command -v "$want" >/dev/null || [ -n "${CHROMIUM:-}" ] || debian "Debian's chromium is installed" tools/install-chromium.sh
+    CHROMIUM=$(command -v "$want") ||
+        missing "Chromium, for its tests (there is no $want)" "On Debian and Ubuntu: apt-get install chromium. Or name one: CHROMIUM=/path/to/chromium"
+    export CHROMIUM
 }
 
 # venv NAME REQUIREMENTS…: sees to it that .tools/NAME has what the files list; at once where it does already.
@@ -88,4 +106,13 @@ venv() {
     local file
     for file in "$@"; do set -- "$@" -r "$file" && shift; done
     "$folder/bin/python" -m pip install --quiet "$@" && printf '%s\n' "$want" >"$folder/holds.txt"
+}
+
+# npm_packages FOLDER: sees to it that it has the packages of its package-lock.json; at once where it does already.
+npm_packages() {
+    local holds=$1/node_modules/holds.txt have want
+    want=$(node --version; cat "$1/package-lock.json")
+    have=$(cat "$holds" 2>/dev/null || true)
+    [ "$have" = "$want" ] && return
+    npm ci --prefix "$1" --no-audit --no-fund --loglevel=error && printf '%s\n' "$want" >"$holds"
 }

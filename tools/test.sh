@@ -8,6 +8,7 @@ need_rust_component clippy cargo clippy
 need_python
 need_node
 need_redis
+need_chromium
 
 # The extension links against no libpython and so cannot be a test binary: Python tests it.
 rust_tests() {
@@ -28,6 +29,14 @@ wasm_build() {
     cargo build --quiet --release --package donjon-wasm-probe --target wasm32-unknown-unknown
 }
 
+javascript_tests() { # FILES…
+    node --test --test-reporter=spec "$@"
+}
+
+example_tests() { # FOLDER
+    npm install --prefix "$1" --no-audit --no-fund --no-package-lock --loglevel=error && npm test --prefix "$1" --silent
+}
+
 python_build() {
     PATH="$PWD/.tools/venv/bin:$PATH" .tools/venv/bin/python -m pip install \
         --quiet --no-build-isolation --no-deps --force-reinstall ./python
@@ -39,11 +48,24 @@ python_tests() { # FOLDER
 
 step "tools for the tests, in .tools/venv" venv venv tools/requirements-test.txt examples/fastapi/requirements.txt \
     examples/fastapi/requirements-test.txt
+step "packages for the tests, in wasm/node_modules" npm_packages wasm
 source tools/lint-steps.sh
 step "Rust tests" rust_tests
 step "Rust examples in the documentation" cargo test --quiet --doc --workspace --exclude donjon-python
 step "the core builds for WebAssembly" wasm_build
 step "the core runs in Node and imports nothing" node --test tests/wasm/probe.mjs
+step "the npm package is built" node wasm/build.mjs
+step "a core that traps when told to is built" node wasm/build.mjs --trap
+step "JavaScript tests in Node" javascript_tests wasm/test/*.test.js wasm/test/hosts/node.test.js
+step "the suite in Deno and Bun" javascript_tests wasm/test/hosts/commands.test.js
+step "the suite in workerd" javascript_tests wasm/test/hosts/workerd.test.js
+step "the suite in Chromium" javascript_tests wasm/test/hosts/chromium.test.js
+step "stores, tabs and adapters" javascript_tests wasm/test/*.test.mjs
+step "JavaScript over Redis" javascript_tests wasm/test/redis/*.test.mjs
+step "JavaScript over Redis by REST" javascript_tests wasm/test/upstash/*.test.mjs
+for example in node browser worker; do
+    step "the example for $example" example_tests "examples/$example"
+done
 step "the Python package is built and installed" python_build
 step "the stub of the extension is true" .tools/venv/bin/python -m mypy.stubtest donjon._donjon \
     --ignore-positional-only --allowlist tools/stubtest-allow.txt

@@ -1,11 +1,12 @@
 // Builds the package into dist/: the core as a module, the entries that bring it along, and their types.
 //
-// Needs cargo with the target wasm32-unknown-unknown, and the packages of package.json. `--trap` adds a call that traps, for tests.
+// Needs cargo with the target wasm32-unknown-unknown, and the packages of package.json. With `--trap` it builds, into dist-trap/ and
+// quickly, what the tests of traps need: a core that traps when told to, and the entry that is handed a core.
 
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { gzipSync } from "node:zlib";
+import { deflateRawSync, gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
 const trap = process.argv.includes("--trap");
@@ -14,19 +15,30 @@ const top = fileURLToPath(new URL("..", import.meta.url));
 const dist = `${here}${trap ? "dist-trap" : "dist"}`;
 const run = (command, args, cwd = here) => execFileSync(command, args, { cwd, stdio: "inherit" });
 
-const target = process.env.CARGO_TARGET_DIR ?? `${top}target`;
-const features = trap ? ["--features", "trap", "--target-dir", `${target}/trap`] : [];
-run("cargo", ["build", "--quiet", "--profile", "wasm", "--package", "donjon-wasm", "--target", "wasm32-unknown-unknown", ...features], top);
+const how = trap ? ["--features", "trap"] : ["--profile", "wasm"];
+run("cargo", ["build", "--quiet", ...how, "--package", "donjon-wasm", "--target", "wasm32-unknown-unknown"], top);
 
 rmSync(dist, { recursive: true, force: true });
 mkdirSync(dist);
-const compiled = `${target}${trap ? "/trap" : ""}/wasm32-unknown-unknown/wasm/donjon_wasm.wasm`;
-// No feature flags: the module says itself which it needs, and more of them would shut older hosts out.
-run("node_modules/.bin/wasm-opt", ["-Os", "--strip-debug", "--strip-producers", "-o", `${dist}/core.wasm`, compiled]);
+const compiled = `${process.env.CARGO_TARGET_DIR ?? `${top}target`}/wasm32-unknown-unknown/${trap ? "debug" : "wasm"}/donjon_wasm.wasm`;
+const small = `${compiled}.small`;
+const isOlder = (file, than) => (statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0) < statSync(than).mtimeMs;
+if (!trap && (isOlder(small, compiled) || isOlder(small, `${here}build.mjs`))) {
+  // No feature flags: the module says itself which it needs, and more of them would shut older hosts out.
+  run("node_modules/.bin/wasm-opt", ["-Oz", "--converge", "--strip-debug", "--strip-producers", "-o", small, compiled]);
+}
+copyFileSync(trap ? compiled : small, `${dist}/core.wasm`);
+for (const name of ["LICENSE-APACHE", "LICENSE-MIT"]) copyFileSync(top + name, here + name);
 const wasm = readFileSync(`${dist}/core.wasm`);
 new WebAssembly.Module(wasm);
 
-const entries = JSON.parse(readFileSync(`${here}package.json`, "utf8")).donjon.entries;
+/** The scripts that the package exports: they are what is built. */
+function exported(target) {
+  if (typeof target === "object") return Object.values(target).flatMap(exported);
+  return /^\.\/dist\/(\w+)\.js$/.exec(target)?.[1] ?? [];
+}
+
+const entries = trap ? ["slim"] : exported(JSON.parse(readFileSync(`${here}package.json`, "utf8")).exports);
 await build({
   entryPoints: entries.map((name) => `${here}ts/${name}.ts`),
   outdir: dist,
@@ -42,16 +54,22 @@ await build({
   external: ["*.wasm", "*.wasm?module"],
   plugins: [
     {
+      // Deflated first: letters of what is packed already pack again to about its size, those of the module itself to a third more.
       name: "the core, in letters",
       setup({ onResolve, onLoad }) {
-        onResolve({ filter: /^core:base64$/ }, () => ({ path: "core", namespace: "core" }));
-        onLoad({ filter: /.*/, namespace: "core" }, () => ({ contents: wasm.toString("base64"), loader: "text" }));
+        const letters = deflateRawSync(wasm, { level: 9 }).toString("base64");
+        onResolve({ filter: /^core:letters$/ }, () => ({ path: "core", namespace: "core" }));
+        onLoad({ filter: /.*/, namespace: "core" }, () => ({ contents: letters, loader: "text" }));
       },
     },
   ],
 });
-if (!trap) run("node_modules/.bin/tsc", ["-p", here]);
 
-const kilobytes = (bytes) => (bytes / 1_000).toFixed(1).padStart(7);
-const sized = [["core.wasm", wasm], ...entries.map((name) => [`${name}.js`, readFileSync(`${dist}/${name}.js`)])];
-for (const [name, bytes] of sized) console.log(`${kilobytes(bytes.length)} kB, gzip ${kilobytes(gzipSync(bytes, { level: 9 }).length)} kB  ${name}`);
+if (!trap) {
+  run("node_modules/.bin/tsc", ["-p", here]);
+  const kilobytes = (bytes) => (bytes / 1_000).toFixed(1).padStart(7);
+  for (const name of ["core.wasm", ...entries.map((entry) => `${entry}.js`)]) {
+    const bytes = readFileSync(`${dist}/${name}`);
+    console.log(`${kilobytes(bytes.length)} kB, gzip ${kilobytes(gzipSync(bytes, { level: 9 }).length)} kB  ${name}`);
+  }
+}

@@ -1,8 +1,11 @@
 """What does a cache in Redis cost a Python program, a call?
 
 Starts a redis-server of its own on the loopback, without persistence. In each round every client runs everything once, in a
-fresh process on uvloop and on an empty server, in changing order; a bystander pings meanwhile. A figure is the median over
-rounds; a ratio is the median of the ratios within rounds, so that what slows the machine for a while slows both sides.
+fresh process on uvloop and on an empty server, in changing order. Within a process, gets and their forms for many keys run in
+several slices, of which the median counts: one is too short to outlast what else the machine does. A bystander pings while the
+server is idle and while keys are swept, and only then, since it takes a share of the processors from whoever runs beside it. A
+figure is the median over rounds; a ratio is the median of the ratios within rounds, so that what slows the machine for a while
+slows both sides.
 """
 
 from __future__ import annotations
@@ -14,13 +17,11 @@ import socket
 import subprocess
 import sys
 import time
-from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from . import bystander
 from .clients import CLIENTS
 from .report import Found, report
 
@@ -62,22 +63,10 @@ def emptied(port: int) -> str:
 
 
 def timed(name: str, port: int) -> dict[str, Any]:
-    """What one process found of one client, and what the bystander saw meanwhile."""
-    python = [sys.executable, "-m"]
-    pings = subprocess.Popen(
-        [*python, "bench.redis.bystander", str(port)], cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    try:
-        work = [*python, "bench.redis.work", name, str(port)]
-        done = subprocess.run(work, cwd=HERE, stdout=subprocess.PIPE, check=True)
-    finally:
-        numbers = array("q", pings.communicate()[0])
+    """What one process found of one client."""
+    work = [sys.executable, "-m", "bench.redis.work", name, str(port)]
+    done = subprocess.run(work, cwd=HERE, stdout=subprocess.PIPE, check=True)
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    samples = list(zip(numbers[::2], numbers[1::2], strict=True))
-    figures["pings"] = {
-        kind: [took for span in spans for took in bystander.between(samples, *span)]
-        for kind, spans in figures.pop("spans").items()
-    }
     return figures
 
 

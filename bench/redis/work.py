@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from statistics import median
 from time import monotonic_ns, perf_counter_ns, process_time_ns
-from typing import Any
+from typing import Any, NamedTuple
 
 import uvloop
 
+from . import bystander
 from .clients import CLIENTS, NAMESPACE, Client
 from .floor import command
 
@@ -32,6 +33,7 @@ TIMES = {"few": 5, "many": 1}
 CROWD = 200_000
 TRIES = 5
 SLICE_NS = 250_000_000
+SLICES = 3
 SERIAL = 3_000
 
 Run = Callable[[int], Awaitable[int]]
@@ -51,8 +53,8 @@ class Figures:
     set_many: float = 0
     sweep: dict[str, float] = field(default_factory=dict)
     sweep_cpu: dict[str, float] = field(default_factory=dict)
-    # When, on the machine's monotonic clock, for the bystander's sake.
-    spans: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    # What the bystander waited, in nanoseconds.
+    pings: dict[str, list[int]] = field(default_factory=dict)
 
 
 def compiled(source: str, names: dict[str, Any]) -> Any:
@@ -85,16 +87,34 @@ def repeated(client: Client, call: str, **names: Any) -> Run:
     return run
 
 
-async def sliced(run: Run, tasks: int = 1) -> tuple[int, int, int, int]:
-    """Runs for about one slice; gives the count of calls, nanoseconds, those of the processor, and failures."""
+class Slice(NamedTuple):
+    """A count of calls, and what they took: nanoseconds, those of the processor, and failures."""
+
+    count: int
+    wall: int
+    cpu: int
+    failed: int
+
+
+async def slice_of(count: int, run: Run, tasks: int) -> Slice:
+    """Each of the tasks makes so many calls."""
+    wall, cpu = perf_counter_ns(), process_time_ns()
+    failed = sum(await asyncio.gather(*(run(count) for _ in range(tasks))))
+    cpu, wall = process_time_ns() - cpu, perf_counter_ns() - wall
+    return Slice(count * tasks, wall, cpu, failed)
+
+
+async def sliced(run: Run, tasks: int = 1) -> list[Slice]:
+    """Runs for some slices of about the same length; what it takes to find that length comes before them."""
     count = 10
-    while True:
-        wall, cpu = perf_counter_ns(), process_time_ns()
-        failed = sum(await asyncio.gather(*(run(count) for _ in range(tasks))))
-        cpu, wall = process_time_ns() - cpu, perf_counter_ns() - wall
-        if wall > SLICE_NS / 2:
-            return count * tasks, wall, cpu, failed
-        count = min(count * 20, max(count + 1, round(count * SLICE_NS / wall)))
+    while (found := await slice_of(count, run, tasks)).wall <= SLICE_NS / 2:
+        count = min(count * 20, max(count + 1, round(count * SLICE_NS / found.wall)))
+    return [found, *[await slice_of(count, run, tasks) for _ in range(SLICES - 1)]]
+
+
+def a_call(slices: list[Slice]) -> float:
+    """How long one call took, in nanoseconds."""
+    return median(one.wall / one.count for one in slices)
 
 
 async def serial(client: Client, keys: list[str], figures: Figures) -> None:
@@ -133,8 +153,9 @@ def spoken(port: int) -> Iterator[Callable[[bytes, int], bytes]]:
 
 
 async def sweeps(client: Client, port: int, figures: Figures) -> None:
-    """Invalidates a few of many keys, then half of them."""
+    """Invalidates a few of many keys, then half of them, while a bystander pings."""
     value = json.dumps(VALUE).encode()
+    spans: dict[str, list[tuple[int, int]]] = {}
     with spoken(port) as speak:
         speak(command([b"FLUSHALL"]), 1)
         kinds = {f"{kind}{turn}": count for kind, count in SWEEPS.items() for turn in range(TIMES[kind])}
@@ -142,30 +163,38 @@ async def sweeps(client: Client, port: int, figures: Figures) -> None:
             for first in range(0, count, 1_000):
                 names = (f"{NAMESPACE}:{kind}:{n}:status".encode() for n in range(first, first + 1_000))
                 speak(b"".join(command([b"SET", name, value]) for name in names), 1_000)
-        # The server frees and rehashes for a while.
-        await asyncio.sleep(0.3)
-        start = monotonic_ns()
-        await asyncio.sleep(1)
-        figures.spans["idle"] = [(start, monotonic_ns())]
-        left = CROWD
-        for kind, count in SWEEPS.items():
-            walls, cpus, spans = [], [], []
-            for turn in range(TIMES[kind]):
-                run = repeated(client, str(client.invalidate), pattern=f"{client.prefix}{kind}{turn}:*")
-                start, cpu = monotonic_ns(), process_time_ns()
-                left -= count
-                # A client may give up where the machine is busy: then the next try is part of what it takes.
-                for _ in range(TRIES):
-                    await run(1)
-                    size = int(speak(command([b"DBSIZE"]), 1)[1:])
-                    if size == left:
-                        break
-                cpu, end = process_time_ns() - cpu, monotonic_ns()
-                assert size == left, f"{size} keys are left of {left}"
-                walls.append(end - start)
-                cpus.append(cpu)
-                spans.append((start, end))
-            figures.sweep[kind], figures.sweep_cpu[kind], figures.spans[kind] = median(walls), median(cpus), spans
+        with bystander.pinging(port) as samples:
+            # The server frees and rehashes for a while.
+            await asyncio.sleep(0.3)
+            start = monotonic_ns()
+            await asyncio.sleep(1)
+            spans["idle"] = [(start, monotonic_ns())]
+            left = CROWD
+            for kind, count in SWEEPS.items():
+                spans[kind], cpus = [], []
+                for turn in range(TIMES[kind]):
+                    left -= count
+                    run = repeated(client, str(client.invalidate), pattern=f"{client.prefix}{kind}{turn}:*")
+                    start, cpu = monotonic_ns(), process_time_ns()
+                    await swept(run, left, speak)
+                    cpus.append(process_time_ns() - cpu)
+                    spans[kind].append((start, monotonic_ns()))
+                figures.sweep[kind] = median(end - start for start, end in spans[kind])
+                figures.sweep_cpu[kind] = median(cpus)
+    figures.pings = {
+        kind: [took for span in those for took in bystander.between(samples, *span)] for kind, those in spans.items()
+    }
+
+
+async def swept(run: Run, left: int, speak: Callable[[bytes, int], bytes]) -> None:
+    """Invalidates, after which so many keys are to be left."""
+    # A client may give up where the machine is busy: then the next try is part of what it takes.
+    for _ in range(TRIES):
+        await run(1)
+        size = int(speak(command([b"DBSIZE"]), 1)[1:])
+        if size == left:
+            return
+    raise AssertionError(f"{size} keys are left of {left}")
 
 
 async def measure(name: str, port: int) -> Figures:
@@ -183,15 +212,13 @@ async def measure(name: str, port: int) -> Figures:
 
     await serial(client, keys, figures)
     for tasks in TASKS:
-        count, wall, cpu, failed = await sliced(gets(client, keys), tasks)
-        figures.gets_a_second[tasks] = (count - failed) / wall * 1e9
-        figures.cpu_a_get[tasks] = cpu / count
-        figures.failed[tasks] = failed
-    count, wall, _, _ = await sliced(repeated(client, client.get_many, keys=keys[:BATCH]))
-    figures.get_many = wall / count
+        slices = await sliced(gets(client, keys), tasks)
+        figures.gets_a_second[tasks] = median((one.count - one.failed) / one.wall * 1e9 for one in slices)
+        figures.cpu_a_get[tasks] = median(one.cpu / one.count for one in slices)
+        figures.failed[tasks] = sum(one.failed for one in slices)
+    figures.get_many = a_call(await sliced(repeated(client, client.get_many, keys=keys[:BATCH])))
     part = dict(list(items.items())[:BATCH])
-    count, wall, _, _ = await sliced(repeated(client, client.set_many, items=part))
-    figures.set_many = wall / count
+    figures.set_many = a_call(await sliced(repeated(client, client.set_many, items=part)))
     if client.invalidate is not None:
         await sweeps(client, port, figures)
     return figures

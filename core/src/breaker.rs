@@ -5,7 +5,7 @@
 //! Invariants: while the breaker is not closed, one caller at a time may ask; one that never says how that went keeps the
 //! others away for [`BreakerConfig::probe`] at most. What was asked before the breaker last moved does not move it.
 
-use std::time::Duration;
+use core::time::Duration;
 
 use crate::moment::Moment;
 

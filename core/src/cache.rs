@@ -14,11 +14,12 @@ mod slots;
 mod sweep;
 mod words;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use ahash::RandomState;
-use parking_lot::Mutex;
 
 use crate::chance::{Chance, Seed};
 use crate::entry::{Freshness, Life, Weight};
@@ -28,6 +29,7 @@ use crate::moment::Moment;
 use crate::policy::Bounds;
 use crate::stats::Stats;
 use crate::store::{Held, Leaving, Shard, row_overhead};
+use crate::sync::Mutex;
 use crate::tag::InvalidTag;
 use crate::version::{Ticket, Versions};
 

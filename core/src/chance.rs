@@ -2,7 +2,7 @@
 //!
 //! Must not find entropy by itself: a test gives a fixed seed and sees the same run twice.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 /// What a host draws once from its operating system, 128 bits, so that nobody outside can foresee a hash.
 #[derive(Clone, Copy)]

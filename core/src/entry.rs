@@ -2,7 +2,7 @@
 //!
 //! Must not know where the value is kept or what it means.
 
-use std::num::NonZeroU64;
+use core::num::NonZeroU64;
 
 use crate::moment::Moment;
 

@@ -5,7 +5,8 @@
 //! Invariants: what is encoded decodes to itself, and what decodes to an entry encodes to the same bytes; no bytes make
 //! [`decode`] panic or allocate more than they are long; a cut-off entry is never taken for a whole one.
 
-use std::time::Duration;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::entry::{Freshness, Life};
 use crate::expiry::Ttl;
@@ -329,7 +330,7 @@ fn decode_tags<'a>(rest: &mut Rest<'a>) -> Result<Vec<TagMark<'a>>, Damage> {
         let version = u64::from_be_bytes(rest.take()?);
         let length = u16::from_be_bytes(rest.take()?);
         let name = rest.slice(length.into())?;
-        let name = std::str::from_utf8(name).map_err(|_| Damage::Tags)?;
+        let name = core::str::from_utf8(name).map_err(|_| Damage::Tags)?;
         tag::check_tag(name).map_err(|_| Damage::Tags)?;
         tags.push(TagMark { name, epoch, version });
     }
@@ -357,7 +358,7 @@ impl<'a> Rest<'a> {
 fn counter(bytes: &[u8]) -> Option<i64> {
     let digits = bytes.strip_prefix(b"-").unwrap_or(bytes);
     let plain = (1..=19).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(bytes).ok().filter(|_| plain)?.parse().ok()
+    core::str::from_utf8(bytes).ok().filter(|_| plain)?.parse().ok()
 }
 
 fn to_millis(moment: Moment) -> u64 {

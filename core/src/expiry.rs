@@ -8,12 +8,16 @@ mod spread;
 
 pub use spread::{Early, EarlyError, Jitter, JitterError};
 
-use std::collections::BTreeMap;
-use std::num::NonZeroU64;
-use std::time::Duration;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::num::NonZeroU64;
+use core::time::Duration;
 
 use crate::entry::Life;
 use crate::moment::Moment;
+use crate::shown::{Number, Quoted};
 use crate::spelling;
 
 /// How long a value stays fresh: 1 ms to ten years (3,650 days), or [`Ttl::FOREVER`].
@@ -49,7 +53,7 @@ impl Ttl {
     ///
     /// [`InvalidTtl::Ttl`] for zero, negative, not a number, infinite, and over ten years. For ever is [`Ttl::FOREVER`].
     pub fn from_secs(seconds: f64) -> Result<Self, InvalidTtl> {
-        Self::rounded(seconds * 1e3).ok_or_else(|| InvalidTtl::Ttl { given: format!("{seconds} s") })
+        Self::rounded(seconds * 1e3).ok_or_else(|| InvalidTtl::Ttl { given: format!("{} s", Number(seconds)) })
     }
 
     /// A time to live of `millis` milliseconds.
@@ -58,7 +62,7 @@ impl Ttl {
     ///
     /// As [`Ttl::from_secs`].
     pub fn from_millis(millis: f64) -> Result<Self, InvalidTtl> {
-        Self::rounded(millis).ok_or_else(|| InvalidTtl::Ttl { given: format!("{millis} ms") })
+        Self::rounded(millis).ok_or_else(|| InvalidTtl::Ttl { given: format!("{} ms", Number(millis)) })
     }
 
     /// A time to live of `duration`.
@@ -140,7 +144,7 @@ impl Grace {
     ///
     /// [`InvalidTtl::Grace`] for negative, not a number, infinite, and over ten years. For ever is [`Grace::FOREVER`].
     pub fn from_secs(seconds: f64) -> Result<Self, InvalidTtl> {
-        Self::rounded(seconds * 1e3).ok_or_else(|| InvalidTtl::Grace { given: format!("{seconds} s") })
+        Self::rounded(seconds * 1e3).ok_or_else(|| InvalidTtl::Grace { given: format!("{} s", Number(seconds)) })
     }
 
     /// A grace of `millis` milliseconds.
@@ -149,7 +153,7 @@ impl Grace {
     ///
     /// As [`Grace::from_secs`].
     pub fn from_millis(millis: f64) -> Result<Self, InvalidTtl> {
-        Self::rounded(millis).ok_or_else(|| InvalidTtl::Grace { given: format!("{millis} ms") })
+        Self::rounded(millis).ok_or_else(|| InvalidTtl::Grace { given: format!("{} ms", Number(millis)) })
     }
 
     /// A grace of `duration`.
@@ -201,7 +205,7 @@ impl Grace {
 /// # Ok::<(), donjon_core::expiry::InvalidTtl>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TtlClasses(BTreeMap<String, Ttl>);
+pub struct TtlClasses(Vec<(String, Ttl)>);
 
 impl TtlClasses {
     /// The classes that are always there.
@@ -216,23 +220,28 @@ impl TtlClasses {
         if !is_class_name(name) {
             return Err(InvalidTtl::ClassName { given: quoted(name) });
         }
-        self.0.insert(name.to_owned(), ttl);
+        match self.place(name) {
+            Ok(place) => self.0[place].1 = ttl,
+            Err(place) => self.0.insert(place, (name.to_owned(), ttl)),
+        }
         Ok(())
     }
 
     /// The time to live of what names none.
     pub fn default_ttl(&self) -> Ttl {
-        self.0["default"]
+        // It is built in, and nothing takes it away.
+        let (Ok(place) | Err(place)) = self.place("default");
+        self.0[place].1
     }
 
     /// The time to live of the class `name`, if there is one.
     pub fn get(&self, name: &str) -> Option<Ttl> {
-        self.0.get(name).copied()
+        self.place(name).ok().map(|place| self.0[place].1)
     }
 
     /// The classes and their times, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Ttl)> {
-        self.0.iter().map(|(name, &ttl)| (name.as_str(), ttl))
+        self.0.iter().map(|(name, ttl)| (name.as_str(), *ttl))
     }
 
     /// What `text` stands for: a class by its name, or a length of time as [`Ttl::parse`] reads it.
@@ -248,18 +257,23 @@ impl TtlClasses {
         }
         self.get(text).ok_or_else(|| InvalidTtl::UnknownClass {
             given: shortened(text),
-            nearest: spelling::nearest(&text.to_ascii_lowercase(), self.0.keys().map(String::as_str))
+            nearest: spelling::nearest(&text.to_ascii_lowercase(), self.iter().map(|(name, _)| name))
                 .unwrap_or("default")
                 .to_owned(),
         })
+    }
+
+    /// Where the class `name` is, or would have to be.
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(other, _)| (**other).cmp(name))
     }
 }
 
 impl Default for TtlClasses {
     fn default() -> Self {
-        let seconds = [300_u64, 60, 3_600, 300];
-        let millis = seconds.map(|seconds| NonZeroU64::new(seconds * 1_000).unwrap_or(NonZeroU64::MIN));
-        Self(Self::BUILT_IN.into_iter().map(str::to_owned).zip(millis.map(Ttl)).collect())
+        let millis = |seconds: u64| Ttl(NonZeroU64::new(seconds * 1_000).unwrap_or(NonZeroU64::MIN));
+        let seconds = [("config", 3_600), ("default", 300), ("stats", 60), ("user_data", 300)];
+        Self(seconds.map(|(name, seconds)| (name.to_owned(), millis(seconds))).into())
     }
 }
 
@@ -321,17 +335,17 @@ fn parse_millis(text: &str) -> Result<f64, InvalidTtl> {
 
 fn parse_units(text: &str) -> Option<f64> {
     if is_number(text) {
-        return Some(text.parse::<f64>().ok()? * 1e3);
+        return Some(number(text) * 1e3);
     }
     let (mut rest, mut units, mut millis) = (text, UNITS.as_slice(), 0.0);
     while !rest.is_empty() {
-        let (number, tail) = rest.split_at(rest.find(|one: char| one.is_ascii_alphabetic())?);
+        let (count, tail) = rest.split_at(rest.find(|one: char| one.is_ascii_alphabetic())?);
         let (unit, tail) = tail.split_at(tail.find(|one: char| !one.is_ascii_alphabetic()).unwrap_or(tail.len()));
         let at = units.iter().position(|(name, _)| *name == unit)?;
-        if !is_number(number) {
+        if !is_number(count) {
             return None;
         }
-        millis += number.parse::<f64>().ok()? * units[at].1;
+        millis += number(count) * units[at].1;
         (rest, units) = (tail, &units[at + 1..]);
     }
     (!text.is_empty()).then_some(millis)
@@ -343,12 +357,22 @@ fn is_number(text: &str) -> bool {
     text.split_once('.').map_or_else(|| digits(text), |(whole, part)| digits(whole) && digits(part))
 }
 
+/// The number that a text is which [`is_number`] found to be one. As exact as `parse`, up to fifteen digits: further ones are less than a
+/// millisecond, or more than ten years.
+fn number(text: &str) -> f64 {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let part = &part[..part.len().min(15)];
+    let digits = whole.bytes().chain(part.bytes());
+    let scale = part.bytes().fold(1.0, |scale, _| scale * 10.0);
+    digits.fold(0.0, |number, digit| number * 10.0 + f64::from(digit - b'0')) / scale
+}
+
 fn round(millis: f64) -> Option<u64> {
-    (millis <= TEN_YEARS).then(|| millis.round() as u64)
+    (millis <= TEN_YEARS).then_some((millis + 0.5) as u64)
 }
 
 fn quoted(text: &str) -> String {
-    format!("{:?}", shortened(text))
+    Quoted(&shortened(text)).to_string()
 }
 
 fn shortened(text: &str) -> String {

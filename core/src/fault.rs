@@ -5,7 +5,9 @@
 //! Invariants: a fault can be shown to anybody. What a server wrote is cut to [`MAX_DETAIL_BYTES`] on one line; what it
 //! repeats of a command's arguments, or says of a login, is left out, as a password may be among it.
 
-use std::fmt;
+use alloc::boxed::Box;
+use alloc::string::String;
+use core::fmt;
 
 /// As many bytes of a server's own words as a fault keeps.
 pub const MAX_DETAIL_BYTES: usize = 200;

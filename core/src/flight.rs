@@ -6,15 +6,14 @@
 //!
 //! Must not know where flights are found. Wakers are called, and endings cloned and dropped, with nothing locked.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Waker};
-
-use parking_lot::Mutex;
+use alloc::sync::Arc;
+use core::future::Future;
+use core::pin::Pin;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::{Context, Poll, Waker};
 
 use crate::moment::Moment;
+use crate::sync::Mutex;
 use crate::version::Ticket;
 use crate::waiters::{WaiterId, Waiters};
 

@@ -13,13 +13,16 @@
 //! that can be made to collide would hand one user the entry of another. For the same reason a part that itself is `~` and
 //! 32 such digits is hashed like a long one. An empty part is a part: `("a", "")` makes `a:`.
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
-use std::sync::Arc;
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
 use crate::pattern::{InvalidPattern, Pattern, glob_escape};
+use crate::shown::Quoted;
 
 /// A key is at most this many bytes of UTF-8, its namespace not counted.
 pub const MAX_KEY_BYTES: usize = 1024;
@@ -98,7 +101,7 @@ pub struct Namespace(Arc<str>);
 
 /// Why a text is no namespace.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no namespace; use 1 to 64 of the characters A-Z a-z 0-9 . _ -")]
+#[error("{} is no namespace; use 1 to 64 of the characters A-Z a-z 0-9 . _ -", Quoted(.0))]
 pub struct InvalidNamespace(Box<str>);
 
 impl Namespace {

@@ -20,6 +20,11 @@
 //! | what a key, a pattern or a tag may be | [`key`], [`pattern`], [`tag`] |
 //! | where random numbers come from | [`chance`] |
 //! | who is to be woken | [`waiters`] |
+//! | what a lock is, with threads and without; how a message shows what was given | `sync`, [`shown`] |
+
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
 
 pub mod breaker;
 pub mod cache;
@@ -40,9 +45,11 @@ pub mod pubsub;
 pub mod remote;
 pub mod rules;
 pub mod settings;
+pub mod shown;
 mod spelling;
 pub mod stats;
 mod store;
+mod sync;
 pub mod tag;
 pub mod template;
 pub mod version;

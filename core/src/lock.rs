@@ -9,15 +9,16 @@
 //! A lock that ends by time is safe only while its holder ends in time too: one that was paused may come back after
 //! another took over. What must be exclusive checks the fence: it refuses a number lower than one it has seen.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::task::Waker;
-
-use parking_lot::Mutex;
+use alloc::collections::{BTreeMap, BinaryHeap};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::task::Waker;
 
 use crate::expiry::Ttl;
 use crate::key::Key;
 use crate::moment::Moment;
+use crate::sync::Mutex;
 use crate::waiters::{WaiterId, Waiters};
 
 /// The locks of one process. A name is limited as a key is.
@@ -49,8 +50,9 @@ pub struct Locks {
 #[derive(Debug, Default)]
 struct Table {
     held: BTreeMap<Arc<str>, Lock>,
-    /// Each lock once, by its end.
-    ends: BTreeSet<(Moment, Arc<str>)>,
+    /// The first end first. Each lock that has an end is listed by it; and there may be others, of locks that were given back or
+    /// renewed since, but not more than there are locks.
+    ends: BinaryHeap<Reverse<(Moment, Arc<str>)>>,
     /// How many grants there were.
     grants: u64,
 }
@@ -128,9 +130,9 @@ impl Locks {
         let table = &mut *self.table.lock();
         match table.held.get_mut(name.as_str()) {
             Some(lock) if lock.token == token && !is_over(lock.until, now) => {
-                table.ends.remove(&(lock.until, Arc::clone(&lock.name)));
                 lock.until = end(ttl, now);
-                table.ends.insert((lock.until, Arc::clone(&lock.name)));
+                let (until, name) = (lock.until, Arc::clone(&lock.name));
+                table.list(until, name);
                 true
             }
             _ => false,
@@ -144,7 +146,8 @@ impl Locks {
         if table.held.get(name.as_str()).is_none_or(|lock| lock.token != token) {
             return false;
         }
-        let freed = table.forget(name.as_str());
+        let freed = table.held.remove(name.as_str());
+        table.tidy();
         drop(table);
         freed.is_some_and(|mut lock| {
             lock.waiters.take().into_iter().for_each(Waker::wake);
@@ -179,9 +182,14 @@ impl Locks {
     /// Where an invariant does not hold.
     pub fn validate(&self) {
         let table = self.table.lock();
-        let ends: BTreeSet<_> = table.held.values().map(|lock| (lock.until, Arc::clone(&lock.name))).collect();
-        assert_eq!(ends, table.ends, "each lock is listed once, by its end");
-        let tokens: BTreeSet<_> = table.held.values().map(|lock| lock.token).collect();
+        for lock in table.held.values().filter(|lock| lock.until != Moment::NEVER) {
+            let listed = table.ends.iter().any(|Reverse((until, name))| (*until, name) == (lock.until, &lock.name));
+            assert!(listed, "{} is listed by its end", lock.name);
+        }
+        assert!(table.ends.len() <= 2 * table.held.len() + SPARE, "what is listed in vain is forgotten");
+        let mut tokens: Vec<_> = table.held.values().map(|lock| lock.token).collect();
+        tokens.sort_unstable();
+        tokens.dedup();
         assert_eq!(tokens.len(), table.held.len(), "no two grants have the same token");
         assert!(tokens.last().is_none_or(|token| token.0 <= table.grants), "grants are counted");
     }
@@ -194,9 +202,9 @@ impl Table {
         }
         self.grants += 1;
         let (name, token) = (Arc::<str>::from(name), Token(self.grants));
-        self.ends.insert((until, Arc::clone(&name)));
         let lock = Lock { name: Arc::clone(&name), token, until, waiters: Waiters::default() };
-        self.held.insert(name, lock);
+        self.held.insert(Arc::clone(&name), lock);
+        self.list(until, name);
         Ok(Granted { token, fence: self.grants })
     }
 
@@ -206,22 +214,43 @@ impl Table {
     /// ones, and no call has much to do.
     fn forget_ended(&mut self, name: &str, now: Moment) -> Vec<Waker> {
         let mut wakers = Vec::new();
-        let own = self.held.get(name).filter(|lock| is_over(lock.until, now)).map(|lock| Arc::clone(&lock.name));
-        let others = self.ends.iter().take_while(|(until, _)| is_over(*until, now)).take(2);
-        for name in others.map(|(_, name)| Arc::clone(name)).chain(own).collect::<Vec<_>>() {
-            if let Some(mut lock) = self.forget(&name) {
-                wakers.extend(lock.waiters.take());
-            }
+        let mut others = 0;
+        while others < 2 && self.ends.peek().is_some_and(|Reverse((until, _))| is_over(*until, now)) {
+            let Some(Reverse((_, name))) = self.ends.pop() else { break };
+            others += u32::from(self.forget_over(&name, now, &mut wakers));
         }
+        self.forget_over(name, now, &mut wakers);
+        self.tidy();
         wakers
     }
 
-    fn forget(&mut self, name: &str) -> Option<Lock> {
-        let (name, lock) = self.held.remove_entry(name)?;
-        self.ends.remove(&(lock.until, name));
-        Some(lock)
+    fn forget_over(&mut self, name: &str, now: Moment, wakers: &mut Vec<Waker>) -> bool {
+        let over = self.held.get(name).is_some_and(|lock| is_over(lock.until, now));
+        if let Some(mut lock) = over.then(|| self.held.remove(name)).flatten() {
+            wakers.extend(lock.waiters.take());
+        }
+        over
+    }
+
+    /// Lists the lock `name` by its end.
+    fn list(&mut self, until: Moment, name: Arc<str>) {
+        if until != Moment::NEVER {
+            self.ends.push(Reverse((until, name)));
+        }
+        self.tidy();
+    }
+
+    /// Forgets what is listed in vain once that is more than half.
+    fn tidy(&mut self) {
+        if self.ends.len() > 2 * self.held.len() + SPARE {
+            let ends = self.held.values().filter(|lock| lock.until != Moment::NEVER);
+            self.ends = ends.map(|lock| Reverse((lock.until, Arc::clone(&lock.name)))).collect();
+        }
     }
 }
+
+/// So many may be listed in vain, however few there are.
+const SPARE: usize = 8;
 
 fn end(ttl: Ttl, now: Moment) -> Moment {
     ttl.as_duration().map_or(Moment::NEVER, |ttl| now.after(ttl))
@@ -313,6 +342,20 @@ mod tests {
         let lost = locks.acquire(key(A), ttl(10), at(0)).expect("it is free");
         assert!(!locks.renew(key(A), lost.token, ttl(10), at(10)));
         assert!(!locks.release(key(A), lost.token, at(10)));
+    }
+
+    #[test]
+    fn locks_renewed_and_given_back_many_times_leave_no_list_of_ends_behind() {
+        let locks = Locks::default();
+        let mine = locks.acquire(key(A), ttl(1_000), at(0)).expect("it is free");
+        for now in 0..1_000 {
+            assert!(locks.renew(key(A), mine.token, ttl(1_000 + now % 2), at(now / 2)));
+            locks.validate();
+            let other = locks.acquire(key("b"), ttl(1_000), at(now)).expect("it is free");
+            assert!(locks.release(key("b"), other.token, at(now)));
+            locks.validate();
+        }
+        assert!(locks.table.lock().ends.len() <= 2 + SPARE);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! Owns arithmetic that never wraps. Must not know which clock it came from: a host picks one that never goes back, and
 //! hands `now` to every call that needs it.
 
-use std::ops::Sub;
-use std::time::Duration;
+use core::ops::Sub;
+use core::time::Duration;
 
 /// Nanoseconds since a start that the host chose. Later is larger; the largest is [`Moment::NEVER`].
 ///

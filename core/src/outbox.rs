@@ -6,13 +6,13 @@
 //! from is queued again at the next one, as a server that took its place may never have got it. Both are bounded: too many
 //! become [`Target::Everything`]. All of it may be said twice and in any order, as an invalidation does no harm twice.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-
-use parking_lot::Mutex;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
 
 use crate::moment::Moment;
+use crate::sync::Mutex;
 use targets::{Room, Targets};
 
 /// What was said this long before a connection broke is said again over the next.

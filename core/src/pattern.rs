@@ -22,8 +22,11 @@
 //! end of a range is taken raw, so `[a-]` is the range from `]` to `a` in a class still open; an escaped byte never starts
 //! a range (`[\a-z]` is `a`, `-` and `z`). Only the pattern `*` itself matches the empty text.
 
-use std::borrow::Cow;
-use std::fmt;
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
 
 /// A pattern is at most this many bytes.
 pub const MAX_PATTERN_BYTES: usize = 1024;
@@ -101,7 +104,7 @@ impl Pattern {
             let is_star = matches!(token, Token::Star);
             match token {
                 Token::Star if after_star => {}
-                Token::Star => starred.push(Segment::new(std::mem::take(&mut open))),
+                Token::Star => starred.push(Segment::new(core::mem::take(&mut open))),
                 Token::One(one) => open.push(one),
             }
             after_star = is_star;

@@ -26,7 +26,8 @@ mod row;
 mod sketch;
 mod wheel;
 
-use std::sync::atomic::Ordering;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 use crate::entry::{Freshness, Life, Removal, Weight};
 use crate::moment::Moment;

@@ -5,14 +5,16 @@
 //! Invariants: a listener keeps as many messages as its limit at most, the newest ones, in the order they were published
 //! one after the other. A channel that nobody listens to takes no memory.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::num::NonZeroUsize;
-use std::sync::Arc;
-use std::task::Waker;
-
-use parking_lot::Mutex;
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::num::NonZeroUsize;
+use core::task::Waker;
 
 use crate::key::Key;
+use crate::sync::Mutex;
 use crate::waiters::{WaiterId, Waiters};
 
 /// The channels of one process. A channel's name is limited as a key is, and is literal: there are no patterns here.
@@ -139,7 +141,7 @@ impl<M> Subscription<M> {
         drop(table);
         let mut state = self.inbox.state.lock();
         state.closed = true;
-        let (untaken, wakers) = (std::mem::take(&mut state.heard), state.waiters.take());
+        let (untaken, wakers) = (core::mem::take(&mut state.heard), state.waiters.take());
         drop(state);
         drop(untaken);
         wakers.into_iter().for_each(Waker::wake);

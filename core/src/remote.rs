@@ -21,8 +21,10 @@ pub mod script;
 pub mod sight;
 mod tables;
 
-use std::sync::Arc;
-use std::time::Duration;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::{Buf, Bytes};
 

@@ -3,9 +3,13 @@
 //! Owns the list of rules, and what they say of an event. Must not know how anything is invalidated, or when.
 //! Invariant: a plan is whole or an error; no rule that matches is left out because its values are missing.
 
-use std::borrow::Cow;
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use crate::pattern::{InvalidPattern, Pattern};
+use crate::shown::Quoted;
 use crate::template::{InvalidTemplate, PatternTemplate, RenderError, Template};
 
 /// An event's name is at most this many bytes.
@@ -76,15 +80,16 @@ pub struct Plan {
 pub enum InvalidRule {
     /// No event can have such a name.
     #[error(
-        "no event is called {event:?}; a name is 1 to {MAX_EVENT_BYTES} of A-Z a-z 0-9 . _ : / -, \
-         and a rule may have `*`, `?` and `[…]` in it"
+        "no event is called {}; a name is 1 to {MAX_EVENT_BYTES} of A-Z a-z 0-9 . _ : / -, \
+         and a rule may have `*`, `?` and `[…]` in it",
+        Quoted(.event)
     )]
     Event {
         /// The glob as it was given.
         event: Box<str>,
     },
     /// What names the events is no pattern.
-    #[error("the rule on {event:?}: {fault}")]
+    #[error("the rule on {}: {fault}", Quoted(.event))]
     EventPattern {
         /// The glob as it was given.
         event: Box<str>,
@@ -92,7 +97,7 @@ pub enum InvalidRule {
         fault: InvalidPattern,
     },
     /// One of its targets is no template.
-    #[error("the rule on {event:?}: {fault}")]
+    #[error("the rule on {}: {fault}", Quoted(.event))]
     Target {
         /// The glob that names its events.
         event: Box<str>,
@@ -100,7 +105,7 @@ pub enum InvalidRule {
         fault: InvalidTemplate,
     },
     /// It has no target.
-    #[error("the rule on {event:?} invalidates nothing; give it keys, patterns or tags")]
+    #[error("the rule on {} invalidates nothing; give it keys, patterns or tags", Quoted(.event))]
     NoTargets {
         /// The glob that names its events.
         event: Box<str>,
@@ -112,13 +117,18 @@ pub enum InvalidRule {
 #[non_exhaustive]
 pub enum RuleError {
     /// What was given as its name can be none.
-    #[error("{event:?} is no event; a name is 1 to {MAX_EVENT_BYTES} of A-Z a-z 0-9 . _ : / -")]
+    #[error("{} is no event; a name is 1 to {MAX_EVENT_BYTES} of A-Z a-z 0-9 . _ : / -", Quoted(.event))]
     Event {
         /// The name as it was given.
         event: Box<str>,
     },
     /// A rule that matches has a target that cannot be filled in.
-    #[error("event {event:?} meets the rule on {rule:?}, whose {target:?} cannot be filled in: {fault}")]
+    #[error(
+        "event {} meets the rule on {}, whose {} cannot be filled in: {fault}",
+        Quoted(.event),
+        Quoted(.rule),
+        Quoted(.target)
+    )]
     Target {
         /// The event's name.
         event: Box<str>,

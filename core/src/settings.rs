@@ -24,7 +24,10 @@ mod redis;
 pub use problem::{InvalidSetting, Warning};
 pub use redis::{InvalidRedisUrl, RedisAddress, RedisTarget, Secret};
 
-use std::collections::BTreeMap;
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use crate::expiry::{Ttl, TtlClasses};
 use crate::key::Namespace;
@@ -261,7 +264,7 @@ impl Parts {
     fn into_target(self) -> RedisTarget {
         let mut target = RedisTarget { username: self.username, password: self.password, ..RedisTarget::default() };
         if let RedisAddress::Tcp { host, port, tls } = &mut target.address {
-            *host = self.host.unwrap_or_else(|| std::mem::take(host));
+            *host = self.host.unwrap_or_else(|| core::mem::take(host));
             *port = self.port.unwrap_or(*port);
             *tls = self.tls.unwrap_or(*tls);
         }

@@ -2,6 +2,8 @@
 //!
 //! Owns the distance between two names. Must not know what the names are of.
 
+use alloc::vec::Vec;
+
 /// The name of `known` that `given` is closest to; the first of several that are equally close.
 ///
 /// Costs the product of the two lengths for each known name, `given` counting as at most [`LONGEST`] bytes.

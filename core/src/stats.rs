@@ -3,8 +3,8 @@
 //! Owns the counters and what is worked out from them. Each shard counts apart, so that two threads that hit different
 //! shards write to different cache lines; a reading adds them up.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
 
 use crate::entry::Removal;
 

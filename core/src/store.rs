@@ -10,18 +10,20 @@
 //! Invariants: a row is in the table exactly while it has a value or a flight; the policy holds a value or a ticket for
 //! exactly the slots whose rows have one.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
-use std::time::Duration;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 use hashbrown::HashTable;
-use parking_lot::RwLock;
 
 use crate::entry::{Freshness, Life, Removal, Weight};
 use crate::flight::{Ending, Flight};
 use crate::moment::Moment;
 use crate::policy::{Bounds, Policy, Slot};
 use crate::stats::Counters;
+use crate::sync::RwLock;
 use crate::version::{TagSet, Ticket};
 
 #[derive(Debug)]

@@ -3,10 +3,14 @@
 //! Owns the syntax, and the escape of what is put in. Must not know what the outcome is used for.
 //! Invariant: read once; what is filled in can neither end its part nor, in a pattern, stand for anything but itself.
 
-use std::borrow::Cow;
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use crate::key::{InvalidKey, Key, escape_part};
 use crate::pattern::{InvalidPattern, Pattern, ends_between_tokens, glob_escape};
+use crate::shown::Quoted;
 use crate::tag::{InvalidTag, check_tag};
 
 /// A text with names to be filled in: `user:{user_id}:profile`. `{{` and `}}` stand for the braces themselves.
@@ -44,7 +48,7 @@ enum Piece {
 
 /// Why a text is no template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("template {template:?}, byte {at}: {fault}")]
+#[error("template {}, byte {at}: {fault}", Quoted(.template))]
 pub struct InvalidTemplate {
     /// The template as it was given.
     pub template: Box<str>,
@@ -68,7 +72,7 @@ pub enum TemplateFault {
     #[error("this `}}` closes nothing; write `}}}}` for the brace itself")]
     Stray,
     /// What stands in braces is no name.
-    #[error("{0:?} is no name; a name is letters, digits and `_`, and begins with no digit")]
+    #[error("{} is no name; a name is letters, digits and `_`, and begins with no digit", Quoted(.0))]
     Name(Box<str>),
     /// Two names with nothing between them.
     #[error("nothing stands between two names, so `1`, `23` and `12`, `3` would be one key; put a `:` there")]
@@ -271,7 +275,7 @@ fn pieces(template: &str) -> Result<Vec<Piece>, (usize, TemplateFault)> {
             return Err((brace, TemplateFault::Name(name.into())));
         }
         if !text.is_empty() {
-            pieces.push(Piece::Text(std::mem::take(&mut text).into()));
+            pieces.push(Piece::Text(core::mem::take(&mut text).into()));
         } else if !pieces.is_empty() {
             return Err((brace, TemplateFault::Adjacent));
         }

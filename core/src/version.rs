@@ -9,13 +9,15 @@
 //!
 //! Must not know what carries a tag. Its lock is a leaf: nothing else is locked while it is held.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use ahash::RandomState;
 use hashbrown::HashMap;
-use parking_lot::Mutex;
 
+use crate::sync::Mutex;
 use crate::tag::{InvalidTag, check_tags};
 
 /// A place in the order of loads and tag invalidations. Larger is later; unique within one cache.
@@ -103,10 +105,13 @@ impl Versions {
         }
         check_tags(names)?;
         let mut table = self.table.lock();
-        let mut tags: Vec<Arc<Tag>> = names.iter().map(|name| table.tag(name.as_ref())).collect();
+        let mut tags: Vec<Arc<Tag>> = Vec::with_capacity(names.len());
+        for name in names {
+            if let Err(place) = tags.binary_search_by(|tag| (*tag.name).cmp(name.as_ref())) {
+                tags.insert(place, table.tag(name.as_ref()));
+            }
+        }
         drop(table);
-        tags.sort_by(|one, other| one.name.cmp(&other.name));
-        tags.dedup_by(|one, other| Arc::ptr_eq(one, other));
         Ok(TagSet(Some(tags.into())))
     }
 

@@ -3,14 +3,15 @@
 //! Owns the wakers of those who wait for one thing. Must not know what they wait for, and never wakes, clones or drops a
 //! waker itself: it lives under its owner's lock, and a waker is foreign code. So wakers are handed in already cloned,
 //! and handed out to be woken or dropped after unlocking.
-//! Invariant: an id names at most one waker for the life of the set, and no id is given twice.
+//! Invariants: an id names at most one waker for the life of the set, and no id is given twice. Ids rise along the list, of which
+//! less than half is of those who left.
 
-use std::collections::BTreeMap;
-use std::task::Waker;
+use alloc::vec::Vec;
+use core::task::Waker;
 
 /// The wakers of those who wait for one thing, first come first.
 ///
-/// Registering, replacing and removing cost O(log n). An empty set takes no heap.
+/// Registering, replacing and removing cost O(log n), over many calls. An empty set takes no heap.
 ///
 /// # Examples
 ///
@@ -25,7 +26,9 @@ use std::task::Waker;
 /// ```
 #[derive(Debug, Default)]
 pub struct Waiters {
-    wakers: BTreeMap<WaiterId, Waker>,
+    wakers: Vec<(WaiterId, Option<Waker>)>,
+    /// How many of them left.
+    left: usize,
     next: u64,
 }
 
@@ -38,7 +41,7 @@ impl Waiters {
     pub fn add(&mut self, waker: Waker) -> WaiterId {
         let id = WaiterId(self.next);
         self.next += 1;
-        self.wakers.insert(id, waker);
+        self.wakers.push((id, Some(waker)));
         id
     }
 
@@ -49,31 +52,42 @@ impl Waiters {
     /// Gives `waker` back where `id` was removed or taken: its owner was woken already, and adds itself anew if it must
     /// still wait. What comes back either way is to be dropped after unlocking.
     pub fn replace(&mut self, id: WaiterId, waker: Waker) -> Result<Waker, Waker> {
-        match self.wakers.get_mut(&id) {
-            Some(kept) => Ok(std::mem::replace(kept, waker)),
+        match self.place(id).and_then(|place| self.wakers[place].1.as_mut()) {
+            Some(kept) => Ok(core::mem::replace(kept, waker)),
             None => Err(waker),
         }
     }
 
     /// Forgets the waiter, who no longer waits. What comes back is to be dropped after unlocking.
     pub fn remove(&mut self, id: WaiterId) -> Option<Waker> {
-        self.wakers.remove(&id)
+        let waker = self.place(id).and_then(|place| self.wakers[place].1.take())?;
+        self.left += 1;
+        if self.left * 2 >= self.wakers.len() {
+            self.wakers.retain(|(_, waker)| waker.is_some());
+            self.left = 0;
+        }
+        Some(waker)
     }
 
     /// Takes all wakers, in the order they came, to be woken after unlocking.
     #[must_use = "those who wait would never be woken"]
     pub fn take(&mut self) -> Vec<Waker> {
-        std::mem::take(&mut self.wakers).into_values().collect()
+        self.left = 0;
+        core::mem::take(&mut self.wakers).into_iter().filter_map(|(_, waker)| waker).collect()
     }
 
     /// How many wait.
     pub fn len(&self) -> usize {
-        self.wakers.len()
+        self.wakers.len() - self.left
     }
 
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
         self.wakers.is_empty()
+    }
+
+    fn place(&self, id: WaiterId) -> Option<usize> {
+        self.wakers.binary_search_by_key(&id, |(id, _)| *id).ok()
     }
 }
 
@@ -145,5 +159,23 @@ mod tests {
         assert!(waiters.replace(id, Waker::noop().clone()).is_err());
         assert!(waiters.remove(id).is_none());
         assert_eq!(waiters.len(), 1);
+    }
+
+    #[test]
+    fn those_who_come_and_go_leave_nothing_behind_and_the_others_their_order() {
+        let mut waiters = Waiters::default();
+        let mut stay = Vec::new();
+        for round in 0..1_000 {
+            let ids: Vec<_> = (0..3).map(|_| waiters.add(Waker::noop().clone())).collect();
+            if round % 100 == 0 {
+                let (bell, waker) = bell();
+                waiters.add(waker.clone());
+                stay.push((bell, waker));
+            }
+            assert!(ids.into_iter().all(|id| waiters.remove(id).is_some()));
+            assert_eq!(waiters.len(), stay.len());
+            assert!(waiters.wakers.len() <= 2 * stay.len() + 1, "{} places for {}", waiters.wakers.len(), stay.len());
+        }
+        assert!(waiters.take().iter().zip(&stay).all(|(taken, (_, waker))| taken.will_wake(waker)));
     }
 }

@@ -50,7 +50,7 @@ pub use load::{GetOrSet, Getting};
 pub use lock::{Lock, LockGuard};
 pub use lookup::{Fill, Found, Miss};
 pub use many::GetOrSetMany;
-pub use messages::{Message, Subscribe, Subscription};
+pub use messages::{Message, Publish, Subscribe, Subscription};
 pub use removed::Removed;
 pub use rules::Rules;
 pub use stats::Stats;
@@ -627,15 +627,14 @@ impl Cache {
         Lock::new(&self.shared, name, ttl.into())
     }
 
-    /// Sends a message to those who subscribe now; gives to how many, and over Redis to how many processes.
+    /// Sends a message to those who subscribe now. Await it to hear to how many, and over Redis to how many processes.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidKey`] where no channel can have that name, [`Error::UnsupportedValue`] as for [`set`](Self::set),
+    /// When awaited: [`Error::InvalidKey`] where no channel can have that name, [`Error::UnsupportedValue`] as for [`set`](Self::set),
     /// [`Error::Redis`] where Redis does not say that it was sent: it may have been, and is not sent twice.
-    pub async fn publish(&self, channel: &str, message: &(impl Encode + ?Sized)) -> Result<u64, Error> {
-        let payload = load::encode(channel, message);
-        self.shared.open()?.publish(Key::new(channel)?, payload?).await
+    pub fn publish<'a>(&'a self, channel: &'a str, message: &(impl Encode + ?Sized)) -> Publish<'a> {
+        Publish::new(&self.shared, channel, load::encode(channel, message))
     }
 
     /// The messages of some channels from now on. Await it to get a [`Subscription`].

@@ -187,7 +187,8 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     /// The open connection, with nothing owed to Redis any more: for what reads.
     async fn settled_line(&self) -> Result<Line, Fault> {
         let line = self.inner.link.line().await?;
-        if self.inner.tier.outbox.is_empty() { Ok(line) } else { self.settle(line).await }
+        // Boxed: seldom needed, and on the way of every read.
+        if self.inner.tier.outbox.is_empty() { Ok(line) } else { Box::pin(self.settle(line)).await }
     }
 
     /// Has said what is owed, and waits for it, though no longer than for a command: a sweep may take its time, and is not begun

@@ -78,8 +78,8 @@ pub use donjon_core::payload;
 pub use self::{
     cache::{
         Add, Builder, Cache, Call, Explained, FOREVER, Fill, Found, GetOrSet, GetOrSetMany, Getting, Incr, Lock,
-        LockGuard, Message, Miss, Remaining, Removed, Rules, Set, SetMany, Span, Stats, Subscribe, Subscription, Warm,
-        WarmReport,
+        LockGuard, Message, Miss, Publish, Remaining, Removed, Rules, Set, SetMany, Span, Stats, Subscribe,
+        Subscription, Warm, WarmReport,
     },
     error::{Error, LoadError},
     value::{Decode, Encode, Raw, Uncodable},

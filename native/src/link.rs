@@ -127,7 +127,8 @@ impl<R: Runtime> Link<R> {
     pub async fn line(&self) -> Result<Line, Fault> {
         match self.0.hub.line() {
             Some(line) => Ok(line),
-            None => self.find_line().await,
+            // Boxed: seldom needed, and on the way of every call.
+            None => Box::pin(self.find_line()).await,
         }
     }
 

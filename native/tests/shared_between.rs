@@ -79,6 +79,20 @@ async fn a_message_reaches_those_who_subscribe_at_that_moment(place: Place) {
     eventually("one listens", async || cache.publish("c", &2).await.expect("it is a channel") == 1).await;
 }
 
+async fn a_raw_channel_is_none_of_the_caches_own_of_that_name(place: Place) {
+    let cache = place.cache();
+    let mut own = cache.subscribe(["c"]).await.expect("it is a channel");
+    let mut raw = cache.subscribe(["c"]).raw().await.expect("it is a channel");
+    assert_eq!(cache.publish("c", "raw").raw().await.expect("it is a channel"), 1);
+    assert_eq!(cache.publish("c", "own").await.expect("it is a channel"), 1);
+    for (listener, wanted) in [(&mut raw, "raw"), (&mut own, "own")] {
+        let message = listener.next().await.expect("it is open");
+        assert_eq!((&*message.channel, message.decode::<String>().expect("it is one").as_str()), ("c", wanted));
+    }
+    assert!(matches!(cache.publish("", "x").raw().await, Err(Error::InvalidKey { .. })));
+    assert!(matches!(cache.subscribe([""]).raw().await, Err(Error::InvalidKey { .. })));
+}
+
 async fn a_slow_subscriber_loses_the_oldest_messages_and_can_count_them(place: Place) {
     let cache = place.cache();
     let mut slow =
@@ -113,6 +127,7 @@ on_every_backend! {
     what_can_be_no_lock_is_an_error
     a_closed_cache_ends_the_wait_for_a_lock
     a_message_reaches_those_who_subscribe_at_that_moment
+    a_raw_channel_is_none_of_the_caches_own_of_that_name
     a_slow_subscriber_loses_the_oldest_messages_and_can_count_them
     a_wait_that_is_given_up_loses_no_message
 }

@@ -6,6 +6,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use donjon::pubsub::Naming;
 use donjon_core::pubsub::{Hub as CoreHub, Subscription as CoreSubscription};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -23,7 +24,9 @@ struct Message {
 
 #[pyclass(frozen, module = "donjon._donjon")]
 pub(crate) struct Hub {
-    hub: CoreHub<Message>,
+    own: CoreHub<Message>,
+    /// Apart from the cache's own, as over Redis, where the names differ.
+    literal: CoreHub<Message>,
     foreign: Option<Py<PyAny>>,
 }
 
@@ -32,26 +35,46 @@ impl Hub {
     #[new]
     #[pyo3(signature = (foreign = None))]
     fn new(foreign: Option<Py<PyAny>>) -> Self {
-        Self { hub: CoreHub::default(), foreign }
+        Self { own: CoreHub::default(), literal: CoreHub::default(), foreign }
     }
 
     /// How many hear it. What is no value is refused, whether anybody listens or not.
-    #[pyo3(signature = (channel, data, received_at, /))]
-    fn publish(&self, channel: &Bound<'_, PyAny>, data: &Bound<'_, PyAny>, received_at: f64) -> PyResult<usize> {
+    #[pyo3(signature = (channel, data, received_at, raw = false, /))]
+    fn publish(
+        &self,
+        channel: &Bound<'_, PyAny>,
+        data: &Bound<'_, PyAny>,
+        received_at: f64,
+        raw: bool,
+    ) -> PyResult<usize> {
         let channel = text::key(channel)?;
         let data = encode(data, self.foreign.as_ref().map(|foreign| foreign.bind(data.py())))?;
-        Ok(self.hub.publish(channel, Message { data, received_at }))
+        Ok(self.named(naming(raw)).publish(channel, Message { data, received_at }))
     }
 
     /// Listens from now on, keeping the newest `limit` messages.
-    #[pyo3(signature = (channels, limit = 1000, /))]
+    #[pyo3(signature = (channels, limit = 1000, raw = false, /))]
     #[expect(clippy::needless_pass_by_value, reason = "what pyo3 extracts is owned")]
-    fn subscribe(&self, channels: Vec<Bound<'_, PyAny>>, limit: usize) -> PyResult<Subscription> {
+    fn subscribe(&self, channels: Vec<Bound<'_, PyAny>>, limit: usize, raw: bool) -> PyResult<Subscription> {
         let limit = NonZeroUsize::new(limit)
             .ok_or_else(|| PyValueError::new_err("`limit` is how many messages may wait, at least 1"))?;
         let channels = channels.iter().map(text::key).collect::<PyResult<Vec<_>>>()?;
-        Ok(Subscription(Arc::new(self.hub.subscribe(&channels, limit))))
+        Ok(Subscription(Arc::new(self.named(naming(raw)).subscribe(&channels, limit))))
     }
+}
+
+impl Hub {
+    fn named(&self, naming: Naming) -> &CoreHub<Message> {
+        match naming {
+            Naming::Own => &self.own,
+            Naming::Literal => &self.literal,
+        }
+    }
+}
+
+/// What `raw` says of a channel's name.
+pub(crate) fn naming(raw: bool) -> Naming {
+    if raw { Naming::Literal } else { Naming::Own }
 }
 
 /// One listener. Dropping it ends it.

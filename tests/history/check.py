@@ -16,12 +16,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from history import OK, QUEUED, History, Invalidation, Read
+from history import OK, QUEUED, History, Invalidation, Read, language
 
-__all__ = ["LEAST", "Report", "Stale", "check"]
+__all__ = ["ACTS", "LEAST", "Report", "Stale", "check"]
 
 LEAST = {"loads_refused": 100, "takeovers": 50, "overlapping": 1000}
 """A run with less of these tried too little to prove anything."""
+
+ACTS = (
+    *("get_or_set", "get_or_set_many", "force_refresh", "lookup", "get", "get_many"),
+    *("key", "keys", "pattern", "tag", "clear"),
+    *("loads_refused", "takeovers"),
+)
+"""Each language has to have done each of these: read so, invalidated so with effect, and been at one end of the races between."""
 
 _SHOWN = 10
 
@@ -45,6 +52,8 @@ class Stale(NamedTuple):
 class Report:
     """What a history shows."""
 
+    acts: dict[str, Counter[str]] = field(default_factory=dict)
+    """What each of the languages did that had to take part, by the names of `ACTS`."""
     reads: Counter[str] = field(default_factory=Counter)
     """Reads that yielded a version, by the call used."""
     invalidations: Counter[str] = field(default_factory=Counter)
@@ -70,11 +79,12 @@ class Report:
     def shortfalls(self) -> list[str]:
         """What this run did too little of to prove anything."""
         had = {**self.counters, "overlapping": self.overlapping}
-        return [
+        few = [
             f"{name}: {had.get(name, 0)} of at least {least}"
             for name, least in LEAST.items()
             if had.get(name, 0) < least
         ]
+        return few + [f"{who}: no {act}" for who, acts in self.acts.items() for act in ACTS if not acts[act]]
 
     def __str__(self) -> str:
         lines = [
@@ -84,6 +94,7 @@ class Report:
             f"counted by the caches: {_listed(self.counters)}",
             f"oldest value served: {_ms(self.oldest)} after its invalidation began; slowest read: {_ms(self.slowest)}",
         ]
+        lines += [f"{who}: {_listed(acts)}" for who, acts in self.acts.items()]
         lines += [f"FAULT {times} times: {fault}" for fault, times in self.faults.most_common(_SHOWN)]
         if self.stale_reads:
             lines.append(f"{self.stale_reads} STALE READS, the worst {_ms(self.late)} late")
@@ -93,22 +104,32 @@ class Report:
         return "\n".join(lines)
 
 
-def check(history: History) -> Report:
-    """Goes through a history."""
-    report = Report()
+def check(history: History, languages: Iterable[str] = ()) -> Report:
+    """Goes through a history, in which each of the languages has to have done everything."""
+    report = Report(acts={each: Counter() for each in languages})
+
+    def note(process: str, act: str, times: int = 1) -> None:
+        if act in ACTS and (acts := report.acts.get(language(process))) is not None:
+            acts[act] += times
+
     everyone: dict[str, list[Invalidation]] = {}
     own: dict[tuple[str, str], list[Invalidation]] = {}
     ended: dict[str, list[Invalidation]] = {}
     for invalidation in history.invalidations:
-        report.invalidations[f"{invalidation.target.partition(' ')[0]} {invalidation.outcome}"] += 1
+        kind = invalidation.target.partition(" ")[0]
+        report.invalidations[f"{kind} {invalidation.outcome}"] += 1
+        if invalidation.outcome == OK:
+            note(invalidation.process, kind)
         for key in invalidation.versions:
             ended.setdefault(key, []).append(invalidation)
             if invalidation.outcome == OK:
                 everyone.setdefault(key, []).append(invalidation)
             elif invalidation.outcome == QUEUED:
                 own.setdefault((invalidation.process, key), []).append(invalidation)
-    for counters in history.counters.values():
+    for process, counters in history.counters.items():
         report.counters.update(counters)
+        for name, count in counters.items():
+            note(process, name, count)
     report.faults.update(f"{fault.way}: {fault.error}" for fault in history.faults)
 
     required = {key: _Floor(key, those) for key, those in everyone.items()}
@@ -116,6 +137,7 @@ def check(history: History) -> Report:
     spans = {key: _Spans(key, those) for key, those in ended.items()}
     for read in history.reads():
         report.reads[read.way] += 1
+        note(read.process, read.way)
         report.slowest = max(report.slowest, read.ended - read.begun)
         if (span := spans.get(read.key)) is not None:
             report.overlapping += span.meet(read)

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["FAILED", "OK", "QUEUED", "Fault", "History", "Invalidation", "Log", "Read", "now"]
+__all__ = ["FAILED", "OK", "QUEUED", "Fault", "History", "Invalidation", "Log", "Read", "language", "now"]
 
 OK = "ok"
 """The invalidation had taken effect everywhere when it returned."""
@@ -30,6 +30,11 @@ FAILED = "failed"
 """It raised, and promises nothing."""
 
 now = time.monotonic_ns
+
+
+def language(process: str) -> str:
+    """What a process is written in: it is named after its place in the fleet, its program and how often that was started."""
+    return process.split("-")[1] if "-" in process else process
 
 
 class Read(NamedTuple):

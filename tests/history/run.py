@@ -1,6 +1,6 @@
 """Runs the history test: processes on one real Redis, a nemesis among them, and the checker over what they wrote down.
 
-python tests/history/run.py                        a minute of donjon, in Python and Rust
+python tests/history/run.py                        a minute of donjon, in Python, Rust and Node
 python tests/history/run.py --seconds 600          longer
 python tests/history/run.py --naive --seconds 12   cache-aside by hand, which must be found out
 """
@@ -31,29 +31,40 @@ from outside import Outside  # noqa: E402
 from plan import Plan  # noqa: E402
 from redis_server import RedisServer  # noqa: E402
 
-__all__ = ["NAIVE", "donjon", "run"]
+__all__ = ["LANGUAGES", "NAIVE", "donjon", "run"]
+
+LANGUAGES = ("python", "rust", "node")
 
 
-def python(adapter: str) -> Program:
+def python(adapter: str, name: str = "python") -> Program:
     """The worker in Python, on one of the adapters."""
     return Program(
-        adapter, lambda plan, log, seed: [sys.executable, str(HERE / "worker.py"), str(plan), str(log), seed, adapter]
+        name, lambda plan, log, seed: [sys.executable, str(HERE / "worker.py"), str(plan), str(log), seed, adapter]
     )
+
+
+def node(store: str, name: str = "node") -> Program:
+    """The worker in Node, over one of its stores."""
+    worker = HERE / "node/worker.mjs"
+    return Program(name, lambda plan, log, seed: ["node", str(worker), str(plan), str(log), seed, store])
 
 
 NAIVE = [python("naive")] * 8
 
 
 def donjon() -> list[Program]:
-    """Processes on donjon; the worker in Rust is built now unless it is up to date."""
+    """Processes on donjon; the worker in Rust is built now unless it is up to date, the npm package was before."""
     build = ["cargo", "build", "--quiet", "--profile", "test", "--package", "donjon-history"]
     subprocess.run(build, cwd=TOP, check=True)
     worker = Path(os.environ.get("CARGO_TARGET_DIR", TOP / "target")) / "debug" / "history-worker"
     rust = Program("rust", lambda plan, log, seed: [str(worker), str(plan), str(log), seed])
-    return [*[python("donjon")] * 4, *[python("donjon-faces")] * 2, *[rust] * 4]
+    pythons = [*[python("donjon")] * 2, *[python("donjon-faces", "python-faces")] * 2]
+    return [*pythons, *[rust] * 2, *[node("redis")] * 3, node("rest", "node-rest")]
 
 
-def run(programs: Sequence[Program], seconds: float, seed: int, folder: Path) -> Report:
+def run(
+    programs: Sequence[Program], seconds: float, seed: int, folder: Path, languages: Sequence[str] = LANGUAGES
+) -> Report:
     """Runs programs for some seconds and checks what they wrote into a folder.
 
     Raises:
@@ -80,7 +91,7 @@ def run(programs: Sequence[Program], seconds: float, seed: int, folder: Path) ->
                 meddler.result()
     if bad:
         raise RuntimeError("\n".join(bad))
-    report = check(History(logs))
+    report = check(History(logs), languages)
     did = ", ".join(f"{times} {deed}" for deed, times in sorted(nemesis.done.items()))
     print(f"the nemesis did: {did}\n{report}", flush=True)
     return report
@@ -101,7 +112,8 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="a folder, not there yet, for what the processes write")
     said = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="donjon-history-") as scratch:
-        report = run(NAIVE if said.naive else donjon(), said.seconds, said.seed, said.keep or Path(scratch) / "run")
+        programs, languages = (NAIVE, ()) if said.naive else (donjon(), LANGUAGES)
+        report = run(programs, said.seconds, said.seed, said.keep or Path(scratch) / "run", languages)
     for shortfall in report.shortfalls:
         print(f"tried too little: {shortfall}")
     return bool(report.stale_reads or report.faults or report.shortfalls)

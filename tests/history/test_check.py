@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from check import LEAST, Report, check
+from check import ACTS, LEAST, Report, check
 from history import FAILED, OK, QUEUED, History, Log
 from source import Source
 
@@ -128,6 +128,29 @@ def test_counters_are_summed_over_the_last_words_of_each_process(tmp_path: Path,
 def test_a_run_that_tried_too_little_says_of_what(tmp_path: Path, log: Callable[[str], Log]) -> None:
     log("one").counters({**LEAST, "loads_refused": 99})
     assert checked(tmp_path).shortfalls == ["loads_refused: 99 of at least 100", "overlapping: 0 of at least 1000"]
+
+
+def test_a_run_in_which_a_language_left_something_out_says_which(tmp_path: Path, log: Callable[[str], Log]) -> None:
+    counted = dict.fromkeys(("loads_refused", "takeovers"), 1)
+    for process in ("0-one-1", "1-other-faces-1"):
+        for act in ACTS:
+            log(process).read(1, 2, "a", 1, act)
+            log(process).invalidation(1, 2, f"{act} a", OK, {"a": 1})
+        log(process).counters({**LEAST, **counted})
+    halves = History(tmp_path)
+    left_out = ["third: no " + act for act in ACTS]
+    assert check(halves, ["one", "other"]).acts.keys() == {"one", "other"}
+    assert check(halves, ["one", "other"]).shortfalls == check(halves).shortfalls
+    assert check(halves, ["one", "third"]).shortfalls == check(halves).shortfalls + left_out
+
+
+def test_an_invalidation_that_did_not_take_effect_is_none_that_a_language_did(
+    tmp_path: Path, log: Callable[[str], Log]
+) -> None:
+    log("0-one-1").invalidation(1, 2, "clear", QUEUED, {"a": 1})
+    assert "one: no clear" in check(History(tmp_path), ["one"]).shortfalls
+    log("0-one-1").invalidation(1, 2, "clear", OK, {"a": 1})
+    assert "one: no clear" not in check(History(tmp_path), ["one"]).shortfalls
 
 
 def test_a_fault_is_reported_with_its_error(tmp_path: Path, log: Callable[[str], Log]) -> None:

@@ -24,5 +24,5 @@ def test_what_was_invalidated_is_never_read_again_in_any_process(tmp_path: Path)
 
 
 def test_cache_aside_by_hand_is_found_out(tmp_path: Path) -> None:
-    report = run.run(run.NAIVE, 8, seed(), tmp_path / "run")
+    report = run.run(run.NAIVE, 8, seed(), tmp_path / "run", languages=())
     assert report.stale_reads > 0

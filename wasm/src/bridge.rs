@@ -3,8 +3,14 @@
 //! Numbers cross as arguments and in registers that the host reads from memory. All else is written into one buffer by the host
 //! before a call, and into another by the call: the host copies what it wants to keep. Nothing here is called back by the core.
 
-use std::cell::{Cell, RefCell};
-use std::fmt::Display;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use core::fmt::Display;
+
+use crate::kept::Kept;
+
+use crate::trap;
 
 /// What a call was refused for. Its text goes to the host.
 #[derive(Debug)]
@@ -27,21 +33,19 @@ pub(crate) enum Kind {
 }
 
 impl Refused {
-    pub(crate) fn new(kind: Kind, why: impl Display) -> Self {
+    pub(crate) fn new(kind: Kind, why: &dyn Display) -> Self {
         Self { kind, text: why.to_string() }
     }
 
     /// For `map_err`.
     pub(crate) fn of<W: Display>(kind: Kind) -> impl Fn(W) -> Self {
-        move |why| Self::new(kind, why)
+        move |why| Self::new(kind, &why)
     }
 }
 
-thread_local! {
-    static INPUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    static OUTPUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    static REGISTERS: [Cell<f64>; REGISTER_COUNT] = const { [const { Cell::new(0.0) }; REGISTER_COUNT] };
-}
+static INPUT: Kept<RefCell<Vec<u8>>> = Kept::new(RefCell::new(Vec::new()));
+static OUTPUT: Kept<RefCell<Vec<u8>>> = Kept::new(RefCell::new(Vec::new()));
+static REGISTERS: Kept<[Cell<f64>; REGISTER_COUNT]> = Kept::new([const { Cell::new(0.0) }; REGISTER_COUNT]);
 
 const REGISTER_COUNT: usize = 8;
 
@@ -117,7 +121,7 @@ impl<'i> Input<'i> {
     }
 
     pub(crate) fn text(&mut self) -> &'i str {
-        std::str::from_utf8(self.sized()).expect("the host writes UTF-8")
+        core::str::from_utf8(self.sized()).expect("the host writes UTF-8")
     }
 
     pub(crate) fn texts(&mut self) -> Vec<&'i str> {
@@ -157,8 +161,16 @@ impl Output<'_> {
 
 /// Runs a call between the buffers. What it gives is not negative; a refusal is, and its text is the output.
 pub(crate) fn cross(call: impl FnOnce(&mut Input<'_>, &mut Output<'_>) -> Result<i32, Refused>) -> i32 {
+    let mut call = Some(call);
+    cross_once(&mut |input, output| call.take().map_or(Ok(0), |call| call(input, output)))
+}
+
+/// What all calls have in common, once in the module.
+#[inline(never)]
+fn cross_once(call: &mut dyn FnMut(&mut Input<'_>, &mut Output<'_>) -> Result<i32, Refused>) -> i32 {
     INPUT.with_borrow(|input| {
         OUTPUT.with_borrow_mut(|output| {
+            trap::spring();
             output.clear();
             let outcome = call(&mut Input(input), &mut Output(output));
             outcome.unwrap_or_else(|refused| {

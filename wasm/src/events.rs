@@ -1,15 +1,15 @@
 //! Events: the rules that say which event invalidates what.
 
-use std::borrow::Cow;
-use std::cell::RefCell;
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+use core::cell::{LazyCell, RefCell};
 
 use donjon_core::rules::{Plan, Rules, Targets};
 
 use crate::bridge::{Input, Kind, Refused, cross};
+use crate::kept::Later;
 
-thread_local! {
-    static RULES: RefCell<Rules> = RefCell::new(Rules::default());
-}
+static RULES: Later<RefCell<Rules>> = Later::new(LazyCell::new(|| RefCell::new(Rules::default())));
 
 /// Adds a rule: an event, and the keys, patterns and tags that it invalidates.
 #[unsafe(no_mangle)]

@@ -1,19 +1,18 @@
 //! Locks: of one process, by name.
 
-use std::cell::RefCell;
+use core::cell::{LazyCell, RefCell};
 
 use donjon_core::lock::{Locks, Token, Waiting};
 use slab::Slab;
 
 use crate::bridge::{cross, register};
+use crate::kept::{Kept, Later};
 use crate::memory::key;
 use crate::numbers::{moment, span, until};
 use crate::waits::bell;
 
-thread_local! {
-    static LOCKS: Locks = Locks::default();
-    static WAITING: RefCell<Slab<Waiting>> = const { RefCell::new(Slab::new()) };
-}
+static LOCKS: Later<Locks> = Later::new(LazyCell::new(Locks::default));
+static WAITING: Kept<RefCell<Slab<Waiting>>> = Kept::new(RefCell::new(Slab::new()));
 
 /// Takes a lock that is free: 1, its token into register 0 and its fence into 1. 0 where another holds it.
 #[unsafe(no_mangle)]

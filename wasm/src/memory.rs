@@ -3,10 +3,11 @@
 //! The host has a table from keys to numbers, and reads by number: no text crosses for a hit. A text crosses when a value is stored
 //! or a key invalidated. After each call that may let values go the host takes their numbers and frees them, before it reads again.
 
-use std::cell::RefCell;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
 
 use donjon_core::cache::{Ask, Cache, Config, Fill, Holder, Lookup, Removed, Step, Tags};
 use donjon_core::chance::Seed;
@@ -17,12 +18,15 @@ use donjon_core::lease::{Filled, Lease};
 use donjon_core::moment::Moment;
 use donjon_core::pattern::Pattern;
 use donjon_core::policy::Slot;
+use donjon_core::shown::Number;
 use donjon_core::version::Ticket;
 use slab::Slab;
 
 use crate::bridge::{Input, Kind, LEFT, Output, Refused, cross, register};
 use crate::events;
+use crate::kept::Kept;
 use crate::numbers::{self, moment, span, until};
+use crate::trap;
 use crate::waits::bell;
 
 struct Memory {
@@ -35,12 +39,13 @@ struct Memory {
     left: Vec<u32>,
 }
 
-thread_local! {
-    static MEMORY: RefCell<Option<Memory>> = const { RefCell::new(None) };
-}
+static MEMORY: Kept<RefCell<Option<Memory>>> = Kept::new(RefCell::new(None));
 
 fn with<T>(ask: impl FnOnce(&mut Memory) -> T) -> T {
-    MEMORY.with_borrow_mut(|memory| ask(memory.as_mut().expect("the host opens the memory first")))
+    MEMORY.with_borrow_mut(|memory| {
+        trap::spring();
+        ask(memory.as_mut().expect("the host opens the memory first"))
+    })
 }
 
 /// As [`cross`], for what may let values go.
@@ -107,7 +112,10 @@ pub(crate) fn config(
         jitter: Jitter::new(jitter).map_err(Refused::of(Kind::Config))?,
         early: Early::new(early).map_err(Refused::of(Kind::Config))?,
         load_timeout: timeout.map(|millis| Duration::from_micros((millis * 1e3) as u64)).ok_or_else(|| {
-            Refused::new(Kind::Config, format_args!("a load timeout is a positive time; got {load_timeout} ms"))
+            Refused::new(
+                Kind::Config,
+                &format_args!("a load timeout is a positive time; got {} ms", Number(load_timeout)),
+            )
         })?,
         holder: Holder::Host,
         ..Config::default()

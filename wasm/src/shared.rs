@@ -3,7 +3,11 @@
 //! The host sends what it is told to, and says what was answered; what that means is decided in the core. What is under way is named
 //! by numbers: look-ups that wait for answers, leases, values on their way.
 
-use std::cell::{Cell, RefCell};
+use alloc::boxed::Box;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use core::task::Poll;
 
 use bytes::Bytes;
 use donjon_core::breaker::{Allowed, Breaker, BreakerConfig, Pass};
@@ -25,6 +29,7 @@ use slab::Slab;
 
 use crate::bridge::{Input, Kind, Output, Refused, cross, register};
 use crate::events;
+use crate::kept::Kept;
 use crate::memory::{config, key, poll};
 use crate::numbers::{self, moment, span, until};
 use crate::wire::{read_outcome, write_calls};
@@ -48,9 +53,7 @@ struct Shared {
     batches: Slab<Batch>,
 }
 
-thread_local! {
-    static SHARED: RefCell<Option<Shared>> = const { RefCell::new(None) };
-}
+static SHARED: Kept<RefCell<Option<Shared>>> = Kept::new(RefCell::new(None));
 
 fn with(call: impl FnOnce(&mut Shared, &mut Input<'_>, &mut Output<'_>) -> Result<i32, Refused>) -> i32 {
     SHARED.with_borrow_mut(|shared| {
@@ -188,9 +191,7 @@ pub extern "C" fn name_of_key() -> i32 {
     })
 }
 
-thread_local! {
-    static START: [Cell<u8>; START_BYTES] = const { [const { Cell::new(0) }; START_BYTES] };
-}
+static START: Kept<[Cell<u8>; START_BYTES]> = Kept::new([const { Cell::new(0) }; START_BYTES]);
 
 /// All that is needed to tell what an entry without tags is.
 const START_BYTES: usize = 64;
@@ -289,8 +290,8 @@ pub extern "C" fn forget_look(look: u32) -> i32 {
 pub extern "C" fn shared_ending(wait: u32) -> i32 {
     with(|shared, _, _| {
         Ok(shared.joined.try_remove(wait as usize).map_or(2, |mut joined| match poll(&mut joined, wait) {
-            std::task::Poll::Ready(Ending::Value(_)) => 0,
-            std::task::Poll::Ready(Ending::Failed(())) => 1,
+            Poll::Ready(Ending::Value(_)) => 0,
+            Poll::Ready(Ending::Failed(())) => 1,
             _ => 2,
         }))
     })
@@ -464,7 +465,7 @@ pub extern "C" fn forget_seen(seen: u32) -> i32 {
 // -- writes
 
 fn call_or_not(call: Option<&Call>, output: &mut Output<'_>) -> i32 {
-    let call = call.map(std::slice::from_ref).unwrap_or_default();
+    let call = call.map(core::slice::from_ref).unwrap_or_default();
     write_calls(call, output);
     (!call.is_empty()).into()
 }
@@ -606,7 +607,7 @@ pub extern "C" fn values_removed() -> i32 {
 
 fn unavailable(shared: &Shared, fault: &Fault) -> Refused {
     shared.remote.noticed(fault);
-    Refused::new(Kind::Unavailable, fault)
+    Refused::new(Kind::Unavailable, &fault)
 }
 
 /// Refuses answers of which one is an error.

@@ -1,6 +1,7 @@
 //! Text: keys, patterns, tags and times that a host has as text.
 
-use std::cell::RefCell;
+use alloc::vec::Vec;
+use core::cell::{LazyCell, RefCell};
 
 use donjon_core::expiry::TtlClasses;
 use donjon_core::key::{Namespace, Part, build, build_pattern};
@@ -8,12 +9,11 @@ use donjon_core::pattern::{Pattern, glob_escape};
 use donjon_core::tag::check_tags;
 
 use crate::bridge::{Kind, Refused, cross, register};
+use crate::kept::Later;
 use crate::memory::key;
 use crate::numbers::{self, span};
 
-thread_local! {
-    static CLASSES: RefCell<TtlClasses> = RefCell::new(TtlClasses::default());
-}
+static CLASSES: Later<RefCell<TtlClasses>> = Later::new(LazyCell::new(|| RefCell::new(TtlClasses::default())));
 
 /// Refuses what is no key.
 #[unsafe(no_mangle)]

@@ -1,34 +1,32 @@
-//! Trap: what the module says of itself when it gives up.
+//! Trap: how the module gives up.
 //!
-//! A panic ends the instance in the midst of a call. Nothing that it held is to be trusted then but this text, which the host logs.
+//! A panic ends the instance in the midst of a call, and nothing that it held is to be trusted then. It says no more than that: the
+//! texts of all panics, and what puts them together, would be a fifth of the module. The host logs the trap and the call it met.
 
-use std::cell::RefCell;
+#[cfg(feature = "trap")]
+use core::cell::Cell;
 
-thread_local! {
-    static TEXT: RefCell<String> = const { RefCell::new(String::new()) };
+#[cfg(feature = "trap")]
+use crate::kept::Kept;
+
+#[cfg(target_family = "wasm")]
+#[panic_handler]
+fn give_up(_: &core::panic::PanicInfo<'_>) -> ! {
+    core::arch::wasm32::unreachable()
 }
 
-/// Has panics leave their text. To be called first.
-#[unsafe(no_mangle)]
-pub extern "C" fn start() {
-    std::panic::set_hook(Box::new(|info| TEXT.with_borrow_mut(|text| *text = info.to_string())));
-}
+#[cfg(feature = "trap")]
+static IS_SET: Kept<Cell<bool>> = Kept::new(Cell::new(false));
 
-/// Where the text is.
-#[unsafe(no_mangle)]
-pub extern "C" fn panic_text() -> *const u8 {
-    TEXT.with_borrow(|text| text.as_ptr())
-}
-
-/// How long it is.
-#[unsafe(no_mangle)]
-pub extern "C" fn panic_bytes() -> usize {
-    TEXT.with_borrow(String::len)
-}
-
-/// Traps, in the midst of a call: for tests of those who have to go on.
+/// Has the next call trap in the midst of it: for tests of those who have to go on.
 #[cfg(feature = "trap")]
 #[unsafe(no_mangle)]
 pub extern "C" fn trap() {
-    panic!("a test asked for it");
+    IS_SET.with(|is_set| is_set.set(true));
+}
+
+/// Where calls trap that are to.
+pub(crate) fn spring() {
+    #[cfg(feature = "trap")]
+    assert!(!IS_SET.with(Cell::take), "a test asked for it");
 }

@@ -3,15 +3,16 @@
 //! The host has a promise for each, by a number. When the core wakes one, its number is kept until the host asks which were woken:
 //! a register says how many they are, and the host looks at it after every call that can end something.
 
-use std::cell::RefCell;
-use std::sync::Arc;
-use std::task::{Wake, Waker};
+use alloc::sync::Arc;
+use alloc::task::Wake;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::task::Waker;
 
 use crate::bridge::{WOKEN, cross, register};
+use crate::kept::Kept;
 
-thread_local! {
-    static LIST: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
-}
+static LIST: Kept<RefCell<Vec<u32>>> = Kept::new(RefCell::new(Vec::new()));
 
 struct Bell(u32);
 

@@ -1,5 +1,7 @@
 //! Wire: commands and their answers as they cross to the host, which has the connection.
 
+use alloc::vec::Vec;
+
 use donjon_core::fault::Fault;
 use donjon_core::remote::call::{Call, Reply};
 use donjon_core::remote::script::{self, Script};

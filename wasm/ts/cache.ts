@@ -1,6 +1,8 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * Cache: what a program calls. Checks what it is given, and leaves the rest to the tier where the values are.
  */
+import type { Capabilities } from "./capabilities.js";
 import { type Clock, hostClock } from "./clock.js";
 import type { Core } from "./core.js";
 import {
@@ -15,12 +17,12 @@ import {
 } from "./errors.js";
 import { type KeyPart, checkKey, checkPattern, key as buildKey, nameOf } from "./keys.js";
 import { type Asked, type Loader, type Loading, load, loadMany, seek } from "./load.js";
-import { Lock, type LockOptions, takeLock } from "./lock.js";
+import { type Lock, type LockOptions, takeLock } from "./lock.js";
 import { type Lookup, Hit, LookupMiss } from "./lookup.js";
-import { type CopyMode, MemoryTier } from "./memory.js";
+import { type CopyMode, type MemoryConfig, MemoryTier } from "./memory.js";
 import { Rules } from "./rules.js";
-import { type StoreOptions, TermsReader, type Ttl } from "./terms.js";
-import { type Eventually, type Explained, type Removed as Outcome, type Stats, type Tier } from "./tier.js";
+import { FOREVER, type StoreOptions, TermsReader, type Ttl } from "./terms.js";
+import type { Eventually, Explained, Removed as Outcome, Stats, Tier } from "./tier.js";
 import { Isolated, weigh } from "./value.js";
 import { type WarmOptions, type WarmReport, warm } from "./warm.js";
 import { type Wrapped, type WrapOptions, wrap } from "./wrap.js";
@@ -77,6 +79,8 @@ export interface TierTerms {
   readonly log: (message: string) => void;
   /** Sets up what texts mean in a core. */
   readonly prepare: (core: Core) => void;
+  /** How values are kept in memory, by a store that keeps them there. */
+  readonly memory: Pick<MemoryConfig, "maxBytes" | "maxEntries" | "copy" | "clock">;
 }
 
 /** How a value is looked up. */
@@ -143,8 +147,8 @@ export class Cache {
     const prepare = (core: Core): void => {
       core.begin().text(namespace).call("check_namespace");
       for (const [name, ttl] of ttls) {
-        const length = lengthOf(core, ttl);
-        core.begin().text(name).call("define_ttl", length);
+        const ms = lengthOf(core, ttl);
+        core.begin().text(name).call("define_ttl", ms);
       }
       for (const [event, keys, patterns, tags] of rules) {
         core.begin().text(event).texts(keys).texts(patterns).texts(tags).call("on");
@@ -157,15 +161,26 @@ export class Cache {
       loadTimeout: numberOf("loadTimeout", options.loadTimeout, 30_000),
       log,
       prepare,
+      memory: {
+        maxBytes: boundOf("maxBytes", options.maxBytes, 256 * 2 ** 20),
+        maxEntries: options.maxEntries === undefined ? undefined : boundOf("maxEntries", options.maxEntries, 0),
+        copy,
+        clock,
+      },
     };
     if (options.store === undefined) {
-      const maxBytes = boundOf("maxBytes", options.maxBytes, 256 * 2 ** 20);
-      const maxEntries = options.maxEntries === undefined ? undefined : boundOf("maxEntries", options.maxEntries, 0);
-      this.#memory = new MemoryTier({ ...terms, maxBytes, maxEntries, copy, clock });
-      this.#tier = this.#memory;
+      this.#tier = new MemoryTier({ ...terms, ...terms.memory });
     } else {
-      if (copy !== "isolate") throw new ConfigError("`copy` is of caches in memory: what comes from a store is a copy already");
       this.#tier = options.store.open(terms);
+    }
+    if (this.#tier instanceof MemoryTier) {
+      this.#memory = this.#tier;
+    } else {
+      const given = MEMORY_OPTIONS.filter((name) => options[name] !== undefined && options[name] !== "isolate");
+      if (given.length > 0) {
+        void this.#tier.close();
+        throw new ConfigError(`\`${given.join("`, `")}\` is of caches in memory: what is in a store has its own bounds, clock and copies`);
+      }
     }
     this.#copy = copy;
     this.#log = log;
@@ -177,6 +192,7 @@ export class Cache {
       waitUntil: options.waitUntil,
       servedStale: (key, error) => this.#noteStale(key, error),
       running: new Map(),
+      waiting: new Map(),
     };
     this.rules = new Rules((...rule) => {
       this.#tier.text((core) => core.begin().text(rule[0]).texts(rule[1]).texts(rule[2]).texts(rule[3]).call("on"));
@@ -194,6 +210,8 @@ export class Cache {
    * {@link Cache.getOrSet}, {@link Cache.wrap} or {@link Cache.lookup}, which cannot.
    */
   get<T = unknown>(key: string): Promise<T | undefined> {
+    const value = this.#hit(key);
+    if (value !== undefined) return Promise.resolve(value as T);
     try {
       const found = this.#open().get(this.#key(key));
       return (found instanceof Promise ? found : Promise.resolve(found)) as Promise<T | undefined>;
@@ -204,14 +222,15 @@ export class Cache {
 
   /** As {@link Cache.get}, at once, of what is in memory; `undefined` over a store, which cannot answer at once. */
   peek<T = unknown>(key: string): T | undefined {
-    const value = this.#memory?.hit(key);
-    return (value === undefined ? this.#peekAgain(key) : value) as T | undefined;
+    const value = this.#hit(key);
+    if (value !== undefined) return value as T;
+    this.#open();
+    return this.#memory?.get(this.#key(key)) as T | undefined;
   }
 
-  /** A hit tells nothing of what is wrong with a key, or that it is stale. */
-  #peekAgain(key: string): unknown {
-    this.#open();
-    return this.#memory?.get(this.#key(key));
+  /** A fresh value that is in memory. Whoever finds none looks again: this tells nothing of what is wrong with a key, or stale. */
+  #hit(key: string): unknown {
+    return this.#isClosed ? undefined : this.#tier.hit(key);
   }
 
   /** The values of those keys that have one. */
@@ -238,6 +257,20 @@ export class Cache {
     return this.#open().explain(this.#key(key));
   }
 
+  /**
+   * The keys of the values that match a pattern: `for await (const key of cache.keys("user:*")) …`.
+   *
+   * For tools: it goes through all keys, wherever they are. What is stored or leaves meanwhile may come or not, over Redis a key may
+   * come twice, and one whose tags were invalidated may be named though it has no value any more.
+   */
+  keys(pattern = "*"): AsyncGenerator<string, void, undefined> {
+    checkPattern(pattern);
+    const pages = this.#open().keys(pattern);
+    return (async function* () {
+      for await (const page of pages) yield* page;
+    })();
+  }
+
   // -- loads
 
   /**
@@ -247,11 +280,8 @@ export class Cache {
    * asked after that load anew. What the loader throws reaches everyone who waits, as it is, and is not cached.
    */
   getOrSet<T>(key: string, loader: Loader<T>, options?: LoadOptions): Promise<T> {
-    if (options?.forceRefresh !== true) {
-      const value = this.#tier.hit(key);
-      if (value !== undefined && !this.#isClosed) return Promise.resolve(value as T);
-    }
-    return this.#getOrSet(key, loader, options);
+    const value = options?.forceRefresh === true ? undefined : this.#hit(key);
+    return value === undefined ? this.#getOrSet(key, loader, options) : Promise.resolve(value as T);
   }
 
   async #getOrSet<T>(key: string, loader: Loader<T>, options: LoadOptions | undefined): Promise<T> {
@@ -305,7 +335,7 @@ export class Cache {
    *
    * @example
    * ```ts
-   * const profile = cache.wrap(loadProfile, { key: (id: number) => ["user:profile", id], ttl: "5m", tags: (id) => [`user:${id}`] });
+   * const profile = cache.wrap(loadProfile, { key: (id: number) => ["user", "profile", id], ttl: "5m", tags: (id) => [`user:${id}`] });
    * await profile(5);
    * await profile.invalidate(5);
    * ```
@@ -415,7 +445,8 @@ export class Cache {
   async lock(name: string, options: LockOptions): Promise<Lock> {
     const tier = this.#open();
     this.#key(name);
-    if (options === undefined || options.ttl === undefined) throw new InvalidTtlError("a lock needs a `ttl`: how long it is held should its holder vanish");
+    if (options === undefined || options.ttl === undefined)
+      throw new InvalidTtlError("a lock needs a `ttl`: how long it is held should its holder vanish");
     const ttl = this.#terms.ttl(options.ttl);
     if (ttl === Infinity) throw new InvalidTtlError("a lock is not held for ever: one whose holder is gone would never be free");
     return takeLock(tier, name, ttl, options);
@@ -475,6 +506,11 @@ export class Cache {
   async warm<T>(keysOrItems: Iterable<string> | Iterable<readonly [string, T]>, options: WarmOptions<T> = {}): Promise<WarmReport> {
     this.#open();
     return warm(this, keysOrItems, options);
+  }
+
+  /** What this cache can do, and how far its promises reach. */
+  get capabilities(): Capabilities {
+    return this.#tier.capabilities;
   }
 
   /** Whether the backend answers. */
@@ -554,7 +590,9 @@ export class Cache {
   }
 
   #keys(keys: Iterable<string>): string[] {
-    if (typeof keys === "string") throw new InvalidKeyError("keys are a list of texts, not one text");
+    if (typeof keys !== "object" || keys === null || !(Symbol.iterator in keys)) {
+      throw new InvalidKeyError(`keys are a list of texts, not ${typeof keys === "string" ? "one text" : nameOf(keys)}`);
+    }
     return [...keys].map((key, at) => this.#key(key, at));
   }
 
@@ -566,7 +604,9 @@ export class Cache {
 
   #stored(isStored: boolean): void {
     if (!isStored && this.#strict && this.#memory === undefined && this.enabled) {
-      throw new BackendUnavailableError("the value did not arrive for certain: its key is invalidated instead, at once or as soon as that is possible");
+      throw new BackendUnavailableError(
+        "the value did not arrive for certain: its key is invalidated instead, at once or as soon as that is possible",
+      );
     }
   }
 
@@ -594,8 +634,47 @@ export class Cache {
  * ```
  */
 export function createCache(options: CacheOptions = {}): Cache {
+  checkOptions(options);
   return new Cache(options);
 }
+
+/** What options must be where nothing else checks them. */
+const KINDS: Readonly<Record<keyof CacheOptions, "object" | "function" | "boolean" | "checked elsewhere">> = {
+  namespace: "checked elsewhere",
+  maxBytes: "checked elsewhere",
+  maxEntries: "checked elsewhere",
+  defaultTtl: "checked elsewhere",
+  ttls: "object",
+  jitter: "checked elsewhere",
+  early: "checked elsewhere",
+  loadTimeout: "checked elsewhere",
+  copy: "checked elsewhere",
+  clock: "object",
+  waitUntil: "function",
+  strict: "boolean",
+  enabled: "boolean",
+  log: "function",
+  store: "object",
+};
+
+/** Refuses what would go unnoticed: an option that is misspelt, or of another kind. */
+function checkOptions(options: CacheOptions): void {
+  if (typeof options !== "object" || options === null)
+    throw new ConfigError(`the options of a cache are an object, not ${nameOf(options)}`);
+  for (const [name, given] of Object.entries(options)) {
+    if (!Object.hasOwn(KINDS, name)) throw new ConfigError(`there is no option \`${name}\`; there are ${Object.keys(KINDS).join(", ")}`);
+    const kind = KINDS[name as keyof CacheOptions];
+    if (given === undefined || kind === "checked elsewhere") continue;
+    if (given === null || typeof given !== kind) throw new ConfigError(`\`${name}\` is of the kind ${kind}, not ${nameOf(given)}`);
+  }
+  const { store, clock } = options;
+  if (store !== undefined && typeof store.open !== "function") {
+    throw new ConfigError("`store` is what `redis(client)` of donjon/redis gives, or one of its like: not the client itself");
+  }
+  if (clock !== undefined && typeof clock.now !== "function") throw new ConfigError("a `clock` has a method `now` that gives milliseconds");
+}
+
+const MEMORY_OPTIONS = ["maxBytes", "maxEntries", "copy", "clock"] as const;
 
 function warnOnConsole(message: string): void {
   console.warn(`donjon: ${message}`);
@@ -616,15 +695,18 @@ function boundOf(name: string, given: number | undefined, usual: number): number
 }
 
 function lengthOf(core: Core, ttl: Ttl): number {
-  if (typeof ttl === "symbol") return Infinity;
+  if (ttl === FOREVER) return Infinity;
   if (typeof ttl === "number") return ttl === Infinity ? NaN : ttl;
+  if (typeof ttl !== "string")
+    throw new InvalidTtlError(`a time to live is milliseconds, a text such as "5m", or FOREVER, not ${nameOf(ttl)}`);
+  if (!ttl.isWellFormed()) throw new InvalidTtlError("half a surrogate pair is no text");
   core.begin().text(ttl).call("resolve_ttl");
   return core.register(0);
 }
 
 function* entriesOf<T>(items: ReadonlyMap<string, T> | Readonly<Record<string, T>>): Iterable<readonly [string, T]> {
   if (items instanceof Map) yield* items as ReadonlyMap<string, T>;
-  else if (typeof items === "object" && items !== null) yield* Object.entries(items as Record<string, T>);
+  else if (typeof items === "object" && items !== null && !Array.isArray(items)) yield* Object.entries(items as Record<string, T>);
   else throw new TypeError(`setMany takes a Map or an object, not ${nameOf(items)}`);
 }
 
@@ -636,4 +718,3 @@ function partText(name: string, part: KeyPart): string {
     throw new InvalidRuleError(`\`${name}\`: ${(error as Error).message}`);
   }
 }
-

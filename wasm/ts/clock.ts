@@ -49,7 +49,11 @@ class PlainClock implements Clock {
 /** Whether timers are objects that can be told not to keep the process alive: in Node and Bun. */
 function hasQuietTimers(): boolean {
   const { process, Deno, WebSocketPair } = globalThis as Record<string, unknown>;
-  return (process as { versions?: { node?: string } } | undefined)?.versions?.node !== undefined && Deno === undefined && WebSocketPair === undefined;
+  return (
+    (process as { versions?: { node?: string } } | undefined)?.versions?.node !== undefined &&
+    Deno === undefined &&
+    WebSocketPair === undefined
+  );
 }
 
 /** The clock of this host. */

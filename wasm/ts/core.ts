@@ -18,18 +18,24 @@ export class Trapped extends Error {
 const WOKEN = 6;
 const LEFT = 7;
 
+/** Up to so many bytes a loop moves sooner than a view of them is made. */
+const SHORT = 128;
+
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-let compiled: WebAssembly.Module | undefined;
-let compile: (() => WebAssembly.Module) | undefined;
+/** A `WebAssembly.Module`, in words that are understood where no types of a browser are. */
+type CompiledModule = object;
+
+let compiled: CompiledModule | undefined;
+let compile: (() => CompiledModule) | undefined;
 
 /** Says where the module comes from. The entry of each host does so. */
-export function provideModule(provider: () => WebAssembly.Module): void {
+export function provideModule(provider: () => CompiledModule): void {
   compile ??= provider;
 }
 
-function module(): WebAssembly.Module {
+function module(): CompiledModule {
   if (compiled === undefined) {
     if (compile === undefined) {
       throw new Error("the core is not there yet: call `init` or `initSync` of `donjon/slim` first");
@@ -54,7 +60,7 @@ export class Core {
   #outputAt = 0;
 
   constructor() {
-    const { exports } = new WebAssembly.Instance(module(), {});
+    const { exports } = new WebAssembly.Instance(module() as WebAssembly.Module, {});
     this.calls = exports as unknown as Calls;
     this.#memory = exports["memory"] as WebAssembly.Memory;
     this.#registersAt = this.calls["registers"]!();
@@ -74,10 +80,23 @@ export class Core {
   /** Writes a text, which must be well formed: half a surrogate pair would become another text. */
   text(text: string): this {
     this.#reserve(4 + text.length * 3);
-    const { written } = encoder.encodeInto(text, this.#input.subarray(this.#written + 4));
+    const at = this.#written + 4;
+    let written = text.length <= SHORT ? this.#letters(text, at) : 0;
+    if (written < text.length) ({ written } = encoder.encodeInto(text, this.#input.subarray(at)));
     this.#inputView.setUint32(this.#written, written, true);
-    this.#written += 4 + written;
+    this.#written = at + written;
     return this;
+  }
+
+  /** Writes the letters of ASCII that a text begins with; gives how many they are. */
+  #letters(text: string, at: number): number {
+    let written = 0;
+    for (; written < text.length; written++) {
+      const letter = text.charCodeAt(written);
+      if (letter > 0x7f) break;
+      this.#input[at + written] = letter;
+    }
+    return written;
   }
 
   texts(texts: readonly string[]): this {
@@ -135,7 +154,8 @@ export class Core {
     const given = this.run(() => {
       const at = this.calls["room"]!(this.#written);
       this.#look();
-      this.#bytes.set(this.#input.subarray(0, this.#written), at);
+      if (this.#written > SHORT) this.#bytes.set(this.#input.subarray(0, this.#written), at);
+      else for (let byte = 0; byte < this.#written; byte++) this.#bytes[at + byte] = this.#input[byte]!;
       return this.calls[name]!(...numbers);
     });
     this.#look();
@@ -157,18 +177,7 @@ export class Core {
   trap(error: unknown): unknown {
     // Out of stack within a call leaves it as unfinished as a trap does.
     if (!(error instanceof WebAssembly.RuntimeError) && !(error instanceof RangeError)) return error;
-    return new Trapped(this.#panic() || error.message, { cause: error });
-  }
-
-  /** What the module said when it gave up. */
-  #panic(): string {
-    try {
-      const at = this.calls["panic_text"]!();
-      const length = this.calls["panic_bytes"]!();
-      return decoder.decode(new Uint8Array(this.#memory.buffer, at, length));
-    } catch {
-      return "";
-    }
+    return new Trapped(error.message, { cause: error });
   }
 
   #refusal(kind: number): Error {
@@ -255,8 +264,9 @@ export class Core {
   }
 
   /** All of the output as whole numbers. */
-  readCounts(): Uint32Array {
-    const bytes = this.rest();
-    return new Uint32Array(bytes.slice().buffer);
+  readCounts(): number[] {
+    const counts = new Array<number>(this.calls["output_bytes"]!() / 4);
+    for (let at = 0; at < counts.length; at++) counts[at] = this.readCount();
+    return counts;
   }
 }

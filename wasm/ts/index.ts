@@ -16,6 +16,7 @@ export {
   type TierTerms,
   createCache,
 } from "./cache.js";
+export type { Capabilities } from "./capabilities.js";
 export { type Clock, ManualClock } from "./clock.js";
 export * from "./errors.js";
 export { ANY, type KeyPart, escapePattern, key, matches, pattern } from "./keys.js";

@@ -23,8 +23,9 @@ function ask<T>(call: (core: Core) => T): T {
   }
 }
 
-/** What stands for itself in a key. */
+/** What stands for itself in a key; the core sees to the rest, and to keys that may be too long. */
 const PLAIN = /^[A-Za-z0-9_.@-]{0,128}$/;
+const SURELY_SHORT = 1_024;
 
 function textOf(part: unknown): string {
   switch (typeof part) {
@@ -55,7 +56,10 @@ function textOf(part: unknown): string {
  */
 export function key(...parts: readonly [KeyPart, ...KeyPart[]]): string {
   const texts = parts.map(textOf);
-  if (texts.every((text) => PLAIN.test(text)) && texts.length <= 8 && texts.some((text) => text !== "")) return texts.join(":");
+  if (texts.every((text) => PLAIN.test(text))) {
+    const joined = texts.join(":");
+    if (joined !== "" && joined.length <= SURELY_SHORT) return joined;
+  }
   return ask((core) => {
     core.begin().texts(texts).call("build_key");
     return core.readRest();

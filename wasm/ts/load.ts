@@ -6,7 +6,7 @@
  * are the core's decisions.
  */
 import { owned, within } from "./scope.js";
-import { type Eventually, type Join, type Lease, type Step, type Terms, type Tier, type Want } from "./tier.js";
+import type { Eventually, Join, Lease, Step, Terms, Tier, Want } from "./tier.js";
 import type { Isolated } from "./value.js";
 
 /** What a loader is told. */
@@ -29,6 +29,8 @@ export interface Loading {
   readonly servedStale: (key: string, error: unknown) => void;
   /** The loads that run, by their tickets. */
   readonly running: Map<number, Running>;
+  /** How many wait for each load but its leader. They may be there before the load runs. */
+  readonly waiting: Map<number, number>;
 }
 
 export interface Asked {
@@ -41,47 +43,97 @@ export interface Asked {
   readonly hasLateTags?: boolean;
 }
 
-/** A load under way, and how many callers it runs for. */
+/** A load under way, of one key or several, for as long as anybody waits for it. */
 export class Running {
-  #interested = 0;
-  readonly #controller = new AbortController();
+  readonly #loading: Loading;
+  readonly #leases: readonly Lease[];
+  /** Made when a loader asks for its signal: most do not. */
+  #controller: AbortController | undefined;
+  #givenUp: { readonly reason: unknown } | undefined;
+  #isLed = true;
 
-  constructor(readonly lease: Lease) {}
+  constructor(loading: Loading, leases: readonly Lease[]) {
+    this.#loading = loading;
+    this.#leases = leases;
+    for (const { ticket } of leases) loading.running.set(ticket, this);
+  }
 
   get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#givenUp !== undefined) this.#controller.abort(this.#givenUp.reason);
+    }
     return this.#controller.signal;
   }
 
-  join(): void {
-    this.#interested++;
+  /** The caller whose loader runs waits no more. */
+  leaderLeft(reason: unknown): void {
+    this.#isLed = false;
+    this.someoneLeft(reason);
   }
 
-  /** One caller less. With the last one the load is given up. */
-  leave(reason: unknown): void {
-    if (--this.#interested > 0) return;
-    this.lease.abandon();
-    this.#controller.abort(reason);
+  /** Gives the load up where nobody waits for it any more. */
+  someoneLeft(reason: unknown): void {
+    if (this.#isLed || this.#leases.some(({ ticket }) => this.#loading.waiting.has(ticket))) return;
+    this.loaderEnded();
+    for (const lease of this.#leases) lease.abandon();
+    this.#givenUp = { reason };
+    this.#controller?.abort(reason);
+  }
+
+  /** There is nothing left that could be given up. */
+  loaderEnded(): void {
+    for (const { ticket } of this.#leases) this.#loading.running.delete(ticket);
   }
 }
 
+/** What a loader is given. */
+class Context implements LoadContext {
+  readonly #running: Running;
+
+  constructor(
+    readonly key: string,
+    running: Running,
+  ) {
+    this.#running = running;
+  }
+
+  get signal(): AbortSignal {
+    return this.#running.signal;
+  }
+}
+
+/** Notes one more who waits for a load; what it gives is called when that one waits no more. */
+function waitingFor({ waiting, running }: Loading, ticket: number, signal: AbortSignal | undefined): () => void {
+  waiting.set(ticket, (waiting.get(ticket) ?? 0) + 1);
+  return () => {
+    const others = waiting.get(ticket)! - 1;
+    if (others > 0) waiting.set(ticket, others);
+    else waiting.delete(ticket);
+    running.get(ticket)?.someoneLeft(signal?.reason);
+  };
+}
+
 /** What a key has: a value, or the right to load one, perhaps with a stale value to serve meanwhile. */
-export type Found =
-  | { readonly lease?: undefined; readonly value: unknown }
-  | { readonly lease: Lease; readonly value: unknown };
+export type Found = { readonly lease?: undefined; readonly value: unknown } | { readonly lease: Lease; readonly value: unknown };
 
 /** Looks a key up; waits for another's load where there is one. */
 export async function seek(loading: Loading, key: string, asked: Asked): Promise<Found> {
   const { tier } = loading;
   const own = owned(tier);
   const { since, signal } = asked;
-  const interest = (ticket: number): Running | undefined => loading.running.get(ticket);
+  const joined = (ticket: number): (() => void) => waitingFor(loading, ticket, signal);
   let again = asked.again ?? false;
   let deadline: number | undefined;
   for (;;) {
     signal?.throwIfAborted();
     const tags = asked.hasLateTags === true ? undefined : asked.terms.tags;
-    const want: Want = { since, tags, again, own, isImpatient: false, signal, interest };
+    const want: Want = { since, tags, again, own, isImpatient: false, signal, joined };
     const step: Step = await tier.begin(key, want);
+    if (signal?.aborted === true && "lease" in step) {
+      step.lease.abandon();
+      throw signal.reason;
+    }
     if (step.kind === "value") return step;
     if (step.kind === "failed") throw step.error;
     if (step.kind === "load") return { lease: step.lease, value: undefined };
@@ -106,73 +158,70 @@ export async function seek(loading: Loading, key: string, asked: Asked): Promise
 export async function load<T>(loading: Loading, key: string, loader: Loader<T>, asked: Asked): Promise<T> {
   const found = await seek(loading, key, asked);
   if (found.lease === undefined) return found.value as T;
-  const loaded = lead(loading, found.lease, loader, asked);
-  if (found.value === undefined || loading.waitUntil === undefined) return (await loaded) as T;
-  loading.waitUntil(loaded.catch(() => undefined));
+  if (found.value === undefined || loading.waitUntil === undefined) return (await lead(loading, found.lease, loader, asked)) as T;
+  // Its caller has been answered, and ends nothing by going away.
+  loading.waitUntil(lead(loading, found.lease, loader, { ...asked, signal: undefined }).catch(() => undefined));
   return found.value as T;
 }
 
 /** Waits for another's load. */
 async function wait(loading: Loading, join: Join, atMost: number, signal: AbortSignal | undefined) {
-  const running = loading.running.get(join.ticket);
-  running?.join();
+  const waitsNoMore = waitingFor(loading, join.ticket, signal);
   let timer: ReturnType<typeof setTimeout> | undefined;
-  let abort: (() => void) | undefined;
   try {
     const races: Promise<Awaited<Join["ended"]> | "late">[] = [join.ended];
-    if (atMost < 0x7fff_ffff) races.push(new Promise((resolve) => (timer = setTimeout(() => resolve("late"), Math.max(0, atMost)))));
-    if (signal !== undefined) {
-      races.push(
-        new Promise((_, reject) => {
-          abort = () => reject(signal.reason as Error);
-          signal.addEventListener("abort", abort, { once: true });
-        }),
-      );
-    }
-    const ended = await Promise.race(races);
+    if (atMost < 0x7fff_ffff) races.push(new Promise((resolve) => (timer = setTimeout(() => resolve("late"), afterwards(atMost)))));
+    const ended = await unlessAborted(Promise.race(races), signal);
     if (ended === "late") join.leave();
     return ended;
   } catch (error) {
     join.leave();
-    running?.leave(error);
     throw error;
   } finally {
     clearTimeout(timer);
-    if (abort !== undefined) signal?.removeEventListener("abort", abort);
+    waitsNoMore();
   }
 }
 
-/** Loads under a lease. The load goes on where its caller leaves while others wait. */
-async function lead(loading: Loading, lease: Lease, loader: Loader<unknown>, { terms, signal }: Asked): Promise<unknown> {
-  const running = new Running(lease);
-  running.join();
-  loading.running.set(lease.ticket, running);
-  const loaded = run(loading, running, loader, terms).finally(() => {
-    if (loading.running.get(lease.ticket) === running) loading.running.delete(lease.ticket);
-  });
-  if (signal === undefined) return loaded;
+/** Timers drop fractions, and the core's clock may be a millisecond behind: it is to agree that so much has passed. */
+function afterwards(ms: number): number {
+  return Math.max(0, Math.ceil(ms)) + 1;
+}
+
+/** What comes of `work`, or the reason why nobody waits for it any more, which `left` is told at once. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined, left?: (reason: unknown) => void): Promise<T> {
+  if (signal === undefined) return work;
   let abort!: () => void;
   const aborted = new Promise<never>((_, reject) => {
     abort = () => {
-      running.leave(signal.reason);
+      left?.(signal.reason);
       reject(signal.reason as Error);
     };
   });
-  signal.addEventListener("abort", abort, { once: true });
+  if (signal.aborted) abort();
+  else signal.addEventListener("abort", abort, { once: true });
   // Whoever is gone does not hear how it ends.
-  loaded.catch(() => undefined);
+  work.catch(() => undefined);
   try {
-    return await Promise.race([loaded, aborted]);
+    return await Promise.race([work, aborted]);
   } finally {
     signal.removeEventListener("abort", abort);
   }
 }
 
-async function run(loading: Loading, { lease, signal }: Running, loader: Loader<unknown>, terms: Terms): Promise<unknown> {
+/** Loads under a lease. The load goes on where its caller leaves while others wait. */
+function lead(loading: Loading, lease: Lease, loader: Loader<unknown>, { terms, signal }: Asked): Promise<unknown> {
+  const running = new Running(loading, [lease]);
+  return unlessAborted(run(loading, running, lease, loader, terms), signal, (reason) => running.leaderLeft(reason));
+}
+
+async function run(loading: Loading, running: Running, lease: Lease, loader: Loader<unknown>, terms: Terms): Promise<unknown> {
   let value: unknown;
   try {
-    value = await within(loading.tier, lease.ticket, () => loader({ key: lease.key, signal }));
+    value = await within(loading.tier, lease.ticket, () => loader(new Context(lease.key, running)));
+    running.loaderEnded();
   } catch (error) {
+    running.loaderEnded();
     const stale = lease.fallback();
     lease.fail(error);
     if (stale === undefined) throw error;
@@ -199,43 +248,53 @@ export async function loadMany<T>(
   asked: Asked,
 ): Promise<Map<string, T>> {
   const { tier } = loading;
+  const { signal, terms } = asked;
+  signal?.throwIfAborted();
   const want: Want = {
     since: -1,
-    tags: asked.terms.tags,
+    tags: terms.tags,
     again: false,
     own: owned(tier),
     isImpatient: true,
-    signal: asked.signal,
-    interest: () => undefined,
+    signal,
+    joined: () => () => undefined,
   };
-  const found = new Map<string, T>();
+  const found = new Map<string, unknown>();
   const leases = new Map<string, Lease>();
   const later: string[] = [];
+  const failures: unknown[] = [];
   const wanted = [...new Set(keys)];
-  try {
-    const steps = await Promise.all(wanted.map((key) => tier.begin(key, want)));
-    let failed: { readonly error: unknown } | undefined;
-    for (const [at, step] of steps.entries()) {
-      const key = wanted[at]!;
-      if (step.kind === "value") found.set(key, step.value as T);
-      else if (step.kind === "load" || step.kind === "stale") leases.set(key, step.lease);
-      else if (step.kind === "failed") failed ??= step;
-      else later.push(key);
+  const steps = await Promise.allSettled(wanted.map(async (key) => tier.begin(key, want)));
+  for (const [at, outcome] of steps.entries()) {
+    const key = wanted[at]!;
+    if (outcome.status === "rejected") {
+      failures.push(outcome.reason);
+      continue;
     }
-    if (failed !== undefined) throw failed.error;
-    if (leases.size > 0) await leadMany(loading, leases, loader, asked, found);
-  } finally {
+    const step = outcome.value;
+    if (step.kind === "value") found.set(key, step.value);
+    else if (step.kind === "load" || step.kind === "stale") leases.set(key, step.lease);
+    else if (step.kind === "failed") failures.push(step.error);
+    else later.push(key);
+  }
+  if (failures.length > 0 || signal?.aborted === true) {
     for (const lease of leases.values()) lease.abandon();
+    throw failures.length > 0 ? failures[0] : signal?.reason;
+  }
+  if (leases.size > 0) {
+    const running = new Running(loading, [...leases.values()]);
+    const loaded = runMany(loading, running, leases, loader, terms);
+    for (const [key, value] of await unlessAborted(loaded, signal, (reason) => running.leaderLeft(reason))) found.set(key, value);
   }
   for (const key of later) {
     const alone: Loader<unknown> = async ({ signal }) => fieldOf(await loader([key], { signal }), key);
     try {
-      found.set(key, (await load(loading, key, alone, { ...asked, again: true })) as T);
+      found.set(key, await load(loading, key, alone, { ...asked, again: true }));
     } catch (error) {
       if (!(error instanceof LeftOut)) throw error;
     }
   }
-  return new Map(wanted.filter((key) => found.has(key)).map((key) => [key, found.get(key)!]));
+  return new Map(wanted.filter((key) => found.has(key)).map((key) => [key, found.get(key) as T]));
 }
 
 /** The loader gave nothing for a key that it was asked for alone. */
@@ -255,19 +314,22 @@ function read(given: unknown, key: string): unknown {
   return Object.hasOwn(given, key) ? (given as Record<string, unknown>)[key] : undefined;
 }
 
-async function leadMany(
+/** Loads under several leases at once; those of keys that the loader leaves out are given up. */
+async function runMany(
   loading: Loading,
+  running: Running,
   leases: ReadonlyMap<string, Lease>,
   loader: (keys: string[], context: { readonly signal: AbortSignal }) => Eventually<unknown>,
-  { terms, signal }: Asked,
-  found: Map<string, unknown>,
-): Promise<void> {
-  const run = (all: readonly Lease[], what: () => Eventually<unknown>): Eventually<unknown> => {
+  terms: Terms,
+): Promise<ReadonlyMap<string, unknown>> {
+  const under = (all: readonly Lease[], what: () => Eventually<unknown>): Eventually<unknown> => {
     const [first, ...rest] = all;
-    return first === undefined ? what() : within(loading.tier, first.ticket, () => run(rest, what));
+    return first === undefined ? what() : within(loading.tier, first.ticket, () => under(rest, what));
   };
+  const found = new Map<string, unknown>();
   try {
-    const given = await run([...leases.values()], () => loader([...leases.keys()], { signal: signal ?? new AbortController().signal }));
+    const given = await under([...leases.values()], () => loader([...leases.keys()], { signal: running.signal }));
+    running.loaderEnded();
     const values = [...leases].flatMap(([key, lease]) => {
       const value = read(given, key);
       return value === undefined ? [] : [{ key, lease, value: loading.isolate(value) }];
@@ -275,10 +337,14 @@ async function leadMany(
     const filled = await Promise.all(values.map(({ lease, value }) => lease.fill(value, terms)));
     for (const [at, { key }] of values.entries()) found.set(key, filled[at]!.value);
   } catch (error) {
+    running.loaderEnded();
     const stale = [...leases].map(([key, lease]) => [key, lease.fallback()] as const);
     for (const lease of leases.values()) lease.fail(error);
     if (stale.some(([, value]) => value === undefined)) throw error;
     for (const [key, value] of stale) found.set(key, value);
     loading.servedStale(stale[0]![0], error);
+  } finally {
+    for (const lease of leases.values()) lease.abandon();
   }
+  return found;
 }

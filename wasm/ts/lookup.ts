@@ -2,6 +2,7 @@
  * Lookup: a hit, or a miss that holds the right to load. Between the look-up and the fill an invalidation voids the miss, so that
  * what was read before it is never stored after it.
  */
+import { DonjonError } from "./errors.js";
 import type { StoreOptions } from "./terms.js";
 import type { Lease, Terms } from "./tier.js";
 import type { Isolated } from "./value.js";
@@ -38,10 +39,10 @@ export class LookupMiss<T> {
    * Stores what was loaded, unless something was invalidated since the look-up; gives the copy that a reader would get, and whether
    * it is stored.
    *
-   * @throws `Error` where the miss was filled or given up before.
+   * @throws {@link DonjonError} where the miss was filled or given up before.
    */
   async fill(value: T, options?: StoreOptions): Promise<{ readonly value: T; readonly isStored: boolean }> {
-    if (this.#lease === undefined) throw new Error("this miss was filled or given up already: look the key up again");
+    if (this.#lease === undefined) throw new DonjonError("this miss was filled or given up already: look the key up again");
     const { kept, terms } = this.#prepare(value, options);
     const lease = this.#lease;
     this.#lease = undefined;

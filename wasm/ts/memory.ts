@@ -3,11 +3,12 @@
  *
  * Invariant: after each call into the core that may let values go, they are gone from here before anything is read.
  */
+import { type Capabilities, SHARED } from "./capabilities.js";
 import type { Clock } from "./clock.js";
 import { Core, Trapped } from "./core.js";
 import { NotACounterError } from "./errors.js";
 import { Hub } from "./inbox.js";
-import type { Ended, Explained, Filled, Held, Inbox, Join, Lease, Removed, Stats, Step, Terms, Tier, Want } from "./tier.js";
+import type { Ended, Eventually, Explained, Filled, Held, Inbox, Join, Lease, Removed, Stats, Step, Terms, Tier, Want } from "./tier.js";
 import { unref } from "./timers.js";
 import { type Isolated, copy, freeze } from "./value.js";
 import { Waits } from "./waits.js";
@@ -41,10 +42,11 @@ type Passing = { readonly value: unknown } | { readonly error: unknown };
 type Hit = (number: number, now: number) => number;
 
 export class MemoryTier implements Tier {
-  readonly name = "memory";
+  readonly name: string = "memory";
+  readonly capabilities: Capabilities = { ...SHARED, reach: "process" };
   readonly #config: MemoryConfig;
   readonly #clock: Clock;
-  readonly #read: (kept: unknown) => unknown;
+  readonly #isIsolating: boolean;
   readonly #hub = new Hub();
   /** Channels that are taken literally are none of the cache's own, whatever they are called. */
   readonly #literal = new Hub();
@@ -64,11 +66,12 @@ export class MemoryTier implements Tier {
   #passing: Passing | undefined;
   #tending: ReturnType<typeof setTimeout> | undefined;
   #isEnabled = true;
+  #isSeeded = false;
 
   constructor(config: MemoryConfig) {
     this.#config = config;
     this.#clock = config.clock;
-    this.#read = config.copy === "isolate" ? copy : (kept) => kept;
+    this.#isIsolating = config.copy === "isolate";
     this.#core = this.#open();
     this.#hit = this.#core.calls["hit"] as Hit;
     this.#get = this.#core.calls["get"] as Hit;
@@ -77,16 +80,43 @@ export class MemoryTier implements Tier {
   #open(): Core {
     const { maxBytes, maxEntries, jitter, early, loadTimeout, prepare } = this.#config;
     const core = new Core();
-    core.calls["start"]!();
-    core.begin().bytes(crypto.getRandomValues(new Uint8Array(16)));
+    core.begin().bytes(this.#seed());
     core.call("open_memory", maxBytes, maxEntries ?? -1, jitter, early, loadTimeout);
     prepare(core);
     return core;
   }
 
+  /** What keys are hashed by. Where a host gives no randomness yet, outside of a request at the edge, {@link #seeded} asks again. */
+  #seed(): Uint8Array {
+    const seed = new Uint8Array(16);
+    try {
+      crypto.getRandomValues(seed);
+      this.#isSeeded = true;
+    } catch {
+      this.#isSeeded = false;
+    }
+    return seed;
+  }
+
+  /** Called before anything is stored, loaded or locked: a core that has no seed is replaced. */
+  #seeded(): void {
+    if (this.#isSeeded) return;
+    this.#renew();
+    if (!this.#isSeeded)
+      throw new Error("this host gives no randomness here: use the cache within a request, where keys can be hashed by a secret");
+  }
+
   /** Goes on with a new core, empty: the old one broke off in the midst of a call. */
   #restart(trapped: Trapped): void {
     this.#era++;
+    this.#renew();
+    this.#config.log(`the cache's core broke off and was started anew, empty: ${trapped.message}`);
+    const waits = this.#waits;
+    this.#waits = new Waits();
+    waits.wakeAll();
+  }
+
+  #renew(): void {
     this.#core = this.#open();
     this.#hit = this.#core.calls["hit"] as Hit;
     this.#get = this.#core.calls["get"] as Hit;
@@ -95,21 +125,25 @@ export class MemoryTier implements Tier {
     this.#keys = [];
     this.#free = [];
     if (!this.#isEnabled) this.#core.calls["switch"]!(0);
-    this.#config.log(`the cache's core broke off and was started anew, empty: ${trapped.message}`);
-    const waits = this.#waits;
-    this.#waits = new Waits();
-    waits.wakeAll();
   }
 
-  /** Makes a call that may let values go or end waits. A core that breaks off is replaced, and the call made once more. */
+  /** Makes a call that may let values go or end waits. Where the core breaks off it is made once more, of the next one. */
   #change<T>(call: (core: Core) => T): T {
-    const era = this.#era;
     try {
-      return call(this.#core);
+      return this.#attempt(call);
     } catch (error) {
       if (!(error instanceof Trapped)) throw error;
-      if (era === this.#era) this.#restart(error);
-      return call(this.#core);
+      return this.#attempt(call);
+    }
+  }
+
+  #attempt<T>(call: (core: Core) => T): T {
+    const core = this.#core;
+    try {
+      return call(core);
+    } catch (error) {
+      if (error instanceof Trapped && core === this.#core) this.#restart(error);
+      throw error;
     } finally {
       if (this.#core.isUnsettled) this.#settle();
     }
@@ -148,6 +182,10 @@ export class MemoryTier implements Tier {
   }
 
   // -- reads
+
+  #read(kept: unknown): unknown {
+    return this.#isIsolating ? copy(kept) : kept;
+  }
 
   hit(key: string): unknown {
     const number = this.#numbers.get(key);
@@ -194,15 +232,32 @@ export class MemoryTier implements Tier {
     });
   }
 
+  async *keys(pattern: string): AsyncGenerator<readonly string[]> {
+    const matches = (key: string): boolean => this.#change((core) => core.begin().text(pattern).text(key).call("glob_matches") !== 0);
+    // Refused even where there is no key.
+    matches("");
+    const all = [...this.#numbers.keys()];
+    for (let at = 0; at < all.length; at += PAGE) yield all.slice(at, at + PAGE).filter((key) => matches(key) && this.exists(key));
+  }
+
   // -- loads
 
   ticket(): number {
+    this.#seeded();
     return this.#change((core) => core.run(() => core.calls["ticket"]!()));
   }
 
-  begin(key: string, want: Want): Step {
+  begin(key: string, want: Want): Eventually<Step> {
+    return this.look(key, want);
+  }
+
+  protected look(key: string, want: Want): Step {
+    this.#seeded();
     return this.#change((core) => {
-      const step = core.begin().text(key).call("begin", want.since, want.again ? 1 : 0, this.#clock.now());
+      const step = core
+        .begin()
+        .text(key)
+        .call("begin", want.since, want.again ? 1 : 0, this.#clock.now());
       if (step === DONE) return { kind: "value", value: this.#read(this.#values[core.register(0)]) };
       if (step === STALE) {
         const value = this.#read(this.#values[core.register(0)]);
@@ -217,7 +272,7 @@ export class MemoryTier implements Tier {
   }
 
   overdue(key: string, want: Want): Lease {
-    const step = this.begin(key, { ...want, again: true, isImpatient: true });
+    const step = this.look(key, { ...want, again: true, isImpatient: true });
     return step.kind === "load" || step.kind === "stale" ? step.lease : this.bypass(key);
   }
 
@@ -234,7 +289,7 @@ export class MemoryTier implements Tier {
     const ended = new Promise<Ended>((resolve) => (settle = resolve));
     this.#waits.add(wait, () => {
       if (era !== this.#era) return settle({ kind: "again" });
-      const ending = this.#core.calls["ending"]!(wait);
+      const ending = this.#core.run(() => this.#core.calls["ending"]!(wait));
       const passing = this.#passing;
       if (ending === 0 && passing !== undefined && "value" in passing) settle({ kind: "value", value: this.#read(passing.value) });
       else if (ending === 1 && passing !== undefined && "error" in passing) settle({ kind: "failed", error: passing.error });
@@ -243,7 +298,7 @@ export class MemoryTier implements Tier {
     const leave = (): void => {
       if (era !== this.#era) return;
       this.#waits.remove(wait);
-      this.#core.calls["leave"]!(wait);
+      this.#change((core) => core.begin().call("leave", wait));
     };
     return { ticket, atMost, ended, leave };
   }
@@ -262,7 +317,7 @@ export class MemoryTier implements Tier {
       leads,
       fallback: () => {
         if (isOver || era !== this.#era) return undefined;
-        const stale = this.#core.calls["fallback"]!(number, this.#clock.now());
+        const stale = this.#change((core) => core.run(() => core.calls["fallback"]!(number, this.#clock.now())));
         return stale < 0 ? undefined : this.#read(this.#values[stale]);
       },
       fill: (value, terms) => {
@@ -303,6 +358,8 @@ export class MemoryTier implements Tier {
 
   /** Gives a value a number and has the core store it, or not. */
   #put(key: string, kept: unknown, store: (core: Core, number: number) => boolean): boolean {
+    this.#seeded();
+    this.#tend(TEND_EVERY);
     return this.#change((core) => {
       const number = this.#free.pop() ?? this.#values.length;
       this.#values[number] = kept;
@@ -325,12 +382,10 @@ export class MemoryTier implements Tier {
   }
 
   set(key: string, value: Isolated, { ttl, grace, tags }: Terms): boolean {
-    const isStored = this.#put(key, this.#keep(value), (core, number) => {
+    return this.#put(key, this.#keep(value), (core, number) => {
       core.begin().text(key).texts(tags);
       return core.call("set", number, ttl, grace, value.weight + ENTRY_BYTES, this.#clock.now()) !== 0;
     });
-    this.#tend();
-    return isStored;
   }
 
   setMany(items: readonly (readonly [string, Isolated])[], terms: Terms): boolean {
@@ -341,7 +396,12 @@ export class MemoryTier implements Tier {
 
   add(key: string, value: Isolated, { ttl }: Terms): boolean {
     return this.#put(key, this.#keep(value), (core, number) => {
-      return core.begin().text(key).call("add", number, ttl, value.weight + ENTRY_BYTES, this.#clock.now()) !== 0;
+      return (
+        core
+          .begin()
+          .text(key)
+          .call("add", number, ttl, value.weight + ENTRY_BYTES, this.#clock.now()) !== 0
+      );
     });
   }
 
@@ -351,7 +411,15 @@ export class MemoryTier implements Tier {
       return core.register(0);
     });
     const sum = counted(key, there < 0 ? 0 : this.#values[there], by);
-    this.#put(key, sum, (core, number) => core.begin().text(key).call("replace", number, ttl, 8 + ENTRY_BYTES, this.#clock.now()) !== 0);
+    this.#put(
+      key,
+      sum,
+      (core, number) =>
+        core
+          .begin()
+          .text(key)
+          .call("replace", number, ttl, 8 + ENTRY_BYTES, this.#clock.now()) !== 0,
+    );
     return sum;
   }
 
@@ -396,6 +464,7 @@ export class MemoryTier implements Tier {
   // -- locks and messages
 
   lock(name: string, ttl: number): Held | undefined {
+    this.#seeded();
     const got = this.#change((core) => {
       const isGot = core.begin().text(name).call("lock", ttl, this.#clock.now()) !== 0;
       return isGot ? { token: core.register(0), fence: core.register(1) } : undefined;
@@ -437,7 +506,7 @@ export class MemoryTier implements Tier {
       });
     } finally {
       this.#waits.remove(wait);
-      if (era === this.#era) this.#core.calls["leave_lock"]!(waiting.number);
+      if (era === this.#era) this.#change((core) => core.begin().call("leave_lock", waiting.number));
     }
   }
 
@@ -475,18 +544,21 @@ export class MemoryTier implements Tier {
     this.#change((core) => core.run(() => core.calls["switch"]!(enabled ? 1 : 0)));
   }
 
-  /** Lets what is over leave without being read, now and then, while there is something that will be. */
-  #tend(): void {
+  /**
+   * Lets what is over leave without being read, now and then, while there is something that will be. At the edge a timer may be
+   * dropped with the request that set it: there, what is stored later makes room.
+   */
+  #tend(after: number): void {
     if (this.#tending !== undefined) return;
     this.#tending = setTimeout(() => {
       this.#tending = undefined;
-      let due = Infinity;
-      this.#change((core) => {
-        core.begin().call("expire", 200, this.#clock.now());
-        due = core.register(0);
+      const [hasMore, due] = this.#change((core) => {
+        const more = core.begin().call("expire", 200, this.#clock.now());
+        return [more !== 0, core.register(0)];
       });
-      if (due !== Infinity) this.#tend();
-    }, TEND_EVERY);
+      if (hasMore) this.#tend(0);
+      else if (due !== Infinity) this.#tend(TEND_EVERY);
+    }, after);
     unref(this.#tending);
   }
 
@@ -498,6 +570,9 @@ export class MemoryTier implements Tier {
     this.clear();
   }
 }
+
+/** Keys that are looked at in one go. */
+const PAGE = 1_000;
 
 /** How often values whose time is over are looked for. */
 const TEND_EVERY = 1_000;

@@ -1,6 +1,6 @@
-declare module "core:base64" {
-  const base64: string;
-  export default base64;
+declare module "core:letters" {
+  const letters: string;
+  export default letters;
 }
 
 declare module "*/core.wasm" {

@@ -27,7 +27,10 @@ export class Rules {
    *
    * @throws {@link InvalidRuleError} where a target cannot be read.
    */
-  on(event: string, { keys = [], patterns = [], tags = [] }: RuleTargets): this {
+  on(event: string, { keys = [], patterns = [], tags = [] }: RuleTargets = {}): this {
+    for (const [name, list] of Object.entries({ keys, patterns, tags })) {
+      if (!Array.isArray(list)) throw new InvalidRuleError(`\`${name}\` of a rule are a list of texts, not ${nameOf(list)}`);
+    }
     for (const text of [event, ...keys, ...patterns, ...tags]) {
       if (typeof text !== "string") throw new InvalidRuleError(`events and what they invalidate are texts, not ${nameOf(text)}`);
       if (!text.isWellFormed()) throw new InvalidRuleError("half a surrogate pair is no text");

@@ -14,9 +14,7 @@ export function initSync(source: WebAssembly.Module | BufferSource): void {
 }
 
 /** Starts from a module, its bytes, a response, or the address of `donjon/core.wasm`. */
-export async function init(
-  source: WebAssembly.Module | BufferSource | Response | URL | string | Promise<Response>,
-): Promise<void> {
+export async function init(source: WebAssembly.Module | BufferSource | Response | URL | string | Promise<Response>): Promise<void> {
   const given: unknown = await (typeof source === "string" || source instanceof URL ? fetch(source) : source);
   if (given instanceof WebAssembly.Module) return initSync(given);
   if (!(given instanceof Response)) return initSync(await WebAssembly.compile(given as BufferSource));

@@ -37,6 +37,9 @@ export class TermsReader {
   /** What the options of a call come to. */
   read(options: StoreOptions | undefined): Terms {
     if (options === undefined) return this.#usual;
+    if (typeof options !== "object" || options === null) {
+      throw new TypeError(`how to store is an object such as { ttl: "5m" }, not ${nameOf(options)}`);
+    }
     const { ttl, grace, tags } = options;
     if (ttl === undefined && grace === undefined && tags === undefined) return this.#usual;
     return {

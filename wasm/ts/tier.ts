@@ -4,6 +4,7 @@
  * A tier decides nothing by itself: it puts the core's questions and answers into the host's terms. Calls may answer at once or
  * with a promise; the memory never makes one.
  */
+import type { Capabilities } from "./capabilities.js";
 import type { Core } from "./core.js";
 import type { Isolated } from "./value.js";
 
@@ -79,14 +80,8 @@ export interface Want {
   readonly isImpatient: boolean;
   /** Ends the waiting. */
   readonly signal: AbortSignal | undefined;
-  /** The load of this ticket, where it runs here: whoever waits for it is to join it, and leave where the waiting ends early. */
-  interest(ticket: number): Interest | undefined;
-}
-
-/** A load that runs for as long as anybody is interested. */
-export interface Interest {
-  join(): void;
-  leave(reason: unknown): void;
+  /** Is told whose load, by its ticket, is waited for; what it gives is to be called when the waiting is over, however it ends. */
+  joined(ticket: number): () => void;
 }
 
 /** What an invalidation came to. */
@@ -153,6 +148,7 @@ export interface Stats {
 export interface Tier {
   /** As the log names it. */
   readonly name: string;
+  readonly capabilities: Capabilities;
   /** Asks the core what a text means. */
   text<T>(call: (core: Core) => T): T;
   /** Refuses what is no key; called for every key that comes from outside. */
@@ -166,6 +162,8 @@ export interface Tier {
   /** Milliseconds, infinite for ever, or `undefined` where there is no value. */
   ttl(key: string): Eventually<number | undefined>;
   explain(key: string): Eventually<Explained>;
+  /** The keys of values that match, in pages; those that come or go meanwhile may be there or not. */
+  keys(pattern: string): AsyncIterable<readonly string[]>;
 
   ticket(): number;
   begin(key: string, want: Want): Eventually<Step>;

@@ -30,7 +30,8 @@ export class Isolated {
   constructor(value: unknown) {
     if (value instanceof Uint8Array) {
       this.weight = 96 + value.length;
-      this.kept = Uint8Array.prototype.slice.call(value);
+      // Plain bytes: a kind of them, such as Node's, may have a `slice` that copies nothing.
+      this.kept = new Uint8Array(value);
     } else {
       this.kept = this.#copy(value, 0);
     }
@@ -86,6 +87,7 @@ export class Isolated {
     if (typeof toJSON === "function") {
       const form: unknown = toJSON.call(value, "");
       if (form === value) throw new UnsupportedValueError("`toJSON` gave the object itself");
+      if (form === null && value instanceof Date) throw new UnsupportedValueError("a date that is none has no JSON form: keep null");
       return this.#copy(form, depth + 1);
     }
     const tag = tagOf.call(value);
@@ -205,7 +207,7 @@ export function parse(text: string): unknown {
 }
 
 /** Sixteen digits in a row may be a number that has to be looked at, or a part of a text. */
-const LONG_NUMBER = /\d{16}/;
+const LONG_NUMBER = /(?<![.\d])\d{16}/;
 
 /** So many digits in a row have one at every sixteenth place: most texts need no closer look. */
 function mayHaveLongNumber(text: string): boolean {

@@ -33,6 +33,7 @@ export async function warm<T>(
   { loader, concurrency = 8, onProgress, signal, ...storing }: WarmOptions<T>,
 ): Promise<WarmReport> {
   if (!Number.isSafeInteger(concurrency) || concurrency < 1) throw new ConfigError("`concurrency` is a whole number from 1 on");
+  if (typeof keysOrItems === "string") throw new TypeError("`warm` takes a list of keys, or of pairs of keys and values, not one text");
   const work = keysOrItems[Symbol.iterator]() as Iterator<string | readonly [string, T]>;
   const errors = new Map<string, unknown>();
   let [loaded, skipped, done] = [0, 0, 0];

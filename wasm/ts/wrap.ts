@@ -2,7 +2,8 @@
  * Wrap: a function whose outcomes are cached, by keys made of its arguments.
  */
 import type { Cache, LoadOptions, Removed } from "./cache.js";
-import { type KeyPart, key as buildKey } from "./keys.js";
+import { InvalidKeyError } from "./errors.js";
+import { type KeyPart, key as buildKey, nameOf } from "./keys.js";
 import type { StoreOptions } from "./terms.js";
 import type { Eventually } from "./tier.js";
 
@@ -29,13 +30,16 @@ export interface Wrapped<A extends readonly unknown[], T> {
 export function wrap<A extends readonly unknown[], T>(
   cache: Cache,
   fn: (...args: A) => Eventually<T>,
-  { key, tags, ttl, grace }: WrapOptions<A>,
+  options: WrapOptions<A>,
 ): Wrapped<A, T> {
-  if (typeof fn !== "function") throw new TypeError("`wrap` takes a function");
+  if (typeof fn !== "function") throw new TypeError(`\`wrap\` takes a function, not ${nameOf(fn)}`);
+  const { key, tags, ttl, grace } = options ?? {};
   if (typeof key !== "function") throw new TypeError("`key` is a function from the arguments to the parts of a key");
   const keyOf = (...args: A): string => {
     const made = key(...args);
-    return typeof made === "string" ? made : buildKey(...made);
+    if (typeof made === "string") return made;
+    if (!Array.isArray(made)) throw new InvalidKeyError(`\`key\` gives a list of parts, or a text, not ${nameOf(made)}`);
+    return buildKey(...(made as readonly [KeyPart, ...KeyPart[]]));
   };
   const optionsOf = (args: A, forceRefresh: boolean): LoadOptions => ({
     ttl,

@@ -1,6 +1,6 @@
 //! Config: how large a cache may grow and how it treats time.
 
-use std::time::Duration;
+use core::time::Duration;
 
 use crate::expiry::{Early, Jitter};
 

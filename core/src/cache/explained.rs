@@ -1,6 +1,8 @@
 //! Explained: what is known of one key, for people who wonder why it is served, or why not.
 
-use std::time::Duration;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::cache::Cache;
 use crate::entry::{Freshness, Life, Removal, Weight};

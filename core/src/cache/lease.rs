@@ -6,7 +6,8 @@
 //!
 //! Invariant: each lease ends its flight once, by `fill`, `fail`, `abandon` or by being dropped.
 
-use std::sync::Arc;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 
 use super::{Fill, Shared, weigh};
 use crate::flight::{Ending, Flight};

@@ -2,7 +2,7 @@
 //!
 //! Decides under the shared lock where nothing has to change, and once more under the other where a load begins.
 
-use std::sync::Arc;
+use alloc::sync::Arc;
 
 use crate::cache::lease::Lease;
 use crate::cache::{Ask, Cache, Step};

@@ -4,6 +4,8 @@
 //! number of a key's row beside the value, and reads by that. The numbers are good for as long as the value is: the host takes
 //! what left after each call, before it reads again.
 
+use alloc::vec::Vec;
+
 use crate::cache::{Cache, Lookup};
 use crate::entry::Freshness;
 use crate::key::Key;
@@ -53,6 +55,6 @@ impl<V: Clone, E: Clone> Cache<V, E> {
 
     /// What left since this was last called: the host lets go of it.
     pub fn take_left(&self) -> Vec<V> {
-        std::mem::take(&mut *self.shared.left.lock())
+        core::mem::take(&mut *self.shared.left.lock())
     }
 }

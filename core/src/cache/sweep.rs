@@ -1,5 +1,7 @@
 //! Sweep: removing many keys at once, with no lock held for long.
 
+use alloc::vec::Vec;
+
 use crate::cache::{Cache, Removed};
 use crate::key::Key;
 use crate::moment::Moment;

@@ -1,6 +1,7 @@
 //! Words: what a cache is asked with and what it answers.
 
-use std::time::Duration;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::cache::lease::Lease;
 use crate::entry::Life;

@@ -2,11 +2,12 @@
 //!
 //! Owns jitter and early refresh. Must not know where chance comes from: a random number is an argument.
 
-use std::num::NonZeroU64;
-use std::time::Duration;
+use core::num::NonZeroU64;
+use core::time::Duration;
 
 use super::Ttl;
 use crate::moment::Moment;
+use crate::shown::Number;
 
 /// Cuts each time to live by a random part, so that entries written together part company.
 ///
@@ -48,7 +49,7 @@ impl Jitter {
             return ttl;
         }
         let kept = 1.0 - self.0 * chance.clamp(0.0, 1.0);
-        let millis = (ttl.0.get() as f64 * kept).round() as u64;
+        let millis = (ttl.0.get() as f64 * kept + 0.5) as u64;
         Ttl(NonZeroU64::new(millis).unwrap_or(NonZeroU64::MIN))
     }
 }
@@ -58,7 +59,7 @@ impl Jitter {
 #[non_exhaustive]
 pub enum JitterError {
     /// The share is no fraction.
-    #[error("`jitter` is the largest part of a ttl to cut, from 0.0 to 1.0, got {0}")]
+    #[error("`jitter` is the largest part of a ttl to cut, from 0.0 to 1.0, got {}", Number(*.0))]
     OutOfRange(f64),
 }
 
@@ -109,7 +110,7 @@ impl Early {
     /// `chance` is a random number of `0.0 < chance <= 1.0`. True from `fresh_until` on, and only where
     /// [`Early::possible`] is; never for what is fresh for ever.
     pub fn due(self, now: Moment, fresh_until: Moment, load_time: Duration, chance: f64) -> bool {
-        self.within(now, fresh_until, load_time, (-chance.ln()).clamp(0.0, REACH))
+        self.within(now, fresh_until, load_time, (-ln(chance)).clamp(0.0, REACH))
     }
 
     #[inline]
@@ -130,8 +131,19 @@ impl Default for Early {
 #[non_exhaustive]
 pub enum EarlyError {
     /// `beta` is negative, no number, or so large that everything would be refreshed all the time.
-    #[error("`early` is a factor from 0.0 (never refresh early) to 100.0, 1.0 being the default, got {0}")]
+    #[error("`early` is a factor from 0.0 (never refresh early) to 100.0, 1.0 being the default, got {}", Number(*.0))]
     OutOfRange(f64),
+}
+
+/// The natural logarithm of a number above zero, to ten digits. `core` has none, and this one gives the same on every host.
+fn ln(number: f64) -> f64 {
+    // number = mantissa * 2^exponent with a mantissa from 1 to 2; then ln m = 2 artanh t = 2 (t + t^3/3 + ...), t at most 1/3.
+    let bits = number.to_bits();
+    let exponent = (bits >> 52) as f64 - 1_023.0;
+    let mantissa = f64::from_bits((bits & ((1 << 52) - 1)) | (1_023 << 52));
+    let t = (mantissa - 1.0) / (mantissa + 1.0);
+    let series = (0..10).rev().fold(0.0, |rest, n| rest * t * t + 1.0 / f64::from(2 * n + 1));
+    exponent * core::f64::consts::LN_2 + 2.0 * t * series
 }
 
 /// -ln(1e-6): draws that reach further are rarer than one in a million, and count as this far.
@@ -213,5 +225,15 @@ mod tests {
             }
             prop_assert!(!due || early.possible(at, end, load_time));
         }
+    }
+
+    #[test]
+    fn the_logarithm_is_the_one_of_the_standard_library_to_ten_digits() {
+        for n in 1..=100_000 {
+            let number = f64::from(n) / 100_000.0;
+            assert!((ln(number) - number.ln()).abs() < 1e-10, "of {number}");
+        }
+        let least = 1.0 / (1_u64 << 53) as f64;
+        assert!((ln(least) - least.ln()).abs() < 1e-10);
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Must not know what a mark means. Invariants: each target is in it once; the counts are those of what is in it.
 
-use std::collections::BTreeMap;
+use alloc::collections::BTreeMap;
+use alloc::vec;
+use alloc::vec::Vec;
 
 use super::{MAX_NAMES, MAX_PATTERNS, Target};
 

@@ -16,7 +16,7 @@
 //!
 //! Invariant: a row says of itself in which queue it stands.
 
-use std::sync::atomic::Ordering;
+use core::sync::atomic::Ordering;
 
 use super::queue::Queue;
 use super::row::{Place, Row};
@@ -95,7 +95,7 @@ impl Order {
 
     /// Takes the value out; its slot is empty.
     pub(super) fn leave(&mut self, rows: &mut [Row], slot: u32) {
-        let place = std::mem::replace(&mut rows[slot as usize].place, Place::Empty);
+        let place = core::mem::replace(&mut rows[slot as usize].place, Place::Empty);
         self.queue(place).remove(rows, slot);
     }
 

@@ -120,7 +120,7 @@ impl Queue {
     /// The queued slots, first to last. For [`validate`](super::Policy::validate) and tests.
     pub(super) fn iter<'rows, R: Queued>(&self, rows: &'rows [R]) -> impl Iterator<Item = u32> + 'rows {
         let mut at = self.head;
-        std::iter::from_fn(move || {
+        core::iter::from_fn(move || {
             let slot = at;
             (slot != NONE).then(|| {
                 at = rows[slot as usize].link().next;

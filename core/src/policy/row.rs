@@ -2,7 +2,7 @@
 //!
 //! Must not know what the queues and the wheel do with their links.
 
-use std::sync::atomic::AtomicU8;
+use core::sync::atomic::AtomicU8;
 
 use super::queue::{Link, NONE, Queued};
 use super::wheel::{Node, Timed};

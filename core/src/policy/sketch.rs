@@ -14,6 +14,9 @@
 //!
 //! Invariant: no block has seen more halvings than there were.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 /// The largest estimate.
 pub(super) const MOST: u8 = 15;
 

@@ -176,7 +176,7 @@ impl Wheel {
 
     /// Sets a whole bucket aside in one move; nothing else is aside.
     fn set_aside(&mut self, from: Earliest) {
-        let head = std::mem::replace(&mut self.heads[from.bucket as usize], NONE);
+        let head = core::mem::replace(&mut self.heads[from.bucket as usize], NONE);
         self.occupied[from.level] &= !(1 << (from.bucket as usize % BUCKETS));
         self.heads[ASIDE as usize] = head;
     }

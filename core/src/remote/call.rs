@@ -1,6 +1,9 @@
 //! Call: one command for Redis and what it answers, as data: whoever has a connection puts it on the wire.
 
-use std::borrow::Cow;
+use alloc::borrow::Cow;
+use alloc::string::ToString;
+use alloc::vec;
+use alloc::vec::{IntoIter, Vec};
 
 use crate::fault::Fault;
 use crate::remote::script::Script;
@@ -40,7 +43,7 @@ impl Call {
     }
 
     /// With a number in digits.
-    pub(crate) fn number(self, number: impl std::fmt::Display) -> Self {
+    pub(crate) fn number(self, number: impl core::fmt::Display) -> Self {
         self.with(number.to_string().into_bytes())
     }
 }
@@ -99,7 +102,7 @@ impl Reply {
 
 /// The answers to a pipeline, taken one by one.
 #[derive(Debug)]
-pub(crate) struct Replies(std::vec::IntoIter<Reply>);
+pub(crate) struct Replies(IntoIter<Reply>);
 
 impl Replies {
     pub(crate) fn new(replies: Vec<Reply>) -> Self {

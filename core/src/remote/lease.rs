@@ -3,6 +3,10 @@
 //! Invariant: the flight is closed before a value is sent to Redis, and its value goes to those who joined only once Redis has
 //! said that it took it: the answer may arrive after a later invalidation has returned.
 
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
 use crate::entry::Life;
 use crate::envelope::{Content, Entry};
 use crate::fault::Fault;
@@ -208,7 +212,7 @@ impl<E: Clone> Remote<E> {
         &self,
         payload: &Payload,
         life: Life,
-        load_time: std::time::Duration,
+        load_time: core::time::Duration,
         tags: &[Box<str>],
         notes: &Notes,
     ) -> Option<(Vec<u8>, Vec<Mark>)> {

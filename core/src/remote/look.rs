@@ -7,8 +7,11 @@
 //! Where Redis cannot be asked, the loader still runs, once at a time for a key, and gives its value to those alone who asked
 //! before it began: what others may have invalidated meanwhile cannot be known here.
 
-use std::sync::Arc;
-use std::time::Duration;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::cache::{self, Ask};
 use crate::entry::Freshness;

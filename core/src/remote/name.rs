@@ -3,6 +3,10 @@
 //! A key of the user is `{namespace}:{key}`. All else is `{namespace}!…`, and since no namespace holds a `!`, no key, pattern or
 //! sweep of the user reaches it.
 
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
 use crate::key::{Key, Namespace};
 use crate::pattern::{Pattern, glob_escape};
 
@@ -23,11 +27,12 @@ impl Names {
 
     /// Where a key is kept.
     pub fn key(&self, key: Key<'_>) -> Vec<u8> {
-        let mut name = Vec::with_capacity(self.0.as_str().len() + 1 + key.as_str().len());
-        name.extend(self.0.as_str().as_bytes());
-        name.push(b':');
-        name.extend(key.as_str().as_bytes());
-        name
+        self.key_parts(key).concat()
+    }
+
+    /// [`Names::key`] in parts, for who puts them together elsewhere.
+    pub fn key_parts<'a>(&'a self, key: Key<'a>) -> [&'a [u8]; 3] {
+        [self.0.as_str().as_bytes(), b":", key.as_str().as_bytes()]
     }
 
     /// What a sweep looks for: whatever matches within this namespace.

@@ -1,6 +1,7 @@
 //! Sight: what the bytes under a key mean to who wants its value.
 
-use std::time::Duration;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::{Buf, Bytes};
 

@@ -6,6 +6,10 @@
 //! or the version of one of its tags, or the floor, is higher. So invalidating a tag costs the same for one entry as for a
 //! million, a lost hash makes dead what was tagged by it, and no clock of any client is asked.
 
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
 use crate::envelope::TagMark;
 use crate::fault::Fault;
 use crate::remote::call::{Call, Replies, Reply};
@@ -175,7 +179,9 @@ pub(crate) fn moves<N: AsRef<str>>(tags: &[N], names: &Names, epoch: u64) -> Vec
 fn fields(reply: Reply) -> Result<impl Iterator<Item = Result<u64, Fault>>, Fault> {
     Ok(reply.into_list()?.into_iter().map(|field| match field.into_bytes()? {
         None => Ok(0),
-        Some(digits) => std::str::from_utf8(&digits).ok().and_then(|digits| digits.parse().ok()).ok_or(Fault::Protocol),
+        Some(digits) => {
+            core::str::from_utf8(&digits).ok().and_then(|digits| digits.parse().ok()).ok_or(Fault::Protocol)
+        }
     }))
 }
 

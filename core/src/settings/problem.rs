@@ -2,7 +2,10 @@
 //!
 //! Owns the words. Invariant: a warning shows no value, and an error none that may have a password in it.
 
-use std::fmt;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use core::fmt;
 
 use super::{InvalidRedisUrl, TTL_PREFIX};
 

@@ -6,8 +6,13 @@
 //! Read by hand: the usual crate brings Unicode tables for host names that no Redis has, which would outweigh everything
 //! else in a browser, and its errors and `Debug` would still have to be kept from showing what is in a URL.
 
-use std::fmt;
-use std::net::Ipv6Addr;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::Ipv6Addr;
 
 /// Text that is shown nowhere: `Debug` and `Display` give `***`. Overwritten when dropped, so far as safe code can.
 ///
@@ -50,9 +55,9 @@ impl fmt::Display for Secret {
 
 impl Drop for Secret {
     fn drop(&mut self) {
-        let mut bytes = std::mem::take(&mut self.0).into_bytes();
+        let mut bytes = core::mem::take(&mut self.0).into_bytes();
         bytes.fill(0);
-        std::hint::black_box(&bytes);
+        core::hint::black_box(&bytes);
     }
 }
 
@@ -279,7 +284,7 @@ pub(super) fn parse_port(text: &str) -> Option<u16> {
 }
 
 /// Digits alone: `from_str` takes a `+` too.
-pub(super) fn parse_number<N: std::str::FromStr>(text: &str) -> Option<N> {
+pub(super) fn parse_number<N: core::str::FromStr>(text: &str) -> Option<N> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 

@@ -21,7 +21,7 @@ use super::redis::{self, Redis};
 use super::removed::Removed;
 use crate::error::{Error, Failure};
 use crate::payload::Payload;
-use crate::pubsub::Subscription;
+use crate::pubsub::{Naming, Subscription};
 
 /// Where values are kept.
 #[derive(Debug)]
@@ -395,18 +395,23 @@ impl Backend {
     }
 
     /// Says to how many the message went.
-    pub(crate) async fn publish(&self, channel: Key<'_>, payload: Payload) -> Result<u64, Error> {
+    pub(crate) async fn publish(&self, channel: Key<'_>, naming: Naming, payload: Payload) -> Result<u64, Error> {
         match self {
-            Self::Memory(memory) => Ok(memory.publish(channel, payload)),
-            Self::Redis(redis) => redis.publish(channel, &payload).await,
+            Self::Memory(memory) => Ok(memory.publish(channel, naming, payload)),
+            Self::Redis(redis) => redis.publish(channel, naming, &payload).await,
         }
     }
 
     /// Listens from the moment this returns.
-    pub(crate) async fn subscribe(&self, channels: &[Key<'_>], limit: NonZeroUsize) -> Result<Listener, Error> {
+    pub(crate) async fn subscribe(
+        &self,
+        channels: &[Key<'_>],
+        naming: Naming,
+        limit: NonZeroUsize,
+    ) -> Result<Listener, Error> {
         match self {
-            Self::Memory(memory) => Ok(Listener::Memory(memory.subscribe(channels, limit))),
-            Self::Redis(redis) => redis.subscribe(channels, limit).await,
+            Self::Memory(memory) => Ok(Listener::Memory(memory.subscribe(channels, naming, limit))),
+            Self::Redis(redis) => redis.subscribe(channels, naming, limit).await,
         }
     }
 }

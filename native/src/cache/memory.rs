@@ -35,6 +35,7 @@ use super::explained::{Explained, Remaining};
 use crate::clock::{coarse, exact};
 use crate::error::{Error, Failure};
 use crate::payload::Payload;
+use crate::pubsub::Naming;
 
 pub(super) use listen::Listener;
 
@@ -47,6 +48,8 @@ pub(crate) struct Memory {
     store: Store<Payload, Failure>,
     locks: Locks,
     hub: Hub<Payload>,
+    /// Channels by the names that they would have in Redis: none of them is the cache's own, whatever it is called.
+    literal: Hub<Payload>,
     max_value_bytes: usize,
     tender: Tender,
 }
@@ -86,7 +89,7 @@ impl Memory {
     pub(super) fn new(config: &Config, max_value_bytes: usize) -> Self {
         let store = Store::new(config, entropy());
         let tender = Tender::new(&store);
-        Self { store, locks: Locks::default(), hub: Hub::default(), max_value_bytes, tender }
+        Self { store, locks: Locks::default(), hub: Hub::default(), literal: Hub::default(), max_value_bytes, tender }
     }
 
     #[inline]
@@ -302,12 +305,19 @@ impl Memory {
         }
     }
 
-    pub(super) fn publish(&self, channel: Key<'_>, payload: Payload) -> u64 {
-        self.hub.publish(channel, owned(payload)) as u64
+    pub(super) fn publish(&self, channel: Key<'_>, naming: Naming, payload: Payload) -> u64 {
+        self.hub(naming).publish(channel, owned(payload)) as u64
     }
 
-    pub(super) fn subscribe(&self, channels: &[Key<'_>], limit: NonZeroUsize) -> Listener {
-        Listener::new(self.hub.subscribe(channels, limit))
+    pub(super) fn subscribe(&self, channels: &[Key<'_>], naming: Naming, limit: NonZeroUsize) -> Listener {
+        Listener::new(self.hub(naming).subscribe(channels, limit))
+    }
+
+    fn hub(&self, naming: Naming) -> &Hub<Payload> {
+        match naming {
+            Naming::Own => &self.hub,
+            Naming::Literal => &self.literal,
+        }
     }
 
     fn terms(&self, payload: &Payload, terms: &Storing, now: Moment) -> Result<Fill, InvalidTag> {

@@ -5,12 +5,15 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use donjon_core::key::Key;
+
 use super::backend::Listener;
 use super::call::awaited;
 use super::shared::Shared;
 use super::write::keys;
 use crate::error::Error;
 use crate::payload::Payload;
+use crate::pubsub::Naming;
 use crate::value::Decode;
 
 /// What a subscriber gets.
@@ -40,18 +43,54 @@ impl Message {
     }
 }
 
+/// A message to be sent. Await it; see [`Cache::publish`](crate::Cache::publish).
+#[must_use = "nothing is sent before it is awaited"]
+#[derive(Debug)]
+pub struct Publish<'a> {
+    shared: &'a Arc<Shared>,
+    channel: &'a str,
+    payload: Result<Payload, Error>,
+    naming: Naming,
+}
+
+impl<'a> Publish<'a> {
+    pub(super) fn new(shared: &'a Arc<Shared>, channel: &'a str, payload: Result<Payload, Error>) -> Self {
+        Self { shared, channel, payload, naming: Naming::Own }
+    }
+
+    /// Takes the channel by the name that Redis has for it, where others than this cache listen too.
+    pub fn raw(mut self) -> Self {
+        self.naming = Naming::Literal;
+        self
+    }
+
+    async fn run(self) -> Result<u64, Error> {
+        self.shared.open()?.publish(Key::new(self.channel)?, self.naming, self.payload?).await
+    }
+}
+
+awaited!(Publish => Result<u64, Error>);
+
 /// Channels to be listened to. Await it; see [`Cache::subscribe`](crate::Cache::subscribe).
 #[must_use = "nothing is heard before it is awaited"]
 #[derive(Debug)]
 pub struct Subscribe<'a> {
     shared: &'a Arc<Shared>,
     channels: Vec<String>,
+    naming: Naming,
     limit: NonZeroUsize,
 }
 
 impl<'a> Subscribe<'a> {
     pub(super) fn new<N: Into<String>>(shared: &'a Arc<Shared>, channels: impl IntoIterator<Item = N>) -> Self {
-        Self { shared, channels: channels.into_iter().map(Into::into).collect(), limit: DEFAULT_LIMIT }
+        let channels = channels.into_iter().map(Into::into).collect();
+        Self { shared, channels, naming: Naming::Own, limit: DEFAULT_LIMIT }
+    }
+
+    /// Takes the channels by the names that Redis has for them, where others than this cache publish too.
+    pub fn raw(mut self) -> Self {
+        self.naming = Naming::Literal;
+        self
     }
 
     /// How many messages may wait for a slow subscriber; beyond it the oldest are dropped and counted. Default: 1,000.
@@ -65,7 +104,7 @@ impl<'a> Subscribe<'a> {
         if self.channels.is_empty() {
             return Err(Error::InvalidOption { option: "channels", why: "subscribe to at least one channel".into() });
         }
-        let listener = backend.subscribe(&keys(&self.channels)?, self.limit).await?;
+        let listener = backend.subscribe(&keys(&self.channels)?, self.naming, self.limit).await?;
         Ok(Subscription { shared: Arc::clone(self.shared), listener })
     }
 }

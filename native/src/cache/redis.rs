@@ -203,14 +203,19 @@ impl Redis {
         self.engine.keep(name.as_str(), token, millis(ttl), self.runtime.now().before(age)).await;
     }
 
-    pub(super) async fn subscribe(&self, channels: &[Key<'_>], limit: NonZeroUsize) -> Result<Listener, Error> {
-        let subscription = self.engine.subscriber().listen(channels, Naming::Own, limit);
+    pub(super) async fn subscribe(
+        &self,
+        channels: &[Key<'_>],
+        naming: Naming,
+        limit: NonZeroUsize,
+    ) -> Result<Listener, Error> {
+        let subscription = self.engine.subscriber().listen(channels, naming, limit);
         subscription.ready().await?;
         Ok(Listener::Redis(subscription))
     }
 
-    pub(super) async fn publish(&self, channel: Key<'_>, payload: &Payload) -> Result<u64, Error> {
-        Ok(self.engine.publish(channel, Naming::Own, payload).await?)
+    pub(super) async fn publish(&self, channel: Key<'_>, naming: Naming, payload: &Payload) -> Result<u64, Error> {
+        Ok(self.engine.publish(channel, naming, payload).await?)
     }
 }
 

@@ -116,7 +116,8 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     pub(super) async fn judge(&self, bytes: Option<Vec<u8>>) -> Sight {
         let judged = match self.remote().see(bytes, self.clock()) {
             See::Plain(sight) => return sight,
-            See::Tagged(tagged, calls) => match self.read(&calls).await {
+            // Boxed, as in `fetch`.
+            See::Tagged(tagged, calls) => match Box::pin(self.read(&calls)).await {
                 Ok(replies) => tagged.replied(replies),
                 Err(fault) => Err(fault),
             },
@@ -179,11 +180,10 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
 
     /// The bytes under a key: the one command that is sent on every read.
     async fn fetch(&self, key: Key<'_>) -> Result<Option<Vec<u8>>, Fault> {
-        let name = self.remote().names().key(key);
-        let mut command = redis::Cmd::with_capacity(2, 3 + name.len());
-        command.arg("GET").arg(name);
+        let command = wire::get(self.remote().names().key_parts(key));
         let asked = match self.settled_line().await?.into_ask(&command).await {
-            Err(Fault::Lost) => self.settled_line().await?.into_ask(&command).await,
+            // Boxed, as is all that seldom happens here: the room for it would be taken and moved on every read.
+            Err(Fault::Lost) => Box::pin(async { self.settled_line().await?.into_ask(&command).await }).await,
             asked => asked,
         };
         match asked? {

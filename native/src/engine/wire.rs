@@ -1,12 +1,13 @@
 //! Wire: calls as commands of the client library, and its values as replies.
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::sync::LazyLock;
 
 use donjon_core::fault::{Class, Fault};
 use donjon_core::remote::call::{Arg, Call, Reply};
 use donjon_core::remote::script::{self, Script as Text};
-use redis::{Cmd, Pipeline, Value};
+use redis::{Cmd, Pipeline, RedisWrite, Value};
 
 use crate::link::{Line, Script};
 
@@ -39,6 +40,18 @@ async fn pipeline(line: &Line, calls: &[Call], form: Form) -> Result<Vec<Reply>,
         pipeline.add_command(command(call, form));
     }
     Ok(line.ask_all(&pipeline).await?.into_iter().map(reply).collect())
+}
+
+/// Asks for what is under a name, which is put together in the command itself: every read does this.
+pub(super) fn get(name: [&[u8]; 3]) -> Cmd {
+    let mut command = Cmd::with_capacity(2, 3 + name.iter().map(|part| part.len()).sum::<usize>());
+    command.arg("GET");
+    let mut argument = command.writer_for_next_arg();
+    for part in name {
+        argument.write_all(part).expect("memory takes all of it");
+    }
+    drop(argument);
+    command
 }
 
 #[derive(Clone, Copy)]

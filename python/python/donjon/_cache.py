@@ -607,24 +607,30 @@ class Cache(Face):
         """
         return Lock(self._memory, name, ttl, wait)
 
-    async def publish(self, channel: str, message: Any) -> int:
+    async def publish(self, channel: str, message: Any, *, raw: bool = False) -> int:
         """Sends a message, any value that a cache can keep, to those who subscribe now.
 
         Says to how many, and over Redis to how many processes.
 
+        Args:
+            channel: A channel of this cache's own, limited as a key is; other namespaces do not hear it.
+            raw: Takes `channel` literally, as Redis and whoever else is there call it. In memory, one of this cache's all the
+                same, and another than its own of that name.
+
         Raises:
             BackendUnavailable: Redis did not say that it was sent: it may have been, and is not sent twice.
         """
-        reached = self._publish(channel, message)
+        reached = self._publish(channel, message, raw)
         return await reached if self._waits else reached
 
-    def subscribe(self, *channels: str, limit: int = 1000) -> Subscription:
+    def subscribe(self, *channels: str, limit: int = 1000, raw: bool = False) -> Subscription:
         """The messages of some channels from now on: `async for message in cache.subscribe("jobs"): …`.
 
         Args:
             limit: Messages that wait for a slow subscriber; beyond it the oldest are dropped and counted.
+            raw: As for `publish`. What is published there and is no JSON comes as bytes; no name is a pattern.
         """
-        return Subscription(self._memory, channels, limit)
+        return Subscription(self._memory, channels, limit, raw)
 
 
 def _seconds(ttl: Ttl) -> float:

@@ -215,8 +215,8 @@ class Face:
     def _get_many(self, keys: Iterable[str]) -> Any:
         return self._memory.core.get_many(key_list(keys))
 
-    def _publish(self, channel: str, message: Any) -> Any:
-        return self._memory.hub.publish(channel, message, time.time())
+    def _publish(self, channel: str, message: Any, raw: bool) -> Any:
+        return self._memory.hub.publish(channel, message, time.time(), raw)
 
 
 def key_list(keys: Iterable[str]) -> Sequence[str]:

@@ -27,12 +27,12 @@ class Message(NamedTuple):
 
 
 class _Subscription:
-    def __init__(self, memory: Backend, channels: Sequence[str], limit: int) -> None:
+    def __init__(self, memory: Backend, channels: Sequence[str], limit: int, raw: bool) -> None:
         if not channels:
             raise ValueError("subscribe names at least one channel")
         self._memory = memory
         self._hub = memory.hub
-        self._inner = memory.hub.subscribe(channels, limit)
+        self._inner = memory.hub.subscribe(channels, limit, raw)
         self._closed = False
         memory.listeners.add(self)
 

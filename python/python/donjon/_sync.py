@@ -228,10 +228,10 @@ class SyncCache(Face):
         """A lock: `with cache.sync.lock("ingestion:file:123", ttl=300) as held: …`. Not renewed by itself."""
         return SyncLock(self._memory, name, ttl, wait)
 
-    def publish(self, channel: str, message: Any) -> int:
+    def publish(self, channel: str, message: Any, *, raw: bool = False) -> int:
         """Sends a message to those who subscribe now; says to how many."""
-        return self._publish(channel, message)
+        return self._publish(channel, message, raw)
 
-    def subscribe(self, *channels: str, limit: int = 1000) -> SyncSubscription:
+    def subscribe(self, *channels: str, limit: int = 1000, raw: bool = False) -> SyncSubscription:
         """The messages of some channels from now on: `for message in cache.sync.subscribe("jobs"): …`."""
-        return SyncSubscription(self._memory, channels, limit)
+        return SyncSubscription(self._memory, channels, limit, raw)

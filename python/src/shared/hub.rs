@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use donjon::payload::Payload;
-use donjon::pubsub::{Naming, Subscription};
+use donjon::pubsub::Subscription;
 use donjon::runtime::Runtime;
 use futures_util::future::{Either, select};
 use pyo3::exceptions::PyValueError;
@@ -18,6 +18,7 @@ use super::inner::Name;
 use super::{Shared, to_python};
 use crate::errors::{DecodeError, Refused};
 use crate::fork;
+use crate::hub::naming;
 use crate::value::decode;
 
 /// The channels of a Redis. Where it waits, each call gives an asyncio future, or, of a blocking backend, its outcome.
@@ -33,30 +34,37 @@ impl RemoteHub {
 #[pymethods]
 impl RemoteHub {
     /// How many processes hear it. What is no value is refused, whether anybody listens or not.
-    #[pyo3(signature = (channel, data, _received_at, /))]
+    #[pyo3(signature = (channel, data, _received_at, raw = false, /))]
     fn publish<'py>(
         &self,
         channel: &Bound<'py, PyAny>,
         data: &Bound<'py, PyAny>,
         _received_at: f64,
+        raw: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (py, channel) = (channel.py(), Name::of(channel)?);
         let (_, payload) = self.0.inner.encode(data)?;
         self.0.run(
             py,
-            |engine| async move { engine.publish(channel.key(), Naming::Own, &payload).await },
+            |engine| async move { engine.publish(channel.key(), naming(raw), &payload).await },
             |py, heard| to_python(py, heard.map_err(Refused::raised)?),
         )
     }
 
     /// Listens from now on, keeping the newest `limit` messages.
-    #[pyo3(signature = (channels, limit = 1000, /))]
-    fn subscribe(&self, py: Python<'_>, channels: Vec<Bound<'_, PyAny>>, limit: usize) -> PyResult<RemoteSubscription> {
+    #[pyo3(signature = (channels, limit = 1000, raw = false, /))]
+    fn subscribe(
+        &self,
+        py: Python<'_>,
+        channels: Vec<Bound<'_, PyAny>>,
+        limit: usize,
+        raw: bool,
+    ) -> PyResult<RemoteSubscription> {
         let limit = NonZeroUsize::new(limit)
             .ok_or_else(|| PyValueError::new_err("`limit` is how many messages may wait, at least 1"))?;
         let names = Name::all(&channels)?;
         let engine = self.0.engine(py)?;
-        let subscription = Arc::new(engine.subscriber().listen(&names.keys(), Naming::Own, limit));
+        let subscription = Arc::new(engine.subscriber().listen(&names.keys(), naming(raw), limit));
         let (shared, generation) = (self.0.again(), fork::generation());
         Ok(RemoteSubscription { subscription, shared, generation })
     }

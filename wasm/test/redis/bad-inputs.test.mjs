@@ -39,7 +39,13 @@ const WAYS_TO_NAME_A_KEY = {
   "getOrSet anew": (cache, key) => cache.getOrSet(key, () => 1, { forceRefresh: true }),
   lookup: (cache, key) => cache.lookup(key),
   getMany: (cache, key) => cache.getMany(["good", key]),
-  setMany: (cache, key) => cache.setMany(new Map([["good", 1], [key, 1]])),
+  setMany: (cache, key) =>
+    cache.setMany(
+      new Map([
+        ["good", 1],
+        [key, 1],
+      ]),
+    ),
   deleteMany: (cache, key) => cache.deleteMany(["good", key]),
   getOrSetMany: (cache, key) => cache.getOrSetMany(["good", key], () => ({})),
   lock: (cache, key) => cache.lock(key, { ttl: 1_000 }),
@@ -55,12 +61,26 @@ for (const [way, call] of Object.entries(WAYS_TO_NAME_A_KEY)) {
     await back(cache);
     // As many as asking itself takes.
     const [first, second] = [await asked(), await asked()];
-    for (const key of ["", "k".repeat(1_025), "é".repeat(513), "\ud800", 1, null, undefined, Buffer.from("k"), ["k"], { toString: () => "k" }]) {
-      await assert.rejects(async () => call(cache, key), (error) => {
-        assert.ok(error instanceof InvalidKeyError, String(error));
-        if (way.endsWith("Many")) assert.match(error.message, /1/);
-        return true;
-      });
+    for (const key of [
+      "",
+      "k".repeat(1_025),
+      "é".repeat(513),
+      "\ud800",
+      1,
+      null,
+      undefined,
+      Buffer.from("k"),
+      ["k"],
+      { toString: () => "k" },
+    ]) {
+      await assert.rejects(
+        async () => call(cache, key),
+        (error) => {
+          assert.ok(error instanceof InvalidKeyError, String(error));
+          if (way.endsWith("Many")) assert.match(error.message, /1/);
+          return true;
+        },
+      );
     }
     assert.equal((await asked()) - second, second - first);
     assert.equal(cache.stats().flights, 0);
@@ -77,7 +97,14 @@ forEachClient((client) => {
   for (const key of ["a\0b", "a\r\nb", "a b", "\u{1F5DD}", "{a}", "a*?[b]\\", "*", "app:k", "app!k", "%3A", "__proto__", "constructor"]) {
     test(`row 3, ${client}: ${JSON.stringify(key)} is literal`, async (t) => {
       const cache = open(t, server.url, { client });
-      await cache.setMany(new Map([[key, { v: key }], [`${key}x`, 1], [`x${key}`, 1], ["ax?", 1]]));
+      await cache.setMany(
+        new Map([
+          [key, { v: key }],
+          [`${key}x`, 1],
+          [`x${key}`, 1],
+          ["ax?", 1],
+        ]),
+      );
       assert.deepEqual(await cache.get(key), { v: key });
       assert.deepEqual(await cache.getMany([key]), new Map([[key, { v: key }]]));
       assert.equal(await cache.getOrSet(key, () => assert.fail("it is there")).then(({ v }) => v), key);
@@ -113,7 +140,9 @@ test("row 7: a broken pattern matches what it matches in Redis", async (t) => {
     await cache.setMany(Object.fromEntries(keys.map((key) => [key, 1])));
     // By Redis itself, on names without a prefix, which would make the pattern another.
     const namespace = `${cache.namespace}:`;
-    const matching = (await server.ask("KEYS", namespace.replace(/[.*?[\]\\^-]/g, "\\$&") + pattern)).map((name) => name.slice(namespace.length)).sort();
+    const matching = (await server.ask("KEYS", namespace.replace(/[.*?[\]\\^-]/g, "\\$&") + pattern))
+      .map((name) => name.slice(namespace.length))
+      .sort();
     assert.equal((await cache.invalidatePattern(pattern)).count, matching.length, pattern);
     const left = await cache.getMany(keys);
     assert.deepEqual(keys.filter((key) => !left.has(key)).sort(), matching, pattern);
@@ -155,7 +184,12 @@ test("row 10: null is a value, and undefined none", async (t) => {
   const cache = open(t, server.url);
   await cache.set("k", null);
   assert.equal(await cache.get("k"), null);
-  for (const call of [() => cache.set("u", undefined), () => cache.add("u", undefined), () => cache.getOrSet("u", () => undefined), () => cache.publish("c", undefined)]) {
+  for (const call of [
+    () => cache.set("u", undefined),
+    () => cache.add("u", undefined),
+    () => cache.getOrSet("u", () => undefined),
+    () => cache.publish("c", undefined),
+  ]) {
     await assert.rejects(async () => call(), UnsupportedValueError);
   }
   assert.equal(await cache.exists("u"), false);
@@ -168,9 +202,25 @@ test("row 11: what has no exact form is refused, and what has one comes back", a
   circle.circle = circle;
   let deep = [];
   for (let depth = 0; depth < 100_000; depth++) deep = [deep];
-  for (const value of [NaN, Infinity, new Map(), new Set(), Symbol("s"), () => 1, circle, deep, "\ud800", { a: [undefined] }, new Float64Array(1), /x/]) {
+  for (const value of [
+    NaN,
+    Infinity,
+    new Map(),
+    new Set(),
+    Symbol("s"),
+    () => 1,
+    circle,
+    deep,
+    "\ud800",
+    { a: [undefined] },
+    new Float64Array(1),
+    /x/,
+  ]) {
     await assert.rejects(cache.set("k", value), UnsupportedValueError);
-    await assert.rejects(cache.getOrSet("k", () => value), UnsupportedValueError);
+    await assert.rejects(
+      cache.getOrSet("k", () => value),
+      UnsupportedValueError,
+    );
   }
   for (const value of [2 ** 53 - 1, 2n ** 53n + 1n, 2n ** 64n, -(2n ** 64n), 1e-7, 1.7976931348623157e308]) {
     await cache.set("k", value);
@@ -184,7 +234,11 @@ test("row 11: what has no exact form is refused, and what has one comes back", a
 async function enveloped(cache, value, options) {
   const name = `${cache.namespace}:k`;
   await cache.set("k", value, { ttl: 60_000, ...options });
-  return { bytes: await server.askBytes("GET", name), put: (bytes) => server.ask("SET", name, bytes), there: () => server.askBytes("GET", name) };
+  return {
+    bytes: await server.askBytes("GET", name),
+    put: (bytes) => server.ask("SET", name, bytes),
+    there: () => server.askBytes("GET", name),
+  };
 }
 
 function withPayload(bytes, payload, length = payload.length) {
@@ -193,7 +247,18 @@ function withPayload(bytes, payload, length = payload.length) {
   return Buffer.concat([head, payload]);
 }
 
-const UNREADABLE = ["[".repeat(100_000), '{"a":'.repeat(100_000), "[".repeat(100_000) + "]".repeat(100_000), "[".repeat(128) + "]".repeat(128), Buffer.from('"\xff"', "latin1"), "nan", "1e", "", '{"a":1}x', "01"];
+const UNREADABLE = [
+  "[".repeat(100_000),
+  '{"a":'.repeat(100_000),
+  "[".repeat(100_000) + "]".repeat(100_000),
+  "[".repeat(128) + "]".repeat(128),
+  Buffer.from('"\xff"', "latin1"),
+  "nan",
+  "1e",
+  "",
+  '{"a":1}x',
+  "01",
+];
 
 for (const [number, payload] of UNREADABLE.entries()) {
   test(`row 12: a payload that nobody should read is a miss and loaded anew: ${number}`, async (t) => {
@@ -293,7 +358,12 @@ forEachClient((client) => {
     });
   }
 
-  for (const write of [["RPUSH", "a"], ["HSET", "a", "b"], ["SADD", "a"], ["ZADD", "1", "a"]]) {
+  for (const write of [
+    ["RPUSH", "a"],
+    ["HSET", "a", "b"],
+    ["SADD", "a"],
+    ["ZADD", "1", "a"],
+  ]) {
     test(`row 14, ${client}: what ${write[0]} made under our name is counted and stays, though a delete removes it`, async (t) => {
       const proxy = await proxyTo(t, server);
       const cache = open(t, proxy.url, { client });
@@ -350,8 +420,13 @@ for (const lasting of ["PERSIST", "PEXPIRE"]) {
 
 test("row 17: a loader that throws, hangs or comes late harms nobody else", async (t) => {
   const cache = open(t, server.url, { loadTimeout: 300 });
-  await assert.rejects(cache.getOrSet("k", () => { throw new RangeError("mine"); }), RangeError);
-  assert.equal(await server.ask("EXISTS", `${cache.namespace}:k`) <= 1, true);
+  await assert.rejects(
+    cache.getOrSet("k", () => {
+      throw new RangeError("mine");
+    }),
+    RangeError,
+  );
+  assert.equal((await server.ask("EXISTS", `${cache.namespace}:k`)) <= 1, true);
   assert.equal(await cache.getOrSet("k", () => "after"), "after");
   const hangs = gate("late");
   const hanging = cache.getOrSet("h", hangs);

@@ -11,7 +11,20 @@ let server;
 before(async () => (server = await RedisServer.start()));
 after(() => server.close());
 
-const VALUES = [null, true, 0, -1.5, "", "é\u0000\u{1F600}", [], {}, [1, [2, { a: null }]], { "": 1, __proto__x: [] }, new Uint8Array([0, 255]), new Uint8Array()];
+const VALUES = [
+  null,
+  true,
+  0,
+  -1.5,
+  "",
+  "é\u0000\u{1F600}",
+  [],
+  {},
+  [1, [2, { a: null }]],
+  { "": 1, __proto__x: [] },
+  new Uint8Array([0, 255]),
+  new Uint8Array(),
+];
 
 forEachClient((client) =>
   describe(client, () => {
@@ -59,7 +72,13 @@ forEachClient((client) =>
       const { tier, state, tags, bytes, freshFor, usableFor } = await cache.explain("k");
       assert.deepEqual({ tier, state, tags, bytes }, { tier: "redis", state: "fresh", tags: ["t"], bytes: 3 });
       assert.ok(Math.abs(usableFor - freshFor - 30_000) < 2);
-      assert.deepEqual(await cache.getMany(["k", "none", "ever", "k"]), new Map([["k", "v"], ["ever", 1]]));
+      assert.deepEqual(
+        await cache.getMany(["k", "none", "ever", "k"]),
+        new Map([
+          ["k", "v"],
+          ["ever", 1],
+        ]),
+      );
       assert.deepEqual(await cache.getMany([]), new Map());
     });
 
@@ -84,9 +103,21 @@ forEachClient((client) =>
         asked.push(keys);
         return Object.fromEntries(keys.filter((key) => key !== "none").map((key) => [key, key.length]));
       };
-      assert.deepEqual(await cache.getOrSetMany(["a", "bb", "none"], loader), new Map([["a", 1], ["bb", 2]]));
+      assert.deepEqual(
+        await cache.getOrSetMany(["a", "bb", "none"], loader),
+        new Map([
+          ["a", 1],
+          ["bb", 2],
+        ]),
+      );
       assert.deepEqual(asked, [["bb", "none"]]);
-      assert.deepEqual(await cache.getMany(["a", "bb", "none"]), new Map([["a", 1], ["bb", 2]]));
+      assert.deepEqual(
+        await cache.getMany(["a", "bb", "none"]),
+        new Map([
+          ["a", 1],
+          ["bb", 2],
+        ]),
+      );
       assert.equal(await server.ask("EXISTS", `${cache.namespace}:none`), 0);
     });
 
@@ -118,7 +149,10 @@ forEachClient((client) =>
 
     test("a counter counts, and its time to live is set when it begins", async (t) => {
       const cache = open(t, server.url, { client });
-      assert.deepEqual([await cache.incr("n", 1, { ttl: 60_000 }), await cache.incr("n", 41, { ttl: 5 }), await cache.incr("n", -2)], [1, 42, 40]);
+      assert.deepEqual(
+        [await cache.incr("n", 1, { ttl: 60_000 }), await cache.incr("n", 41, { ttl: 5 }), await cache.incr("n", -2)],
+        [1, 42, 40],
+      );
       assert.equal(await cache.get("n"), 40);
       assert.ok((await cache.ttl("n")) > 50_000);
       assert.equal(await server.ask("GET", `${cache.namespace}:n`), "40");
@@ -171,7 +205,13 @@ forEachClient((client) =>
       const cache = open(t, server.url, { client });
       let calls = 0;
       const profile = cache.wrap(async (id) => ({ id, call: ++calls }), { key: (id) => ["profile", id], tags: (id) => [`user:${id}`] });
-      assert.deepEqual([await profile(5), await profile(5)], [{ id: 5, call: 1 }, { id: 5, call: 1 }]);
+      assert.deepEqual(
+        [await profile(5), await profile(5)],
+        [
+          { id: 5, call: 1 },
+          { id: 5, call: 1 },
+        ],
+      );
       await profile.invalidate(5);
       assert.deepEqual(await profile(5), { id: 5, call: 2 });
       await cache.invalidateTags("user:5");
@@ -183,7 +223,14 @@ forEachClient((client) =>
       const report = await cache.warm(["a", "b"], { loader: ({ key }) => key });
       assert.deepEqual(report, { loaded: 2, skipped: 0, errors: new Map() });
       await cache.warm(new Map([["c", 3]]));
-      assert.deepEqual(await cache.getMany(["a", "b", "c"]), new Map([["a", "a"], ["b", "b"], ["c", 3]]));
+      assert.deepEqual(
+        await cache.getMany(["a", "b", "c"]),
+        new Map([
+          ["a", "a"],
+          ["b", "b"],
+          ["c", 3],
+        ]),
+      );
     });
 
     test("switched off it neither reads nor stores, and still invalidates", async (t) => {
@@ -234,7 +281,14 @@ forEachClient((client) =>
 );
 
 test("a client of something else is refused", async () => {
-  for (const client of [undefined, null, {}, "redis://localhost", new Map(), { isCluster: true, status: "", callBuffer() {}, getBuffer() {}, duplicate() {} }]) {
+  for (const client of [
+    undefined,
+    null,
+    {},
+    "redis://localhost",
+    new Map(),
+    { isCluster: true, status: "", callBuffer() {}, getBuffer() {}, duplicate() {} },
+  ]) {
     assert.throws(() => redis(client), ConfigError);
   }
   const client = CLIENTS["ioredis 5"]("redis://127.0.0.1:1");

@@ -38,7 +38,11 @@ export function fieldsOf(bytes) {
   if (bytes[36] & 1) {
     for (let at = 45; tags.length < bytes[44]; ) {
       const size = bytes.readUInt16BE(at + 16);
-      tags.push({ epoch: bytes.toString("hex", at, at + 8), version: String(bytes.readBigUInt64BE(at + 8)), name: bytes.toString("utf8", at + 18, at + 18 + size) });
+      tags.push({
+        epoch: bytes.toString("hex", at, at + 8),
+        version: String(bytes.readBigUInt64BE(at + 8)),
+        name: bytes.toString("utf8", at + 18, at + 18 + size),
+      });
       at += 18 + size;
     }
   }

@@ -18,7 +18,7 @@ async function now() {
   return Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
 }
 
-function valueOf({ codec, payload }) {
+function valueIn({ codec, payload }) {
   const bytes = Buffer.from(payload, "hex");
   return codec === "json" ? JSON.parse(bytes.toString()) : new Uint8Array(bytes);
 }
@@ -38,10 +38,10 @@ for (const entry of CASES.entries) {
     const there = ends ? retimed(bytes, fresh, entry.usable_until_ms === null ? 2n ** 64n - 1n : usable) : bytes;
     await server.ask("SET", name, there);
     const isServed = entry.kind === "V" && entry.tags.length === 0 && (ends || entry.fresh_until_ms === null);
-    assert.deepEqual(await cache.get("k"), isServed ? valueOf(entry) : undefined);
+    assert.deepEqual(await cache.get("k"), isServed ? valueIn(entry) : undefined);
     assert.equal(await cache.exists("k"), isServed);
     if (isServed) {
-      assert.deepEqual(await cache.getOrSet("k", () => assert.fail("it is there")), valueOf(entry));
+      assert.deepEqual(await cache.getOrSet("k", () => assert.fail("it is there")), valueIn(entry));
       const { loadTime, bytes: size } = await cache.explain("k");
       assert.deepEqual({ loadTime, size }, { loadTime: entry.load_ms, size: entry.payload.length / 2 });
       return;
@@ -67,7 +67,7 @@ test("read: a value whose tag stands as it was noted, until it is invalidated", 
   await server.ask("HSET", table, "\0epoch", String(BigInt(`0x${tag.epoch}`)), tag.name, tag.version);
   const there = retimed(Buffer.from(entry.hex, "hex"), (await now()) + HOUR, (await now()) + HOUR);
   await server.ask("SET", `${cache.namespace}:k`, there);
-  assert.deepEqual(await cache.get("k"), valueOf(entry));
+  assert.deepEqual(await cache.get("k"), valueIn(entry));
   await cache.invalidateTags(tag.name);
   assert.equal(await cache.get("k"), undefined);
 });
@@ -113,7 +113,10 @@ for (const how of ["set", "loaded"]) {
       const fields = fieldsOf(bytes);
       assert.equal(bytes.toString("hex"), entryOf(fields).toString("hex"), "as another hand would write it");
       assert.equal(fields.kind, "V");
-      assert.deepEqual(fields.tags.map((tag) => tag.name), options.tags ?? []);
+      assert.deepEqual(
+        fields.tags.map((tag) => tag.name),
+        options.tags ?? [],
+      );
       const isBytes = value instanceof Uint8Array;
       assert.equal(fields.codec, isBytes ? "bytes" : "json");
       assert.equal(fields.payload, Buffer.from(isBytes ? value : JSON.stringify(value)).toString("hex"));
@@ -148,12 +151,15 @@ test("a placeholder is a lease as the vector has it, and ends by itself", async 
   const miss = await cache.lookup("k");
   const bytes = await server.askBytes("GET", `${cache.namespace}:k`);
   const lease = CASES.entries.find(({ name }) => name === "a lease");
-  assert.deepEqual({ ...fieldsOf(bytes), token: "", fresh_until_ms: 0, usable_until_ms: 0 }, {
-    ...fieldsOf(Buffer.from(lease.hex, "hex")),
-    token: "",
-    fresh_until_ms: 0,
-    usable_until_ms: 0,
-  });
+  assert.deepEqual(
+    { ...fieldsOf(bytes), token: "", fresh_until_ms: 0, usable_until_ms: 0 },
+    {
+      ...fieldsOf(Buffer.from(lease.hex, "hex")),
+      token: "",
+      fresh_until_ms: 0,
+      usable_until_ms: 0,
+    },
+  );
   const left = await server.ask("PTTL", `${cache.namespace}:k`);
   assert.ok(left > 0 && left <= 2_000);
   await server.ask("PERSIST", `${cache.namespace}:k`);

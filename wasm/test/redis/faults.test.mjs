@@ -19,11 +19,26 @@ forEachClient((client) =>
       assert.equal(await cache.ttl("k"), undefined);
       assert.equal((await cache.explain("k")).state, "absent");
       assert.equal(await cache.getOrSet("k", () => "loaded"), "loaded");
-      assert.deepEqual(await cache.getOrSetMany(["a", "b"], (keys) => Object.fromEntries(keys.map((key) => [key, 1]))), new Map([["a", 1], ["b", 1]]));
+      assert.deepEqual(
+        await cache.getOrSetMany(["a", "b"], (keys) => Object.fromEntries(keys.map((key) => [key, 1]))),
+        new Map([
+          ["a", 1],
+          ["b", 1],
+        ]),
+      );
       const miss = await cache.lookup("k");
       assert.equal((await miss.fill(1)).isStored, false);
-      await assert.rejects(cache.getOrSet("k", () => Promise.reject(new RangeError("mine"))), RangeError);
-      for (const call of [cache.add("k", 1), cache.incr("n"), cache.touch("k", 10), cache.lock("l", { ttl: 1_000 }), cache.publish("c", 1)]) {
+      await assert.rejects(
+        cache.getOrSet("k", () => Promise.reject(new RangeError("mine"))),
+        RangeError,
+      );
+      for (const call of [
+        cache.add("k", 1),
+        cache.incr("n"),
+        cache.touch("k", 10),
+        cache.lock("l", { ttl: 1_000 }),
+        cache.publish("c", 1),
+      ]) {
         await assert.rejects(call, BackendUnavailableError);
       }
       assert.ok(cache.stats().faults > 0);
@@ -281,7 +296,10 @@ forEachClient((client) =>
       await cache.setMany({ a: 1, b: 2 });
       assert.equal(await cache.getOrSet("l", () => 2, { tags: ["t"], grace: 1_000 }), 2);
       assert.equal(await cache.getOrSet("l", () => 3, { forceRefresh: true }), 3);
-      assert.deepEqual([await cache.add("m", 1), await cache.incr("n"), await cache.touch("n", 9_000), await cache.touch("k", "1h")], [true, 1, true, true]);
+      assert.deepEqual(
+        [await cache.add("m", 1), await cache.incr("n"), await cache.touch("n", 9_000), await cache.touch("k", "1h")],
+        [true, 1, true, true],
+      );
       assert.deepEqual((await cache.getMany(["k", "a", "l"])).size, 3);
       assert.ok((await cache.ttl("n")) > 0);
       assert.equal(await cache.delete("a"), true);
@@ -340,7 +358,12 @@ forEachClient((client) =>
       const before = cache.stats().faults;
       for (let call = 0; call < 1_000; call++) assert.equal(await cache.get("k"), undefined);
       assert.equal(cache.stats().faults, before + 1_000);
-      await until("it is killed", () => server.ask("SCRIPT", "KILL").then(() => true, () => false));
+      await until("it is killed", () =>
+        server.ask("SCRIPT", "KILL").then(
+          () => true,
+          () => false,
+        ),
+      );
       await busy;
       const said = Number(/count=(\d+)/.exec(await server.info("errorstat_BUSY"))[1]);
       assert.ok(said < 200, `it was asked ${said} times`);
@@ -446,7 +469,10 @@ forEachClient((client) => {
     // The first answer passes: there is nothing. The second is held, by which the lease was granted.
     const controller = new AbortController();
     proxy.delay("replies", 200);
-    const load = assert.rejects(cache.getOrSet("k", () => assert.fail("nobody waits"), { signal: controller.signal }), { name: "AbortError" });
+    const load = assert.rejects(
+      cache.getOrSet("k", () => assert.fail("nobody waits"), { signal: controller.signal }),
+      { name: "AbortError" },
+    );
     // For ever, so that it does not end by itself.
     await until("the lease is granted", async () => (await server.ask("PERSIST", `${cache.namespace}:k`)) === 1);
     controller.abort();

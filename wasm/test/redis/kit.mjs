@@ -9,7 +9,7 @@ import { createClient as createClient6 } from "redis";
 import { createClient as createClient5 } from "redis5";
 import { createCache } from "../../dist/inline.js";
 import { redis } from "../../dist/redis.js";
-import { Proxy } from "./proxy.mjs";
+import { RedisProxy } from "./proxy.mjs";
 import { RedisServer, until } from "./server.mjs";
 
 export { until };
@@ -52,7 +52,7 @@ export async function start(test, settings) {
 
 /** A way to a server. */
 export async function proxyTo(test, server) {
-  const proxy = await Proxy.to(server);
+  const proxy = await RedisProxy.to(server);
   test.after(() => proxy.close());
   return proxy;
 }

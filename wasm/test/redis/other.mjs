@@ -29,7 +29,7 @@ const KNOWN = {
     loaded.catch(() => undefined);
     await loader.begun;
   },
-  async finish(cache, key) {
+  async finish(_cache, key) {
     gates.get(key).release();
     return loads.get(key);
   },
@@ -52,7 +52,7 @@ const KNOWN = {
     locks.set(name, lock);
     return lock.fence;
   },
-  release: (cache, name) => locks.get(name).release(),
+  release: (_cache, name) => locks.get(name).release(),
   async call(cache, name, ...about) {
     const given = await cache[name](...about);
     return given instanceof Map ? [...given] : given;

@@ -5,7 +5,7 @@
 import { once } from "node:events";
 import { createConnection, createServer } from "node:net";
 
-export class Proxy {
+export class RedisProxy {
   #listener;
   #target;
   #open = new Set();
@@ -14,7 +14,7 @@ export class Proxy {
   connections = 0;
 
   static async to(server) {
-    const proxy = new Proxy(server.port);
+    const proxy = new RedisProxy(server.port);
     proxy.#listener.listen(0, "127.0.0.1");
     await once(proxy.#listener, "listening");
     proxy.port = proxy.#listener.address().port;

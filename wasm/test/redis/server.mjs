@@ -196,8 +196,6 @@ async function freePort() {
       });
       await new Promise((resolve) => probe.close(resolve));
       return port;
-    } catch {
-      continue;
-    }
+    } catch {}
   }
 }

@@ -99,7 +99,10 @@ forEachClient((client) =>
       const loading = there.getOrSet("k", load);
       await load.begun;
       const controller = new AbortController();
-      const waits = assert.rejects(here.getOrSet("k", () => "mine", { signal: controller.signal }), { name: "AbortError" });
+      const waits = assert.rejects(
+        here.getOrSet("k", () => "mine", { signal: controller.signal }),
+        { name: "AbortError" },
+      );
       await until("it waits", () => here.stats().misses === 1);
       controller.abort();
       await waits;
@@ -121,7 +124,8 @@ forEachClient((client) =>
       };
       const all = await Promise.allSettled(Array.from({ length: 20 }, () => here.getOrSet("k", loader)));
       assert.equal(most, 1);
-      for (const { status, value, reason } of all) assert.equal(status === "fulfilled" ? value : reason.message, status === "fulfilled" ? "loaded" : "not yet");
+      for (const { status, value, reason } of all)
+        assert.equal(status === "fulfilled" ? value : reason.message, status === "fulfilled" ? "loaded" : "not yet");
     });
 
     test("T4: twenty callers load once, of two caches too", async (t) => {
@@ -237,7 +241,11 @@ forEachClient((client) =>
 
     test("T14: what is no JSON of an envelope is not run", async (t) => {
       const [here] = pair(t);
-      await server.ask("SET", `${here.namespace}:k`, Buffer.from("80049520000000000000008c05706f736978948c0673797374656d9493948c026964948594529" + "42e", "hex"));
+      await server.ask(
+        "SET",
+        `${here.namespace}:k`,
+        Buffer.from("80049520000000000000008c05706f736978948c0673797374656d9493948c026964948594529" + "42e", "hex"),
+      );
       assert.equal(await here.get("k"), undefined);
       assert.equal(await here.getOrSet("k", () => "loaded"), "loaded");
     });

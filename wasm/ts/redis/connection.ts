@@ -50,7 +50,10 @@ export class RefusedError extends Error {
 export interface Connection {
   /** Whether it can be asked. */
   readonly isOpen: boolean;
-  /** Sends commands in one go; their answers come in order, each told of. Rejects where the connection ends before the last. */
+  /**
+   * Sends commands in one go; their answers come in order, each told of. Rejects where the connection ends before the last; with a
+   * `timedOut` fault where it gave them up by itself.
+   */
   send(commands: readonly Command[], onAnswer: () => void): Promise<Reply[]>;
   /** As {@link Connection.send}, for the one command of every read; it also rejects with what {@link Library.replyOf} knows. */
   get(name: string): Promise<Uint8Array | null>;
@@ -69,12 +72,20 @@ export interface Listening {
   end(): void;
 }
 
-/** A client library, told where the server is. */
+/** A client library, told where the server is; or what stands in the place of both. */
 export interface Library {
+  /** Whether scripts are said by their numbers, as `RUN`, in the place of their texts. */
+  readonly hasOwnScripts?: boolean;
+  /** The clock, where it is this host's own: milliseconds since 1970. */
+  clock?(): number;
+  /** Is told that what matches this pattern was removed: for a store that may not have listed all that it has. */
+  swept?(pattern: string): void;
   /** Opens a connection, logged in and on its database, within so many milliseconds. */
   connect(within: number): Promise<Connection>;
   /** Opens one that listens; `undefined` where there are no channels. */
   readonly listen: ((within: number, onMessage: (channel: string, message: Uint8Array) => void) => Promise<Listening>) | undefined;
+  /** What each script has to begin with, as the library does not pass its arguments on as they are. Default: nothing. */
+  readonly preamble?: string;
   /** The answer of the server that an error stands for; `undefined` where there was none. */
   replyOf(error: unknown): ReplyError | undefined;
 }

@@ -215,7 +215,7 @@ export class Line {
       return new RefusedError(reply);
     }
     this.#owed--;
-    this.end("lost");
+    this.end(error instanceof Fault && error.kind === "timedOut" ? "timedOut" : "lost");
     return new Fault(this.#end === "timedOut" ? "timedOut" : "lost");
   }
 

@@ -71,12 +71,13 @@ export class Link implements LineOwner {
   constructor(library: Library, judge: Judge, scripts: readonly Script[], patience: Patience) {
     this.#library = library;
     this.#judge = judge;
-    this.#scripts = new Scripts(scripts);
+    this.#scripts = new Scripts(scripts, library);
     this.#patience = patience;
   }
 
   /** Redis's clock, in milliseconds; 0 before the first connection, when nothing that it decides has arrived. */
   clock(): number {
+    if (this.#library.clock !== undefined) return this.#library.clock();
     return this.#offset === undefined ? 0 : performance.now() + this.#offset;
   }
 
@@ -163,6 +164,7 @@ export class Link implements LineOwner {
   }
 
   async #readClock(line: Line): Promise<void> {
+    if (this.#library.clock !== undefined) return;
     const asked = performance.now();
     this.#offsetAt = asked;
     const [time] = await line.ask([plain("TIME")]);

@@ -116,7 +116,11 @@ function end(client: NodeRedisClient): void {
 }
 
 /** The answers to commands, in order. */
-export function answers(commands: readonly Command[], onAnswer: () => void, send: (command: Command) => Promise<unknown>): Promise<Reply[]> {
+export function answers(
+  commands: readonly Command[],
+  onAnswer: () => void,
+  send: (command: Command) => Promise<unknown>,
+): Promise<Reply[]> {
   return Promise.all(
     commands.map(async (command) => {
       try {

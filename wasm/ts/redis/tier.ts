@@ -5,6 +5,7 @@
  * leaves it owed, and it is said before this process reads again. A value that does not arrive for certain becomes an invalidation.
  */
 import type { TierTerms } from "../cache.js";
+import { type Capabilities, SHARED } from "../capabilities.js";
 import { Core, Trapped } from "../core.js";
 import { BackendUnavailableError, NotACounterError, UnsupportedOperationError } from "../errors.js";
 import { BoundedInbox } from "../inbox.js";
@@ -88,8 +89,10 @@ type HitStart = (written: number, beyond: number, clock: number) => number;
 type Passing = { readonly value: Isolated["kept"] } | { readonly error: unknown };
 
 export class RedisTier implements Tier, Judge, Reader {
-  readonly name = "redis";
+  readonly name: string = "redis";
+  readonly capabilities: Capabilities;
   readonly #terms: TierTerms;
+  readonly #library: Library;
   readonly #maxValueBytes: number;
   readonly #patience: Patience;
   readonly #link: Link;
@@ -117,7 +120,9 @@ export class RedisTier implements Tier, Judge, Reader {
   #isClosed = false;
 
   constructor(library: Library, terms: TierTerms, options: RedisOptions) {
+    this.capabilities = { ...SHARED, messages: library.listen !== undefined };
     this.#terms = terms;
+    this.#library = library;
     this.#patience = { command: options.commandTimeout ?? 100, connect: options.connectTimeout ?? 250 };
     this.#maxValueBytes = options.maxValueBytes ?? 16 * 2 ** 20;
     this.#core = this.#open();
@@ -136,8 +141,10 @@ export class RedisTier implements Tier, Judge, Reader {
   #open(): Core {
     const { namespace, jitter, early, loadTimeout, prepare } = this.#terms;
     const core = new Core();
-    core.calls["start"]!();
-    core.begin().bytes(crypto.getRandomValues(new Uint8Array(16))).text(namespace);
+    core
+      .begin()
+      .bytes(crypto.getRandomValues(new Uint8Array(16)))
+      .text(namespace);
     core.call("open_shared", jitter, early, loadTimeout, this.#maxValueBytes);
     prepare(core);
     return core;
@@ -208,12 +215,12 @@ export class RedisTier implements Tier, Judge, Reader {
   refused(reply: ReplyError): "nothing" | "down" | "readOnly" {
     const { follows, text } = this.#whatFollows(reply);
     // Once a reason.
-    if (follows === 3) this.#tell(text);
+    if (follows === 3) this.tell(text);
     return follows === 1 ? "down" : follows === 2 ? "readOnly" : "nothing";
   }
 
   noConnection(reason: string): void {
-    this.#tell(`no connection to redis: ${reason}`);
+    this.tell(`no connection to redis: ${reason}`);
   }
 
   #whatFollows(reply: ReplyError): { readonly follows: number; readonly text: string } {
@@ -223,7 +230,8 @@ export class RedisTier implements Tier, Judge, Reader {
     });
   }
 
-  #tell(text: string): void {
+  /** Says it in the log, once. */
+  protected tell(text: string): void {
     if (this.#told.has(text) || this.#told.size > MOST_TOLD) return;
     this.#told.add(text);
     this.#terms.log(text);
@@ -258,7 +266,14 @@ export class RedisTier implements Tier, Judge, Reader {
       const of = (kind: number): string[] => targets.filter((target) => target.kind === kind).map(({ text }) => text);
       if (targets.some(({ kind }) => kind === EVERYTHING)) await this.#sweep(line, "*", { count: 0 });
       for (const glob of of(PATTERN)) await this.#sweep(line, glob, { count: 0 });
-      this.#confirm(await line.ask(unlinks(of(KEY).map((key) => this.#prefix + key))));
+      this.#confirm(
+        await line.ask(
+          inParts(
+            "UNLINK",
+            of(KEY).map((key) => this.#prefix + key),
+          ),
+        ),
+      );
       const tags = of(TAG);
       if (tags.length > 0) this.#confirm(await line.ask(this.#calls((core) => core.begin().texts(tags).call("move_tags"))));
       isSaid = true;
@@ -330,14 +345,23 @@ export class RedisTier implements Tier, Judge, Reader {
   /** Notes a fault that is nobody's error. */
   #notice(error: unknown): void {
     if (!isOfRedis(error)) throw error;
-    this.#ask((core) => core.begin().byte(FAULTS[error instanceof Fault ? error.kind : "protocol"]).call("noticed"));
+    this.#ask((core) =>
+      core
+        .begin()
+        .byte(FAULTS[error instanceof Fault ? error.kind : "protocol"])
+        .call("noticed"),
+    );
   }
 
   /** What a caller is told who has to know that Redis could not be asked. */
   #unavailable(error: unknown): Error {
     this.#notice(error);
-    const text = error instanceof RefusedError ? this.#whatFollows(error.reply).text : (error as Error).message;
-    return new BackendUnavailableError(text);
+    return new BackendUnavailableError(this.describe(error as Fault | RefusedError));
+  }
+
+  /** What went wrong, and what may help. */
+  protected describe(error: Fault | RefusedError): string {
+    return error instanceof RefusedError ? this.#whatFollows(error.reply).text : error.message;
   }
 
   /** What keeps a command from being answered, as the core reads it. */
@@ -413,7 +437,12 @@ export class RedisTier implements Tier, Judge, Reader {
   /** The value that bytes are, counted; `undefined` where they are none. */
   async #judged(key: string, bytes: Uint8Array | null): Promise<unknown> {
     const seen = await this.#see(bytes);
-    this.#ask((core) => core.begin().text(key).call("count_read", seen?.number ?? -1, this.#link.clock()));
+    this.#ask((core) =>
+      core
+        .begin()
+        .text(key)
+        .call("count_read", seen?.number ?? -1, this.#link.clock()),
+    );
     if (seen === undefined) return undefined;
     this.#forget(seen);
     try {
@@ -427,7 +456,7 @@ export class RedisTier implements Tier, Judge, Reader {
   #undecodable(key: string, error: unknown): undefined {
     if (!(error instanceof DecodeError)) throw error;
     this.#decodeErrors++;
-    this.#tell(`the value of ${key} cannot be read: ${error.message}`);
+    this.tell(`the value of ${key} cannot be read: ${error.message}`);
   }
 
   /** What is under a key, its tags known. */
@@ -453,9 +482,14 @@ export class RedisTier implements Tier, Judge, Reader {
     if (!this.#isEnabled) return Promise.all(keys.map((key) => this.#getSlowly(key)));
     let found: readonly Reply[];
     try {
-      const [answer] = await this.#readBy([plain("MGET", ...keys.map((key) => this.#prefix + key))]);
-      if (!Array.isArray(answer) || answer.length !== keys.length) throw new Fault("protocol");
-      found = answer as Reply[];
+      const answers = await this.#readBy(
+        inParts(
+          "MGET",
+          keys.map((key) => this.#prefix + key),
+        ),
+      );
+      found = answers.flatMap((answer) => (Array.isArray(answer) ? (answer as Reply[]) : []));
+      if (found.length !== keys.length) throw new Fault("protocol");
     } catch (error) {
       this.#notice(error);
       found = keys.map(() => null);
@@ -502,7 +536,17 @@ export class RedisTier implements Tier, Judge, Reader {
   async explain(key: string): Promise<Explained> {
     const none = { age: undefined, loadingFor: undefined, removedAgo: undefined } as const;
     const absent = (whyAbsent: string): Explained => {
-      return { ...none, tier: undefined, state: "absent", whyAbsent, freshFor: undefined, usableFor: undefined, loadTime: undefined, bytes: undefined, tags: [] };
+      return {
+        ...none,
+        tier: undefined,
+        state: "absent",
+        whyAbsent,
+        freshFor: undefined,
+        usableFor: undefined,
+        loadTime: undefined,
+        bytes: undefined,
+        tags: [],
+      };
     };
     if (!this.#isEnabled) return absent("the cache is switched off");
     let seen: Seen | undefined;
@@ -511,10 +555,37 @@ export class RedisTier implements Tier, Judge, Reader {
     } catch (error) {
       return absent(this.#unavailable(error).message);
     }
-    if (seen === undefined) return absent("not in redis, or invalidated, expired, or being loaded");
+    if (seen === undefined) return absent(`not in ${this.name}, or invalidated, expired, or being loaded`);
     const { freshFor, usableFor, loadTime, tags, payload } = seen;
     const state = freshFor > 0 ? "fresh" : "stale";
-    return { ...none, tier: "redis", state, whyAbsent: undefined, freshFor, usableFor, loadTime, bytes: payload.length, tags };
+    return { ...none, tier: this.name, state, whyAbsent: undefined, freshFor, usableFor, loadTime, bytes: payload.length, tags };
+  }
+
+  async *keys(pattern: string): AsyncGenerator<readonly string[]> {
+    const namespace = this.#ask((core) => {
+      // Refused before anything is asked.
+      core.begin().text(pattern).count(0).call("glob_matches");
+      core.begin().text(this.#terms.namespace).call("escape_glob");
+      return core.readRest();
+    });
+    if (!this.#isEnabled) return;
+    let [cursor, names]: [string, Uint8Array[]] = ["0", []];
+    do {
+      let starts: readonly Reply[];
+      try {
+        const [page] = await this.#readBy([plain("SCAN", cursor, "MATCH", `${namespace}:${pattern}`, "COUNT", String(AT_ONCE))]);
+        [cursor, names] = readPage(page);
+        starts = await this.#readBy(names.map((name) => plain("GETRANGE", name, "0", "3")));
+      } catch (error) {
+        throw this.#unavailable(error);
+      }
+      yield names.filter((_, at) => this.#isValue(starts[at]!)).map((name) => new TextDecoder().decode(name).slice(this.#prefix.length));
+    } while (cursor !== "0");
+  }
+
+  /** Whether what begins like this is a value, and not somebody's right to load one. */
+  #isValue(start: Reply): boolean {
+    return this.#ask((core) => this.#outcome(core.begin(), [start, 1]).call("values_removed")) === 1;
   }
 
   // -- loads
@@ -621,7 +692,9 @@ export class RedisTier implements Tier, Judge, Reader {
             return ended;
           }
           if (era !== this.#era) return { kind: "load", lease: this.bypass(key) };
-          next = this.#ask((core) => this.#next(core, core.begin().call("joined", look, ended.kind === "again" ? 2 : 3, performance.now())));
+          next = this.#ask((core) =>
+            this.#next(core, core.begin().call("joined", look, ended.kind === "again" ? 2 : 3, performance.now())),
+          );
           break;
         }
         case FAILED:
@@ -633,7 +706,10 @@ export class RedisTier implements Tier, Judge, Reader {
   }
 
   /** Sends what a look-up asks, unless its caller goes away first: then a lease that it may have taken is given up. */
-  async #sendFor({ calls, givenUp, mayRepeat }: Next & { step: typeof SEND }, signal: AbortSignal | undefined): Promise<readonly Reply[] | Fault> {
+  async #sendFor(
+    { calls, givenUp, mayRepeat }: Next & { step: typeof SEND },
+    signal: AbortSignal | undefined,
+  ): Promise<readonly Reply[] | Fault> {
     let isGone = false;
     const once = async (): Promise<Reply[]> => {
       const line = await this.#settledLine();
@@ -690,8 +766,7 @@ export class RedisTier implements Tier, Judge, Reader {
   /** Waits for another load of this process. */
   async #joined({ wait, ticket, atMost, ended, look }: Next & { step: typeof JOIN }, want: Want): Promise<Ended | { kind: "late" }> {
     const era = this.#era;
-    const running = want.interest(ticket);
-    running?.join();
+    const waitsNoMore = want.joined(ticket);
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<{ kind: "late" }>((resolve) => {
       timer = setTimeout(() => resolve({ kind: "late" }), Math.min(atMost, 0x7fff_ffff));
@@ -711,10 +786,10 @@ export class RedisTier implements Tier, Judge, Reader {
     } catch (error) {
       leave();
       if (era === this.#era) this.#ask((core) => core.begin().call("forget_look", look));
-      running?.leave(error);
       throw error;
     } finally {
       clearTimeout(timer);
+      waitsNoMore();
     }
   }
 
@@ -773,7 +848,9 @@ export class RedisTier implements Tier, Judge, Reader {
     if (next.sent !== undefined) {
       const outcome = await this.#say(next.calls).catch(asFault);
       if (era !== this.#era) return { isStored: false, value: copy(value.kept) };
-      filled = this.#pass({ value: value.kept }, (core) => this.#outcome(core.begin(), outcome).call("filled", next.sent, performance.now()));
+      filled = this.#pass({ value: value.kept }, (core) =>
+        this.#outcome(core.begin(), outcome).call("filled", next.sent, performance.now()),
+      );
     }
     return { isStored: filled === 0, value: copy(value.kept) };
   }
@@ -789,7 +866,9 @@ export class RedisTier implements Tier, Judge, Reader {
         const stoodStill = performance.now() - before - RENEW_EVERY;
         if (stoodStill > STILL && !this.#saidStoodStill) {
           this.#saidStoodStill = true;
-          this.#terms.log(`what runs the loads stood still for ${Math.round(stoodStill)} ms, too long to keep their leases: what they load is not stored`);
+          this.#terms.log(
+            `what runs the loads stood still for ${Math.round(stoodStill)} ms, too long to keep their leases: what they load is not stored`,
+          );
         }
         if (this.#renewing.size === 0) return;
         const calls = [...this.#renewing].flatMap((lease) => this.#calls((core) => core.begin().call("renewal", lease)));
@@ -824,7 +903,11 @@ export class RedisTier implements Tier, Judge, Reader {
     return false;
   }
 
-  async #store(items: readonly (readonly [string, Isolated])[], payloads: readonly Uint8Array[], { ttl, grace, tags }: Terms): Promise<boolean> {
+  async #store(
+    items: readonly (readonly [string, Isolated])[],
+    payloads: readonly Uint8Array[],
+    { ttl, grace, tags }: Terms,
+  ): Promise<boolean> {
     await this.#link.line();
     const notes = tags.length === 0 ? -1 : await this.#note(tags);
     const era = this.#era;
@@ -855,7 +938,8 @@ export class RedisTier implements Tier, Judge, Reader {
     });
     const outcome = await this.#say(calls).catch(asFault);
     return this.#ask((core) => {
-      if (this.#outcome(core.begin(), outcome).call("noted", noting) === 0) throw outcome instanceof Fault ? outcome : new Fault("protocol");
+      if (this.#outcome(core.begin(), outcome).call("noted", noting) === 0)
+        throw outcome instanceof Fault ? outcome : new Fault("protocol");
       return core.register(0);
     });
   }
@@ -1012,7 +1096,9 @@ export class RedisTier implements Tier, Judge, Reader {
     const isEverything = this.#ask((core) => core.begin().text(pattern).call("sweep", performance.now()) !== 0);
     const target: Target = isEverything ? { kind: EVERYTHING } : { kind: PATTERN, text: pattern };
     // The server's cursor is of no use on another connection, or on another server.
-    const removed = await this.#invalidate([target], (removed) => again(async () => this.#sweep(await this.#link.line(), pattern, removed)));
+    const removed = await this.#invalidate([target], (removed) =>
+      again(async () => this.#sweep(await this.#link.line(), pattern, removed)),
+    );
     this.#ask((core) => core.begin().text(pattern).call("sweep", performance.now()));
     return removed;
   }
@@ -1025,14 +1111,15 @@ export class RedisTier implements Tier, Judge, Reader {
     });
     let [cursor, found]: [Arg, Arg[]] = ["0", []];
     do {
-      const calls = unlinks(found);
+      const calls = inParts("UNLINK", found);
       calls.push(plain("SCAN", cursor, "MATCH", glob, "COUNT", "1000"));
       const replies = [...(await line.ask(calls))];
       const page = replies.pop();
       removed.count += this.#confirm(replies);
       [cursor, found] = readPage(page);
     } while (cursor !== "0");
-    removed.count += this.#confirm(await line.ask(unlinks(found)));
+    removed.count += this.#confirm(await line.ask(inParts("UNLINK", found)));
+    this.#library.swept?.(pattern);
   }
 
   /** The sum of answers of which none is an error. */
@@ -1068,14 +1155,15 @@ export class RedisTier implements Tier, Judge, Reader {
       const texts = (): string[] => Array.from({ length: core.readCount() }, () => core.readText());
       return { keys: texts(), patterns: texts(), tags: texts() };
     });
+    // First what a store may refuse.
+    const tagged = await this.invalidateTags(tags);
     let { count, queued } = await this.deleteMany(keys);
     for (const pattern of patterns) {
       const removed = await this.invalidatePattern(pattern);
       count += removed.count;
       queued ||= removed.queued;
     }
-    queued = (await this.invalidateTags(tags)).queued || queued;
-    return { count, queued };
+    return { count, queued: queued || tagged.queued };
   }
 
   // -- locks and messages
@@ -1271,9 +1359,10 @@ function readLease(core: Core): LeaseFound {
   return { lease: core.register(1), ticket: core.register(2), isRenewed: core.register(3) !== 0 };
 }
 
-function unlinks(names: readonly Arg[]): Call[] {
+/** A command about names, again and again where they are too many for one. */
+function inParts(command: string, names: readonly Arg[]): Call[] {
   const calls: Call[] = [];
-  for (let at = 0; at < names.length; at += AT_ONCE) calls.push(plain("UNLINK", ...names.slice(at, at + AT_ONCE)));
+  for (let at = 0; at < names.length; at += AT_ONCE) calls.push(plain(command, ...names.slice(at, at + AT_ONCE)));
   return calls;
 }
 

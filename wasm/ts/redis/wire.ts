@@ -7,7 +7,9 @@ import { type Reply, ReplyError } from "./connection.js";
 import type { Call } from "./script.js";
 
 /** What is to be invalidated: a key, a pattern, a tag, or everything. */
-export type Target = { readonly kind: typeof KEY | typeof PATTERN | typeof TAG; readonly text: string } | { readonly kind: typeof EVERYTHING };
+export type Target =
+  | { readonly kind: typeof KEY | typeof PATTERN | typeof TAG; readonly text: string }
+  | { readonly kind: typeof EVERYTHING };
 
 export const KEY = 0;
 export const PATTERN = 1;

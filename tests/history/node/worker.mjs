@@ -1,0 +1,227 @@
+/**
+ * One process of the history test: tasks that read, write and invalidate at random, and write down what they did.
+ *
+ *     node worker.mjs PLAN LOG SEED redis|rest
+ *
+ * Runs on the built package, over node-redis or over Upstash's REST protocol, until its standard input ends, as it does when the
+ * harness dies. The workers in Python and Rust beside it do the same.
+ */
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { createCache } from "../../../wasm/dist/inline.js";
+import { redis } from "../../../wasm/dist/redis.js";
+import { upstash } from "../../../wasm/dist/upstash.js";
+import { RestServer, TOKEN } from "../../../wasm/test/upstash/rest-server.mjs";
+import { Chance } from "./chance.mjs";
+import { FAILED, Log, OK, QUEUED, now } from "./log.mjs";
+import { Source } from "./source.mjs";
+
+const { createClient } = createRequire(new URL("../../../wasm/package.json", import.meta.url))("redis");
+
+const COUNT_EVERY = 0.25;
+const END_WITHIN = 15;
+const LEAVE_WITHIN = 0.03;
+const WAYS = { get_or_set: 10, cached: 3, lookup: 3, get_or_set_many: 2, get: 2, get_many: 1, force_refresh: 1 };
+const TARGETS = { key: 12, keys: 3, pattern: 3, tag: 4, clear: 1 };
+
+/** The source could not be read, as the plan has it now and then. */
+class LoadFailed extends Error {}
+
+/** A caller went away. */
+class Left extends Error {}
+
+class Worker {
+  #plan;
+  #cache;
+  #log;
+  #chance;
+  #source;
+  #keys;
+  #cached;
+  #isOver = false;
+
+  constructor(plan, store, log, seed) {
+    this.#plan = plan;
+    this.#cache = createCache({ namespace: plan.namespace, store, log: () => undefined });
+    this.#log = log;
+    this.#chance = new Chance(seed);
+    this.#keys = Object.keys(plan.keys);
+    this.#source = new Source(plan.source, this.#keys);
+    this.#cached = this.#cache.wrap((number) => this.#load(`c:${number}`), {
+      key: (number) => ["c", number],
+      ttl: plan.keys["c:0"].ttl * 1_000,
+    });
+  }
+
+  /** Works until the input ends. */
+  async run() {
+    process.stdin.on("end", () => (this.#isOver = true)).resume();
+    const tasks = Promise.all(Array.from({ length: this.#plan.tasks }, () => this.#work()));
+    while (!this.#isOver) {
+      await Promise.race([sleep(COUNT_EVERY * 1_000), tasks]);
+      this.#count();
+    }
+    await Promise.race([
+      tasks,
+      sleep(END_WITHIN * 1_000, undefined, { ref: false }).then(() => {
+        throw new Error(`the tasks did not end within ${END_WITHIN} s`);
+      }),
+    ]);
+    this.#count();
+    await this.#cache.close();
+  }
+
+  async #work() {
+    while (!this.#isOver) {
+      if (this.#chance.happens(this.#plan.writes)) await this.#write();
+      else await this.#read();
+      await sleep(this.#chance.draw() * this.#plan.rest * 1_000);
+    }
+  }
+
+  async #read() {
+    const way = this.#chance.weighed(WAYS);
+    const keys = this.#chance.some(this.#keys, 3);
+    const begun = now();
+    let rows;
+    try {
+      rows = await this.#unlessLeft((signal) => this.#found(way, keys, signal));
+    } catch (error) {
+      if (!(error instanceof LoadFailed || error instanceof Left)) this.#log.fault(way, error);
+      return;
+    }
+    const ended = now();
+    for (const [key, row] of rows) this.#log.read(begun, ended, key, row.version, way);
+  }
+
+  /** What the cache has, or loads, for the keys. A way that takes one key reads the first. */
+  async #found(way, keys, signal) {
+    const [key] = keys;
+    const { ttl, grace, tags } = this.#plan.keys[key];
+    const terms = { ttl: ttl * 1_000, grace: grace * 1_000, tags };
+    switch (way) {
+      case "get": {
+        const row = await this.#cache.get(key);
+        return row === undefined ? [] : [[key, row]];
+      }
+      case "get_many":
+        return this.#cache.getMany(keys);
+      case "get_or_set_many": {
+        const alike = keys.filter((each) => JSON.stringify(this.#plan.keys[each]) === JSON.stringify(this.#plan.keys[key]));
+        const load = async (missing) => {
+          const rows = new Map();
+          for (const each of missing) rows.set(each, await this.#load(each));
+          return rows;
+        };
+        return this.#cache.getOrSetMany(alike, load, { ...terms, signal });
+      }
+      case "lookup": {
+        const found = await this.#cache.lookup(key, { signal });
+        if (found.isHit) return [[key, found.value]];
+        try {
+          return [[key, (await found.fill(await this.#load(key), terms)).value]];
+        } finally {
+          found.abandon();
+        }
+      }
+      case "cached": {
+        const number = key.slice(2);
+        return [[`c:${number}`, await this.#cached(number)]];
+      }
+      default:
+        return [[key, await this.#cache.getOrSet(key, () => this.#load(key), { ...terms, signal, forceRefresh: way === "force_refresh" })]];
+    }
+  }
+
+  /** A query that sees the row at some moment, and whose answer arrives later. */
+  async #load(key) {
+    await sleep(this.#chance.delay() * 1_000);
+    if (this.#chance.happens(this.#plan.failing)) throw new LoadFailed(key);
+    const version = this.#source.version(key);
+    await sleep(this.#chance.delay() * 1_000);
+    return { version };
+  }
+
+  async #write() {
+    const kind = this.#chance.weighed(TARGETS);
+    const [names, covered] = this.#target(kind);
+    for (const key of this.#chance.some(covered, 1 + Math.floor(this.#chance.draw() * 3))) this.#source.write(key);
+    const versions = Object.fromEntries(covered.map((key) => [key, this.#source.version(key)]));
+    const begun = now();
+    let outcome;
+    try {
+      outcome = (await this.#unlessLeft(() => this.#invalidate(kind, names))).queued ? QUEUED : OK;
+    } catch (error) {
+      if (!(error instanceof Left)) this.#log.fault(kind, error);
+      outcome = FAILED;
+    }
+    this.#log.invalidation(begun, now(), [kind, ...names].join(" "), outcome, versions);
+  }
+
+  #invalidate(kind, names) {
+    if (kind === "pattern") return this.#cache.invalidatePattern(names[0]);
+    if (kind === "tag") return this.#cache.invalidateTags(...names);
+    if (kind === "clear") return this.#cache.clear();
+    return this.#cache.deleteMany(names);
+  }
+
+  /** What a call gives, unless its caller goes away before. */
+  async #unlessLeft(call) {
+    if (!this.#chance.happens(this.#plan.leaving)) return call(undefined);
+    const leaving = new AbortController();
+    const called = call(leaving.signal);
+    // Whoever is gone does not hear how it ends.
+    called.catch(() => undefined);
+    const left = sleep(this.#chance.draw() * LEAVE_WITHIN * 1_000).then(() => {
+      throw new Left();
+    });
+    try {
+      return await Promise.race([called, left]);
+    } catch (error) {
+      leaving.abort(error);
+      throw error;
+    } finally {
+      left.catch(() => undefined);
+    }
+  }
+
+  /** What to name, and the keys which that covers. */
+  #target(kind) {
+    if (kind === "clear") return [[], this.#keys];
+    if (kind === "key" || kind === "keys") {
+      const names = this.#chance.some(this.#keys, kind === "key" ? 1 : 3);
+      return [names, names];
+    }
+    const covers = kind === "pattern" ? this.#plan.patterns : this.#plan.tags;
+    const name = this.#chance.one(Object.keys(covers));
+    return [[name], covers[name]];
+  }
+
+  #count() {
+    const { hits, misses, stale, loads, loadFailures, loadsRefused, stores, takeovers, decodeErrors } = this.#cache.stats();
+    this.#log.counters({
+      hits,
+      misses,
+      stale,
+      loads,
+      load_failures: loadFailures,
+      loads_refused: loadsRefused,
+      stores,
+      takeovers,
+      undecodable: decodeErrors,
+    });
+  }
+}
+
+/** The ways to the server, from the cache's stores to the sockets. */
+const STORES = {
+  redis: async ({ url }) => redis(createClient({ url })),
+  rest: async (plan) => upstash({ url: (await RestServer.start(plan)).url, token: TOKEN, commandTimeout: 250 }),
+};
+
+const [planFile, logFile, seed, store] = process.argv.slice(2);
+const plan = JSON.parse(readFileSync(planFile, "utf8"));
+await new Worker(plan, await STORES[store](plan), new Log(logFile), seed).run();
+process.exit();

@@ -1,0 +1,55 @@
+//! Kept: what stays from one call of the host to the next.
+//!
+//! Without the standard library there is no `thread_local!`; and a module has one thread, so what it keeps needs no more than a cell.
+
+use core::cell::{LazyCell, RefCell};
+
+/// A value in a `static`.
+pub(crate) struct Kept<T>(T);
+
+// SAFETY: an instance runs on the one thread that calls it. Built for a host that has more, this crate is checked and never run.
+unsafe impl<T> Sync for Kept<T> {}
+
+/// What is kept of a type that has to be made when it is first asked for.
+pub(crate) type Later<T> = Kept<LazyCell<T>>;
+
+impl<T> Kept<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(value)
+    }
+
+    pub(crate) fn with<R>(&'static self, ask: impl FnOnce(&'static T) -> R) -> R {
+        ask(&self.0)
+    }
+}
+
+impl<T> Kept<RefCell<T>> {
+    pub(crate) fn with_borrow<R>(&'static self, ask: impl FnOnce(&T) -> R) -> R {
+        ask(&self.0.borrow())
+    }
+
+    pub(crate) fn with_borrow_mut<R>(&'static self, ask: impl FnOnce(&mut T) -> R) -> R {
+        ask(&mut self.0.borrow_mut())
+    }
+
+    pub(crate) fn set(&'static self, value: T) {
+        self.0.replace(value);
+    }
+
+    pub(crate) fn take(&'static self) -> T
+    where
+        T: Default,
+    {
+        self.0.take()
+    }
+}
+
+impl<T> Kept<LazyCell<RefCell<T>>> {
+    pub(crate) fn with_borrow<R>(&'static self, ask: impl FnOnce(&T) -> R) -> R {
+        ask(&self.0.borrow())
+    }
+
+    pub(crate) fn with_borrow_mut<R>(&'static self, ask: impl FnOnce(&mut T) -> R) -> R {
+        ask(&mut self.0.borrow_mut())
+    }
+}

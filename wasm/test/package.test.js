@@ -1,0 +1,138 @@
+// The package as it is published: what is in it, how large it is, and that programs and compilers find their way into it.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { cp, mkdir, mkdtemp, readFile, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { gzipSync } from "node:zlib";
+import { build } from "esbuild";
+
+const wasm = fileURLToPath(new URL("..", import.meta.url));
+const limits = JSON.parse(await readFile(`${wasm}test/limits.json`, "utf8"));
+const bin = (name) => `${wasm}node_modules/.bin/${name}`;
+
+/** A program's folder with the package in it as npm would put it there, and nothing else. */
+let program;
+let archive;
+let manifest;
+
+/** Runs a command in the program's folder; what it prints is the reason where it fails. */
+async function run(command, args, cwd = program) {
+  try {
+    const { stdout } = await promisify(execFile)(command, args, { cwd, maxBuffer: 2 ** 26 });
+    return stdout;
+  } catch (error) {
+    assert.fail(`${command} ${args.join(" ")}\n${error.stdout ?? ""}${error.stderr ?? error}`);
+  }
+}
+
+before(async () => {
+  program = await mkdtemp(join(tmpdir(), "donjon-package-"));
+  const modules = join(program, "node_modules");
+  await mkdir(modules);
+  archive = join(program, (await run("npm", ["pack", "--silent", "--pack-destination", program], wasm)).trim());
+  await run("tar", ["-xzf", archive, "-C", modules]);
+  await rename(join(modules, "package"), join(modules, "donjon"));
+  await cp(`${wasm}test/types`, program, { recursive: true });
+  await writeFile(join(program, "package.json"), '{ "type": "module" }');
+  manifest = JSON.parse(await readFile(join(modules, "donjon/package.json"), "utf8"));
+});
+
+after(() => rm(program, { recursive: true, force: true }));
+
+const files = (target) => (typeof target === "string" ? [target] : Object.values(target).flatMap(files));
+
+test("every file that is exported is there, and the licences are", async () => {
+  const there = await readdir(join(program, "node_modules/donjon"), { recursive: true });
+  for (const file of Object.values(manifest.exports).flatMap(files)) assert.ok(there.includes(file.slice(2)), file);
+  for (const file of manifest.sideEffects) assert.ok(there.includes(file.slice(2)), file);
+  for (const file of ["LICENSE-APACHE", "LICENSE-MIT"]) assert.ok(there.includes(file), file);
+});
+
+test("it needs no other package", () => {
+  for (const kind of ["dependencies", "optionalDependencies", "bundledDependencies"]) assert.equal(manifest[kind], undefined);
+  for (const name of Object.keys(manifest.peerDependencies ?? {})) assert.ok(manifest.peerDependenciesMeta[name].optional, name);
+});
+
+test("each entry for programs can be imported, alone and after the others", async () => {
+  const names = Object.keys(manifest.exports).filter((path) => !/\.(wasm|json)$/.test(path));
+  const load = names.map((path) => `await import(${JSON.stringify(path.replace(/^\./, "donjon"))});`);
+  for (const one of [...load, load.join("\n")]) await run(process.execPath, ["--input-type=module", "--eval", one]);
+});
+
+test("an entry that was not given its core says what to do", async () => {
+  const asks = `
+    import { createCache, initSync } from "donjon/slim";
+    import { readFileSync } from "node:fs";
+    try { createCache(); } catch (error) { console.log(error.message); }
+    initSync(readFileSync(new URL(import.meta.resolve("donjon/core.wasm"))));
+    const cache = createCache();
+    await cache.set("k", 1);
+    console.log(await cache.get("k"));`;
+  assert.match(
+    await run(process.execPath, ["--input-type=module", "--eval", asks]),
+    /call `init` or `initSync` of `donjon\/slim` first\n1\n/,
+  );
+});
+
+test("publint finds nothing wrong", () => run(bin("publint"), ["run", archive, "--strict"]));
+
+test("are the types wrong? No", () => run(bin("attw"), [archive, "--profile", "esm-only", "--exclude-entrypoints", "core.wasm"]));
+
+const NODE = ["--lib", "es2022", "--types", "node", "--typeRoots", `${wasm}node_modules/@types`];
+const BROWSER = ["--lib", "es2022,dom,dom.iterable", "--types", ""];
+
+for (const [host, options, samples] of [
+  ["Node", NODE, ["sample.ts"]],
+  ["browsers", BROWSER, ["sample.ts", "slim.ts"]],
+]) {
+  for (const [resolution, module] of [
+    ["node16", "node16"],
+    ["bundler", "esnext"],
+  ]) {
+    test(`a program for ${host} is understood with moduleResolution ${resolution}`, () =>
+      run(bin("tsc"), [
+        "--ignoreConfig",
+        "--noEmit",
+        "--strict",
+        "--target",
+        "es2022",
+        "--module",
+        module,
+        "--moduleResolution",
+        resolution,
+        ...options,
+        ...samples,
+      ]));
+  }
+}
+
+/** Says how large something is beside where it is to get, and that it has not grown beyond what it was. */
+function checkSize(t, what, bytes) {
+  const { most, goal } = limits[what];
+  const kilobytes = (size) => (size / 1_000).toFixed(1);
+  t.diagnostic(`${what}: ${kilobytes(bytes)} kB, ${bytes <= goal ? "within" : "NOT within"} the goal of ${kilobytes(goal)}`);
+  assert.ok(bytes <= most, `${what} is ${bytes} bytes, more than ${most}: make it smaller, or say in limits.json why it may grow`);
+}
+
+test("what npm packs has not grown", async (t) => checkSize(t, "what npm packs", (await stat(archive)).size));
+
+test("the core has not grown", async (t) => {
+  const core = await readFile(join(program, "node_modules/donjon/dist/core.wasm"));
+  checkSize(t, "core.wasm, gzipped", gzipSync(core, { level: 9 }).length);
+});
+
+test("the default entry has not grown", async (t) => {
+  const { outputFiles } = await build({
+    stdin: { contents: 'export * from "donjon"', resolveDir: program },
+    bundle: true,
+    minify: true,
+    format: "esm",
+    write: false,
+  });
+  checkSize(t, "the default entry, bundled and gzipped", gzipSync(outputFiles[0].contents, { level: 9 }).length);
+});

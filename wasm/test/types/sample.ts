@@ -1,0 +1,101 @@
+// What a program that uses the package looks like to the compiler. It is checked, and never run.
+
+import {
+  ANY,
+  type Cache,
+  type CacheOptions,
+  DonjonError,
+  FOREVER,
+  type Loader,
+  LockLostError,
+  type LookupMiss,
+  ManualClock,
+  type Stats,
+  type Store,
+  type Ttl,
+  createCache,
+  escapePattern,
+  key,
+  matches,
+  pattern,
+} from "donjon";
+import { redis } from "donjon/redis";
+
+interface User {
+  readonly id: number;
+  readonly name: string;
+}
+
+declare const load: (id: number) => Promise<User>;
+
+const options: CacheOptions = {
+  namespace: "app",
+  maxBytes: 2 ** 20,
+  defaultTtl: "5m",
+  ttls: { brief: 5, ever: FOREVER },
+  copy: "freeze",
+  clock: new ManualClock(),
+};
+const cache: Cache = createCache(options);
+
+const found: User | undefined = await cache.get<User>("user:1");
+const peeked: User | undefined = cache.peek("user:1");
+const loaded: User = await cache.getOrSet("user:1", () => load(1), {
+  ttl: "5m",
+  grace: 1_000,
+  tags: ["users"],
+  signal: AbortSignal.timeout(5),
+});
+const loader: Loader<User> = async ({ key: asked, signal }) => (signal.aborted ? load(0) : load(asked.length));
+const many: Map<string, User> = await cache.getOrSetMany(
+  ["user:1"],
+  async (keys) => new Map(await Promise.all(keys.map(async (one) => [one, await load(1)] as const))),
+);
+const wrapped = cache.wrap(load, { key: (id) => ["user", id], tags: (id) => [`user:${id}`], ttl: "stats" });
+const ofWrapped: User = await wrapped(1);
+const removed: number = (await wrapped.invalidate(1)).count;
+const lookup = await cache.lookup<User>("user:1");
+if (lookup.isHit) lookup.value.name.toUpperCase();
+else {
+  const miss: LookupMiss<User> = lookup;
+  const { value, isStored } = await miss.fill(await load(1), { ttl: FOREVER });
+  value.name.toUpperCase();
+  isStored satisfies boolean;
+}
+for await (const { channel, data } of cache.subscribe<{ job: number }>(["jobs"])) `${channel} ${data.job}`.trim();
+const lock = await cache.lock("job", { ttl: "1m", wait: 0 });
+lock.fence satisfies number;
+lock.lost.addEventListener("abort", () => undefined);
+if (lock.lost.reason instanceof LockLostError && lock.lost.reason instanceof DonjonError) await lock.release();
+const { hitRate, restarts }: Stats = cache.stats();
+cache.rules.on("user.updated", { keys: ["user:{id}"] }).on("users.*", { patterns: [pattern("user", ANY)] });
+await cache.emit("user.updated", { id: 5 });
+await cache.warm(["user:1"], { loader, concurrency: 2 });
+await cache.invalidatePattern(escapePattern(key("user", 5, null, true, 10n)));
+matches("user:*", "user:1") satisfies boolean;
+const ttl: Ttl = FOREVER;
+await cache.touch("user:1", ttl);
+
+declare const client: Parameters<typeof redis>[0];
+const store: Store = redis(client);
+await using shared = createCache({ store, waitUntil: (work) => void work });
+using own = createCache();
+
+// @ts-expect-error: a key is a text
+await cache.get(5);
+// @ts-expect-error: the loader's type is the outcome's
+(await cache.getOrSet("n", () => 5)) satisfies string;
+// @ts-expect-error: there is no such option
+createCache({ maxSize: 5 });
+// @ts-expect-error: nor such a way to copy
+createCache({ copy: "deep" });
+// @ts-expect-error: what is wrapped has the arguments of the function
+await wrapped("1");
+// @ts-expect-error: a miss has no value
+if (!lookup.isHit) lookup.value;
+// @ts-expect-error: a lock needs a time to live
+await cache.lock("job");
+// @ts-expect-error: a part of a key is no object
+key({});
+
+export { found, hitRate, loaded, many, ofWrapped, own, peeked, removed, restarts, shared };
