@@ -26,9 +26,9 @@ mod row;
 mod sketch;
 mod wheel;
 
-use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
+use crate::blocks::Blocks;
 use crate::entry::{Freshness, Life, Removal, Weight};
 use crate::moment::Moment;
 use order::Order;
@@ -79,7 +79,7 @@ impl Slot {
 /// ```
 #[derive(Debug)]
 pub struct Policy {
-    rows: Vec<Row>,
+    rows: Blocks<Row>,
     /// The last closed slot; each names the one closed before it.
     closed: u32,
     order: Order,
@@ -90,7 +90,7 @@ pub struct Policy {
 impl Policy {
     /// A policy that holds nothing. It takes memory as slots are opened: 64 bytes each, and 4 to 8.5 for the sketch.
     pub fn new(bounds: Bounds) -> Self {
-        Self { rows: Vec::new(), closed: NONE, order: Order::new(bounds), wheel: Wheel::new(), loads: 0 }
+        Self { rows: Blocks::new(), closed: NONE, order: Order::new(bounds), wheel: Wheel::new(), loads: 0 }
     }
 
     /// A slot with neither value nor load, closed ones first.

@@ -18,6 +18,7 @@ use core::time::Duration;
 
 use hashbrown::HashTable;
 
+use crate::blocks::Blocks;
 use crate::entry::{Freshness, Life, Removal, Weight};
 use crate::flight::{Ending, Flight};
 use crate::moment::Moment;
@@ -35,7 +36,7 @@ pub(crate) struct Shard<V, E> {
 #[derive(Debug)]
 pub(crate) struct Rows<V, E> {
     table: HashTable<Slot>,
-    list: Vec<Row<V, E>>,
+    list: Blocks<Row<V, E>>,
     policy: Policy,
     recent: VecDeque<(u64, Removal, Moment)>,
 }
@@ -90,7 +91,7 @@ impl<'a, V: Clone, E: Clone> Leaving<'a, V, E> {
 impl<V: Clone, E: Clone> Shard<V, E> {
     pub(crate) fn new(bounds: Bounds) -> Self {
         let rows =
-            Rows { table: HashTable::new(), list: Vec::new(), policy: Policy::new(bounds), recent: VecDeque::new() };
+            Rows { table: HashTable::new(), list: Blocks::new(), policy: Policy::new(bounds), recent: VecDeque::new() };
         Self { rows: RwLock::new(rows), counters: Counters::default() }
     }
 }
