@@ -246,7 +246,7 @@ mod tests {
         fn enter(&mut self, weight: u64) -> u32 {
             let slot = self.rows.len() as u32;
             let hash = u64::from(slot + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            self.rows.push(Row { weight, hash, ..Row::open() });
+            self.rows.push(Row { weight, ..Row::open(hash) });
             self.order.grow_for(self.rows.len().max(1_000));
             self.order.enter(&mut self.rows, slot);
             slot
