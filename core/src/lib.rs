@@ -21,11 +21,13 @@
 //! | where random numbers come from | [`chance`] |
 //! | who is to be woken | [`waiters`] |
 //! | what a lock is, with threads and without; how a message shows what was given | `sync`, [`shown`] |
+//! | what holds rows that stay in place while their number grows | `blocks` |
 
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
 
+mod blocks;
 pub mod breaker;
 pub mod cache;
 pub mod chance;

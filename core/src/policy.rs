@@ -26,9 +26,9 @@ mod row;
 mod sketch;
 mod wheel;
 
-use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
+use crate::blocks::Blocks;
 use crate::entry::{Freshness, Life, Removal, Weight};
 use crate::moment::Moment;
 use order::Order;
@@ -65,13 +65,13 @@ impl Slot {
 ///
 /// let mut policy = Policy::new(Bounds { max_weight: 1_000, max_entries: None });
 /// let (start, end) = (Moment::from_millis(0), Moment::from_millis(500));
-/// let slot = policy.open();
-/// policy.put(slot, 0x5eed, Weight::new(600), Life::new(end, end));
+/// let slot = policy.open(0x5eed);
+/// policy.put(slot, Weight::new(600), Life::new(end, end));
 /// assert_eq!(policy.freshness(slot, start), Some(Freshness::Fresh));
 /// policy.touch(slot);
 ///
-/// let other = policy.open();
-/// policy.put(other, 0xcafe, Weight::new(600), Life::FOREVER);
+/// let other = policy.open(0xcafe);
+/// policy.put(other, Weight::new(600), Life::FOREVER);
 /// assert_eq!(policy.evict(start), Some((other, Removal::Evicted)), "the one that was used stays");
 /// assert_eq!(policy.evict(start), None, "the bounds hold again");
 /// assert_eq!(policy.expire(Moment::from_millis(502)), Some(slot), "a little late, never early");
@@ -79,7 +79,7 @@ impl Slot {
 /// ```
 #[derive(Debug)]
 pub struct Policy {
-    rows: Vec<Row>,
+    rows: Blocks<Row>,
     /// The last closed slot; each names the one closed before it.
     closed: u32,
     order: Order,
@@ -90,24 +90,26 @@ pub struct Policy {
 impl Policy {
     /// A policy that holds nothing. It takes memory as slots are opened: 64 bytes each, and 4 to 8.5 for the sketch.
     pub fn new(bounds: Bounds) -> Self {
-        Self { rows: Vec::new(), closed: NONE, order: Order::new(bounds), wheel: Wheel::new(), loads: 0 }
+        Self { rows: Blocks::new(), closed: NONE, order: Order::new(bounds), wheel: Wheel::new(), loads: 0 }
     }
 
     /// A slot with neither value nor load, closed ones first.
     ///
+    /// `hash` is of its key, the same for the same key; how good it is decides how well the policy tells keys apart.
+    ///
     /// # Panics
     ///
     /// When more than four thousand million slots would be open at once.
-    pub fn open(&mut self) -> Slot {
+    pub fn open(&mut self, hash: u64) -> Slot {
         if self.closed == NONE {
             let slot = u32::try_from(self.rows.len()).ok().filter(|&slot| slot != NONE).expect("slots fit 32 bits");
-            self.rows.push(Row::open());
+            self.rows.push(Row::open(hash));
             self.order.grow_for(self.rows.len());
             return Slot(slot);
         }
         let slot = self.closed;
         self.closed = self.rows[slot as usize].link.next();
-        self.rows[slot as usize] = Row::open();
+        self.rows[slot as usize] = Row::open(hash);
         Slot(slot)
     }
 
@@ -129,6 +131,12 @@ impl Policy {
         self.rows.len()
     }
 
+    /// The hash that the slot was opened with.
+    #[inline]
+    pub fn hash(&self, slot: Slot) -> u64 {
+        self.rows[slot.index()].hash
+    }
+
     /// Whether a value of this weight can fit at all. What is not admitted must not be put.
     pub fn admits(&self, weight: Weight) -> bool {
         self.order.admits(weight)
@@ -136,14 +144,12 @@ impl Policy {
 
     /// Notes that `slot` now holds a value, in place of the one it may have held: that counts as a use of it.
     ///
-    /// `hash` is of the key, the same for the same key; how good it is decides how well the policy tells keys apart.
     /// The bounds may be exceeded afterwards: call [`Policy::evict`] until it returns `None`, which may name this very
     /// slot.
-    pub fn put(&mut self, slot: Slot, hash: u64, weight: Weight, life: Life) {
+    pub fn put(&mut self, slot: Slot, weight: Weight, life: Life) {
         let row = &mut self.rows[slot.index()];
         let (place, old) = (row.place, row.weight);
         debug_assert!(place != Place::Closed, "only an open slot can hold a value");
-        row.hash = hash;
         row.weight = weight.get();
         if !place.is_held() {
             row.life = life;
@@ -341,8 +347,8 @@ mod tests {
     }
 
     fn put(policy: &mut Policy, key: u64, weight: u64) -> Slot {
-        let slot = policy.open();
-        policy.put(slot, hash(key), Weight::new(weight), Life::FOREVER);
+        let slot = policy.open(hash(key));
+        policy.put(slot, Weight::new(weight), Life::FOREVER);
         slot
     }
 
@@ -458,9 +464,9 @@ mod tests {
     #[test]
     fn a_load_outlives_the_value_of_its_slot_and_is_itself_never_named() {
         let mut policy = bounded(1);
-        let loading = policy.open();
+        let loading = policy.open(0);
         policy.begin(loading, 7);
-        policy.put(loading, 0, Weight::new(1), Life::new(START, START));
+        policy.put(loading, Weight::new(1), Life::new(START, START));
         assert_eq!(policy.expire(START.after(Duration::from_millis(2))), Some(loading));
         assert_eq!((policy.ticket(loading), policy.holds(loading), policy.loads()), (Some(7), false, 1));
         for key in 1..10 {
@@ -481,7 +487,7 @@ mod tests {
         let mut policy = bounded(100);
         let slot = put(&mut policy, 0, 10);
         let life = Life::new(START, START);
-        policy.put(slot, 0, Weight::new(30), life);
+        policy.put(slot, Weight::new(30), life);
         policy.validate();
         assert_eq!((policy.weight(), policy.entries(), policy.life(slot)), (30, 1, Some(life)));
         assert_eq!(policy.rows[slot.index()].uses.load(Ordering::Relaxed), 1);
@@ -498,7 +504,7 @@ mod tests {
     #[should_panic(expected = "only an empty slot without a load can be closed")]
     fn a_slot_with_a_load_cannot_be_closed() {
         let mut policy = bounded(1);
-        let slot = policy.open();
+        let slot = policy.open(0);
         policy.begin(slot, 1);
         policy.close(slot);
     }

@@ -18,6 +18,7 @@ use core::time::Duration;
 
 use hashbrown::HashTable;
 
+use crate::blocks::Blocks;
 use crate::entry::{Freshness, Life, Removal, Weight};
 use crate::flight::{Ending, Flight};
 use crate::moment::Moment;
@@ -35,14 +36,13 @@ pub(crate) struct Shard<V, E> {
 #[derive(Debug)]
 pub(crate) struct Rows<V, E> {
     table: HashTable<Slot>,
-    list: Vec<Row<V, E>>,
+    list: Blocks<Row<V, E>>,
     policy: Policy,
     recent: VecDeque<(u64, Removal, Moment)>,
 }
 
 #[derive(Debug)]
 struct Row<V, E> {
-    hash: u64,
     key: Box<str>,
     held: Option<Held<V>>,
     flight: Option<Arc<Flight<V, E>>>,
@@ -90,7 +90,7 @@ impl<'a, V: Clone, E: Clone> Leaving<'a, V, E> {
 impl<V: Clone, E: Clone> Shard<V, E> {
     pub(crate) fn new(bounds: Bounds) -> Self {
         let rows =
-            Rows { table: HashTable::new(), list: Vec::new(), policy: Policy::new(bounds), recent: VecDeque::new() };
+            Rows { table: HashTable::new(), list: Blocks::new(), policy: Policy::new(bounds), recent: VecDeque::new() };
         Self { rows: RwLock::new(rows), counters: Counters::default() }
     }
 }
@@ -98,12 +98,7 @@ impl<V: Clone, E: Clone> Shard<V, E> {
 impl<V: Clone, E: Clone> Rows<V, E> {
     #[inline]
     pub(crate) fn find(&self, hash: u64, key: &str) -> Option<Slot> {
-        self.table
-            .find(hash, |slot| {
-                let row = &self.list[slot.index()];
-                row.hash == hash && *row.key == *key
-            })
-            .copied()
+        self.table.find(hash, |slot| self.policy.hash(*slot) == hash && *self.list[slot.index()].key == *key).copied()
     }
 
     /// The value of `slot` and how it stands, unless its time is over or one of its tags was invalidated.
@@ -189,15 +184,15 @@ impl<V: Clone, E: Clone> Rows<V, E> {
         if let Some(slot) = self.find(hash, key) {
             return slot;
         }
-        let slot = self.policy.open();
-        let row = Row { hash, key: key.into(), held: None, flight: None };
+        let slot = self.policy.open(hash);
+        let row = Row { key: key.into(), held: None, flight: None };
         if slot.index() == self.list.len() {
             self.list.push(row);
         } else {
             self.list[slot.index()] = row;
         }
-        let list = &self.list;
-        self.table.insert_unique(hash, slot, |slot| list[slot.index()].hash);
+        let policy = &self.policy;
+        self.table.insert_unique(hash, slot, |slot| policy.hash(*slot));
         slot
     }
 
@@ -243,12 +238,11 @@ impl<V: Clone, E: Clone> Rows<V, E> {
         leaving: &mut Leaving<'_, V, E>,
     ) {
         let row = &mut self.list[slot.index()];
-        let hash = row.hash;
         if let Some(old) = row.held.replace(held) {
             leaving.counters.left(Removal::Replaced);
             leaving.values.push(old.value);
         }
-        self.policy.put(slot, hash, weight, life);
+        self.policy.put(slot, weight, life);
         leaving.counters.stores.one();
         self.expire(EXPIRE_PER_STORE, leaving);
         while let Some((victim, why)) = self.policy.evict(leaving.now) {
@@ -285,7 +279,7 @@ impl<V: Clone, E: Clone> Rows<V, E> {
             return;
         }
         row.key = Box::default();
-        if let Ok(found) = self.table.find_entry(row.hash, |other| *other == slot) {
+        if let Ok(found) = self.table.find_entry(self.policy.hash(slot), |other| *other == slot) {
             found.remove();
         }
         self.policy.close(slot);
@@ -313,7 +307,7 @@ impl<V: Clone, E: Clone> Rows<V, E> {
             if self.recent.len() == RECENT {
                 self.recent.pop_front();
             }
-            self.recent.push_back((row.hash, why, leaving.now));
+            self.recent.push_back((self.policy.hash(slot), why, leaving.now));
             leaving.values.push(held.value);
         }
     }
@@ -337,7 +331,7 @@ impl<V: Clone, E: Clone> Rows<V, E> {
             );
             if let Some((slot, key)) = self.at(index) {
                 in_use += 1;
-                assert_eq!(self.find(row.hash, key), Some(slot), "row {index} is found by its key");
+                assert_eq!(self.find(self.policy.hash(slot), key), Some(slot), "row {index} is found by its key");
             }
         }
         assert_eq!(self.table.len(), in_use, "rows in the table");

@@ -12,6 +12,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::num::NonZeroU64;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use ahash::RandomState;
@@ -22,17 +23,21 @@ use crate::tag::{InvalidTag, check_tags};
 
 /// A place in the order of loads and tag invalidations. Larger is later; unique within one cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(u64);
+pub struct Ticket(NonZeroU64);
 
 impl Ticket {
     /// The ticket as a number, for hosts that have only numbers. Never zero.
     pub const fn get(self) -> u64 {
-        self.0
+        self.0.get()
     }
 
-    /// The ticket that a host was given as a number.
+    /// The ticket that a host was given as a number; zero, which is none, stands for the first.
     pub const fn from_number(number: u64) -> Self {
-        Self(number)
+        Self::after(number.saturating_sub(1))
+    }
+
+    const fn after(number: u64) -> Self {
+        Self(NonZeroU64::MIN.saturating_add(number))
     }
 }
 
@@ -52,7 +57,7 @@ impl TagSet {
     pub(crate) fn moved_since(&self, ticket: Ticket) -> bool {
         match &self.0 {
             None => false,
-            Some(tags) => tags.iter().any(|tag| tag.version.load(Ordering::Acquire) > ticket.0),
+            Some(tags) => tags.iter().any(|tag| tag.version.load(Ordering::Acquire) > ticket.get()),
         }
     }
 
@@ -95,7 +100,7 @@ impl Versions {
 
     /// The next ticket.
     pub(crate) fn ticket(&self) -> Ticket {
-        Ticket(self.count.fetch_add(1, Ordering::AcqRel) + 1)
+        Ticket::after(self.count.fetch_add(1, Ordering::AcqRel))
     }
 
     /// The tags of these names, made where they are new.
@@ -121,7 +126,7 @@ impl Versions {
         let version = self.ticket();
         let tags = tags.0.unwrap_or_default();
         for tag in &tags {
-            tag.version.fetch_max(version.0, Ordering::AcqRel);
+            tag.version.fetch_max(version.get(), Ordering::AcqRel);
         }
         Ok(tags.len() as u64)
     }

@@ -12,9 +12,9 @@ const TICK: Duration = Duration::from_nanos(1 << 20);
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
-    Open,
+    Open(u64),
     Close(usize),
-    Put { slot: usize, hash: u64, weight: u64, life: [Duration; 2], for_ever: bool },
+    Put { slot: usize, weight: u64, life: [Duration; 2], for_ever: bool },
     Remove(usize),
     Touch(usize),
     Retime(usize, [Duration; 2]),
@@ -35,10 +35,10 @@ fn ops() -> impl Strategy<Value = Op> {
     let slot = || 0..64_usize;
     let life = || [spans(), spans()];
     prop_oneof![
-        6 => Just(Op::Open),
+        6 => (0..40_u64).prop_map(Op::Open),
         1 => slot().prop_map(Op::Close),
-        12 => (slot(), 0..40_u64, 0..130_u64, life(), prop::bool::weighted(0.2))
-            .prop_map(|(slot, hash, weight, life, for_ever)| Op::Put { slot, hash, weight, life, for_ever }),
+        12 => (slot(), 0..130_u64, life(), prop::bool::weighted(0.2))
+            .prop_map(|(slot, weight, life, for_ever)| Op::Put { slot, weight, life, for_ever }),
         2 => slot().prop_map(Op::Remove),
         8 => slot().prop_map(Op::Touch),
         3 => (slot(), life()).prop_map(|(slot, life)| Op::Retime(slot, life)),
@@ -54,6 +54,7 @@ fn ops() -> impl Strategy<Value = Op> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Held {
     open: bool,
+    hash: u64,
     value: Option<(Weight, Life)>,
     ticket: Option<u64>,
 }
@@ -139,11 +140,11 @@ impl Model {
         };
         let at = |index: usize| Slot::from_index(u32::try_from(index).expect("few slots"));
         match op {
-            Op::Open => {
+            Op::Open(hash) => {
                 if self.slots.len() >= 64 && self.slots.iter().all(|held| held.open) {
                     return;
                 }
-                let slot = self.policy.open();
+                let slot = self.policy.open(hash);
                 let closed = self.slots.iter().any(|held| !held.open);
                 assert_eq!(closed, slot.index() < self.slots.len(), "closed slots are used first");
                 if !closed {
@@ -151,7 +152,7 @@ impl Model {
                     self.slots.push(Held::default());
                 }
                 assert!(!self.slots[slot.index()].open, "an open slot was opened again");
-                self.slots[slot.index()] = Held { open: true, ..Held::default() };
+                self.slots[slot.index()] = Held { open: true, hash, ..Held::default() };
             }
             Op::Forward(by) => {
                 // Never so far that a life of ten years and its grace could not be counted.
@@ -168,14 +169,14 @@ impl Model {
                     self.slots[slot].open = false;
                 }
             }
-            Op::Put { slot, hash, weight, life, for_ever } => {
+            Op::Put { slot, weight, life, for_ever } => {
                 let Some(slot) = open(&self.slots, slot) else { return };
                 let weight = Weight::new(weight);
                 let fits = weight.get() <= self.bounds.max_weight && self.bounds.max_entries != Some(0);
                 assert_eq!(self.policy.admits(weight), fits);
                 if fits {
                     let life = if for_ever { Life::FOREVER } else { self.life(life) };
-                    self.policy.put(at(slot), hash, weight, life);
+                    self.policy.put(at(slot), weight, life);
                     self.slots[slot].value = Some((weight, life));
                 }
             }
@@ -223,6 +224,7 @@ impl Model {
             assert_eq!(self.policy.life(slot), held.value.map(|(_, life)| life));
             assert_eq!(self.policy.freshness(slot, self.now), held.value.map(|(_, life)| life.at(self.now)));
             assert_eq!(self.policy.ticket(slot), held.ticket);
+            assert!(!held.open || self.policy.hash(slot) == held.hash);
         }
     }
 }
@@ -258,10 +260,10 @@ proptest! {
     ) {
         let mut model = Model::new(Bounds { max_weight: u64::MAX, max_entries: None });
         for (hash, life) in lives.into_iter().enumerate() {
-            let slot = model.policy.open();
+            let slot = model.policy.open(hash as u64);
             let life = model.life([life, Duration::ZERO]);
-            model.policy.put(slot, hash as u64, Weight::new(1), life);
-            model.slots.push(Held { open: true, value: Some((Weight::new(1), life)), ticket: None });
+            model.policy.put(slot, Weight::new(1), life);
+            model.slots.push(Held { open: true, hash: hash as u64, value: Some((Weight::new(1), life)), ticket: None });
         }
         for step in steps {
             model.step(Op::Forward(step));

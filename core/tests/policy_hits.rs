@@ -23,11 +23,11 @@ fn policy_hits(requests: &[Request], max_weight: u64, counted: usize) -> f64 {
             hits += usize::from(at >= requests.len() - counted);
             continue;
         }
-        let slot = policy.open();
+        let slot = policy.open(hasher.hash_one(key));
         keys.resize(policy.slots(), 0);
         keys[slot.index()] = key;
         slots.insert(key, slot);
-        policy.put(slot, hasher.hash_one(key), Weight::new(weight), Life::FOREVER);
+        policy.put(slot, Weight::new(weight), Life::FOREVER);
         while let Some((gone, _)) = policy.evict(Moment::default()) {
             slots.remove(&keys[gone.index()]);
             policy.close(gone);

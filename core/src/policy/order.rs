@@ -21,6 +21,7 @@ use core::sync::atomic::Ordering;
 use super::queue::Queue;
 use super::row::{Place, Row};
 use super::sketch::Sketch;
+use crate::blocks::Blocks;
 use crate::entry::{Freshness, Weight};
 use crate::moment::Moment;
 
@@ -74,7 +75,7 @@ impl Order {
     }
 
     /// Lets a new value in: at the back of the window, whose first go on to main while there is room.
-    pub(super) fn enter(&mut self, rows: &mut [Row], slot: u32) {
+    pub(super) fn enter(&mut self, rows: &mut Blocks<Row>, slot: u32) {
         let row = &mut rows[slot as usize];
         self.sketch.add(row.hash);
         *row.uses.get_mut() = 0;
@@ -94,16 +95,16 @@ impl Order {
     }
 
     /// Takes the value out; its slot is empty.
-    pub(super) fn leave(&mut self, rows: &mut [Row], slot: u32) {
+    pub(super) fn leave(&mut self, rows: &mut Blocks<Row>, slot: u32) {
         let place = core::mem::replace(&mut rows[slot as usize].place, Place::Empty);
         self.queue(place).remove(rows, slot);
     }
 
     /// The slot whose value is to leave; it is still held. Moves at most [`CHANCES`] others, and one that is over at
     /// `now` goes at once where it is met.
-    pub(super) fn victim(&mut self, rows: &mut [Row], now: Moment) -> u32 {
+    pub(super) fn victim(&mut self, rows: &mut Blocks<Row>, now: Moment) -> u32 {
         let mut chances = CHANCES;
-        let is_past = |rows: &[Row], slot: u32| rows[slot as usize].life.at(now) == Freshness::Over;
+        let is_past = |rows: &Blocks<Row>, slot: u32| rows[slot as usize].life.at(now) == Freshness::Over;
         while chances > 0 && self.window_is_over() {
             let candidate = self.candidate(rows);
             if is_past(rows, candidate) {
@@ -140,7 +141,7 @@ impl Order {
     /// # Panics
     ///
     /// Where a count, a weight or a link is off.
-    pub(super) fn validate(&self, rows: &[Row]) {
+    pub(super) fn validate(&self, rows: &Blocks<Row>) {
         for (queue, place) in [(&self.window, Place::Window), (&self.main, Place::Main)] {
             queue.validate(rows);
             for slot in queue.iter(rows) {
@@ -167,7 +168,7 @@ impl Order {
     }
 
     /// The slot that the window would lose next: the first, unless what came last is too heavy for any window.
-    fn candidate(&self, rows: &[Row]) -> u32 {
+    fn candidate(&self, rows: &Blocks<Row>) -> u32 {
         let too_heavy = |slot: &u32| rows[*slot as usize].weight > self.bounds.max_weight / WINDOW_SHARE;
         let candidate = self.window.back().filter(too_heavy).or_else(|| self.window.front());
         candidate.expect("a window that is over its share is not empty")
@@ -176,9 +177,9 @@ impl Order {
     /// The slot that main would lose next, once those used since they last stood first have gone to the back.
     fn oldest_of_main(
         &mut self,
-        rows: &mut [Row],
+        rows: &mut Blocks<Row>,
         chances: &mut u32,
-        is_past: impl Fn(&[Row], u32) -> bool,
+        is_past: impl Fn(&Blocks<Row>, u32) -> bool,
     ) -> Option<u32> {
         loop {
             let slot = self.main.front()?;
@@ -207,7 +208,7 @@ impl Order {
     }
 
     /// Moves a slot from the window to the back of main.
-    fn promote(&mut self, rows: &mut [Row], slot: u32) {
+    fn promote(&mut self, rows: &mut Blocks<Row>, slot: u32) {
         self.window.remove(rows, slot);
         let row = &mut rows[slot as usize];
         row.place = Place::Main;
@@ -234,18 +235,18 @@ mod tests {
 
     struct Cache {
         order: Order,
-        rows: Vec<Row>,
+        rows: Blocks<Row>,
     }
 
     impl Cache {
         fn of(max_weight: u64) -> Self {
-            Self { order: Order::new(Bounds { max_weight, max_entries: None }), rows: Vec::new() }
+            Self { order: Order::new(Bounds { max_weight, max_entries: None }), rows: Blocks::new() }
         }
 
         fn enter(&mut self, weight: u64) -> u32 {
             let slot = self.rows.len() as u32;
             let hash = u64::from(slot + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            self.rows.push(Row { weight, hash, ..Row::open() });
+            self.rows.push(Row { weight, ..Row::open(hash) });
             self.order.grow_for(self.rows.len().max(1_000));
             self.order.enter(&mut self.rows, slot);
             slot

@@ -5,6 +5,8 @@
 //!
 //! Invariant: a slot is in one queue at most, and each queue's count and weight are those of the rows linked in it.
 
+use crate::blocks::Blocks;
+
 /// The end of a list of slots.
 pub(super) const NONE: u32 = u32::MAX;
 
@@ -74,7 +76,7 @@ impl Queue {
     }
 
     /// Queues `slot` behind all others.
-    pub(super) fn push<R: Queued>(&mut self, rows: &mut [R], slot: u32) {
+    pub(super) fn push<R: Queued>(&mut self, rows: &mut Blocks<R>, slot: u32) {
         let row = &mut rows[slot as usize];
         row.set_link(Link { prev: self.tail, next: NONE });
         self.len += 1;
@@ -90,7 +92,7 @@ impl Queue {
     }
 
     /// Takes `slot`, which stands in this queue, out of it.
-    pub(super) fn remove<R: Queued>(&mut self, rows: &mut [R], slot: u32) {
+    pub(super) fn remove<R: Queued>(&mut self, rows: &mut Blocks<R>, slot: u32) {
         let row = &mut rows[slot as usize];
         let Link { prev, next } = row.link();
         row.set_link(Link::before(NONE));
@@ -118,7 +120,7 @@ impl Queue {
     }
 
     /// The queued slots, first to last. For [`validate`](super::Policy::validate) and tests.
-    pub(super) fn iter<'rows, R: Queued>(&self, rows: &'rows [R]) -> impl Iterator<Item = u32> + 'rows {
+    pub(super) fn iter<'rows, R: Queued>(&self, rows: &'rows Blocks<R>) -> impl Iterator<Item = u32> + 'rows {
         let mut at = self.head;
         core::iter::from_fn(move || {
             let slot = at;
@@ -134,7 +136,7 @@ impl Queue {
     /// # Panics
     ///
     /// Where a count, a weight or a link is off.
-    pub(super) fn validate<R: Queued>(&self, rows: &[R]) {
+    pub(super) fn validate<R: Queued>(&self, rows: &Blocks<R>) {
         let (mut before, mut len, mut weight) = (NONE, 0, 0);
         for slot in self.iter(rows) {
             let row = &rows[slot as usize];
@@ -172,8 +174,8 @@ mod tests {
         }
     }
 
-    fn queued(weights: &[u64]) -> (Queue, Vec<Row>) {
-        let mut rows: Vec<_> = weights.iter().map(|&weight| Row(Link::before(NONE), weight)).collect();
+    fn queued(weights: &[u64]) -> (Queue, Blocks<Row>) {
+        let mut rows: Blocks<_> = weights.iter().map(|&weight| Row(Link::before(NONE), weight)).collect();
         let mut queue = Queue::new();
         for slot in 0..weights.len() as u32 {
             queue.push(&mut rows, slot);

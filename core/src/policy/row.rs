@@ -27,7 +27,7 @@ pub(super) struct Row {
 const _: () = assert!(size_of::<Row>() == 64);
 
 impl Row {
-    pub(super) const fn open() -> Self {
+    pub(super) const fn open(hash: u64) -> Self {
         Self {
             life: Life::FOREVER,
             place: Place::Empty,
@@ -35,7 +35,7 @@ impl Row {
             node: Node::OUT,
             link: Link::before(NONE),
             weight: 0,
-            hash: 0,
+            hash,
             ticket: 0,
         }
     }

@@ -14,6 +14,7 @@
 //! Invariants: `cursor` never goes back, and no filed slot is due before it; a slot of level n differs from `cursor` in
 //! its n-th digit first, so a lower level is always due before a higher one.
 
+use crate::blocks::Blocks;
 use crate::moment::Moment;
 
 /// The wheel's finest step, in nanoseconds as a power of two: 2^20, or 1.05 ms. A slot leaves at most this late.
@@ -79,7 +80,7 @@ impl Wheel {
     }
 
     /// Files `slot`, which is not in the wheel, under its deadline; [`Moment::NEVER`] stays out.
-    pub(super) fn insert<R: Timed>(&mut self, rows: &mut [R], slot: u32) {
+    pub(super) fn insert<R: Timed>(&mut self, rows: &mut Blocks<R>, slot: u32) {
         let deadline = rows[slot as usize].deadline();
         if deadline != Moment::NEVER {
             self.len += 1;
@@ -88,7 +89,7 @@ impl Wheel {
     }
 
     /// Takes `slot` out of the wheel, if it is in.
-    pub(super) fn remove<R: Timed>(&mut self, rows: &mut [R], slot: u32) {
+    pub(super) fn remove<R: Timed>(&mut self, rows: &mut Blocks<R>, slot: u32) {
         if rows[slot as usize].node().is_filed() {
             self.len -= 1;
             self.unlink(rows, slot);
@@ -100,7 +101,7 @@ impl Wheel {
     /// One call does a bounded amount of work. Where that did not suffice it returns `None` although more may be due,
     /// and
     /// [`Wheel::next_deadline`] is not after `now`.
-    pub(super) fn expire<R: Timed>(&mut self, rows: &mut [R], now: Moment) -> Option<u32> {
+    pub(super) fn expire<R: Timed>(&mut self, rows: &mut Blocks<R>, now: Moment) -> Option<u32> {
         let now = now.as_nanos() >> TICK_BITS;
         for _ in 0..REFILED {
             let aside = self.heads[ASIDE as usize];
@@ -137,7 +138,7 @@ impl Wheel {
         Some(Moment::from_nanos(tick.saturating_mul(1 << TICK_BITS)))
     }
 
-    fn file<R: Timed>(&mut self, rows: &mut [R], slot: u32, due: u64) {
+    fn file<R: Timed>(&mut self, rows: &mut Blocks<R>, slot: u32, due: u64) {
         let due = due.max(self.cursor);
         let level = (64 - (due ^ self.cursor).leading_zeros()).saturating_sub(1) / DIGIT_BITS;
         let digit = due >> (level * DIGIT_BITS) & (BUCKETS as u64 - 1);
@@ -152,7 +153,7 @@ impl Wheel {
         self.occupied[level as usize] |= 1 << digit;
     }
 
-    fn unlink<R: Timed>(&mut self, rows: &mut [R], slot: u32) {
+    fn unlink<R: Timed>(&mut self, rows: &mut Blocks<R>, slot: u32) {
         let Node { prev, next, mut bucket } = rows[slot as usize].node();
         rows[slot as usize].set_node(Node::OUT);
         if next != NONE {
@@ -194,7 +195,7 @@ impl Wheel {
     /// # Panics
     ///
     /// Where a count, a link, a bit or a place is off.
-    pub(super) fn validate<R: Timed>(&self, rows: &[R]) {
+    pub(super) fn validate<R: Timed>(&self, rows: &Blocks<R>) {
         let mut len = 0;
         for (bucket, &head) in self.heads.iter().enumerate() {
             let (level, digit) = (bucket / BUCKETS, bucket % BUCKETS);
@@ -262,8 +263,8 @@ mod tests {
 
     const TICK: u64 = 1 << TICK_BITS;
 
-    fn filed(deadlines: impl IntoIterator<Item = Moment>) -> (Wheel, Vec<Row>) {
-        let mut rows: Vec<_> = deadlines.into_iter().map(|deadline| Row(Node::OUT, deadline)).collect();
+    fn filed(deadlines: impl IntoIterator<Item = Moment>) -> (Wheel, Blocks<Row>) {
+        let mut rows: Blocks<_> = deadlines.into_iter().map(|deadline| Row(Node::OUT, deadline)).collect();
         let mut wheel = Wheel::new();
         (0..rows.len() as u32).for_each(|slot| wheel.insert(&mut rows, slot));
         wheel.validate(&rows);
