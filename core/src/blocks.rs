@@ -1,7 +1,7 @@
 //! Blocks: a list whose growth moves nothing, and that has little more room than it needs.
 //!
 //! A `Vec` that grows takes twice its room, moves all that it holds at once, and leaves a hole that no larger one fits: in a
-//! WebAssembly module, which never gives memory back, that is three bytes for each one used. Here growth adds a block.
+//! WebAssembly module, which never gives memory back, that is up to three bytes for each one used. Here growth adds a block.
 //!
 //! Must not know what it holds.
 //!
