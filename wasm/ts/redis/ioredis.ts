@@ -6,7 +6,7 @@ import { answers, argument, replyOf } from "./node-redis.js";
 export interface IoredisClient {
   readonly status: string;
   readonly isCluster?: boolean;
-  readonly options: { readonly db?: number | undefined };
+  readonly options: { readonly db?: number | undefined; readonly password?: string | null | undefined };
   readonly stream?: { destroy(): unknown };
   duplicate(overrides: object): IoredisClient;
   connect(): Promise<unknown>;
@@ -86,10 +86,13 @@ async function opened(client: IoredisClient): Promise<void> {
   client.on("error", (error: Error) => (failure ??= error));
   try {
     await client.connect();
-    // It is ready before it knows whether the database is there, and would stay on another.
-    const { db } = client.options;
+    // It is ready before it knows whether it was let in, and whether the database is there: it would stay on another.
+    const { db, password } = client.options;
     if (db !== undefined && db !== 0) await client.callBuffer("SELECT", String(db));
+    else if (password !== undefined && password !== null) await client.callBuffer("TIME");
   } catch (error) {
+    // Where it was not let in, that is what matters, though what was asked next may have been answered first.
+    await new Promise((resolve) => setTimeout(resolve));
     throw failure ?? error;
   }
 }

@@ -46,7 +46,7 @@ interface Gathered {
 }
 
 /** As many are asked for together, as long as the answer is not likely to be larger than this. */
-const MOST_TOGETHER = 32;
+const MOST_TOGETHER = 128;
 const BYTES_TOGETHER = 64 << 10;
 
 /** What a name takes on its way, about. */

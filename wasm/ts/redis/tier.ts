@@ -81,7 +81,7 @@ const MOST_TOLD = 100;
 const MOST_RACES = 16;
 
 /** All that is needed to tell what an entry without tags is. */
-const START_BYTES = 64;
+const START_BYTES = 52;
 
 const FAULTS = { unreachable: 1, timedOut: 2, lost: 3, open: 4, protocol: 5 } as const;
 
