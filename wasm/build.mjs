@@ -38,7 +38,7 @@ function exported(target) {
   return /^\.\/dist\/(\w+)\.js$/.exec(target)?.[1] ?? [];
 }
 
-const entries = trap ? ["slim"] : exported(JSON.parse(readFileSync(`${here}package.json`, "utf8")).exports);
+const entries = trap ? ["slim", "redis"] : exported(JSON.parse(readFileSync(`${here}package.json`, "utf8")).exports);
 await build({
   entryPoints: entries.map((name) => `${here}ts/${name}.ts`),
   outdir: dist,

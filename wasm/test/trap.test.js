@@ -3,6 +3,8 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
+import { createClient } from "redis";
+import { redis } from "../dist-trap/redis.js";
 import { LockLostError, ManualClock, createCache, initSync } from "../dist-trap/slim.js";
 
 /** The cores that were started, the newest last: a test reaches into them where a program cannot. */
@@ -226,5 +228,16 @@ test("a trap in the cache's own look at what is over is survived", async () => {
   await cache.set("k", 2);
   assert.equal(await cache.get("k"), 2);
   assert.equal(logged.length, 1);
+  await cache.close();
+});
+
+test("a trap over Redis keeps no loader from running, and the cache goes on", async () => {
+  // Nobody listens there: what is tried goes as far as the core, which is what traps.
+  const client = createClient({ url: "redis://127.0.0.1:1" });
+  const { cache, logged, trapNext } = trappable({ clock: undefined, store: redis(client) });
+  trapNext();
+  assert.equal(await cache.getOrSet("k", () => "loaded"), "loaded");
+  assert.equal(logged.filter((message) => message.includes("started anew")).length, 1);
+  assert.equal(await cache.getOrSet("k", () => "loaded again"), "loaded again");
   await cache.close();
 });

@@ -596,6 +596,16 @@ export class RedisTier implements Tier, Judge, Reader {
 
   async begin(key: string, want: Want): Promise<Step> {
     try {
+      return await this.#beginReadably(key, want);
+    } catch (error) {
+      if (!(error instanceof Trapped)) throw error;
+      // The core was started anew. The loader runs all the same, and nothing of it is stored.
+      return { kind: "load", lease: this.bypass(key) };
+    }
+  }
+
+  async #beginReadably(key: string, want: Want): Promise<Step> {
+    try {
       return await this.#beginPlainly(key, want);
     } catch (error) {
       this.#undecodable(key, error);
