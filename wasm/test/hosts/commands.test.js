@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { output, report } from "./hosts.js";
 
 const HOSTS = {
-  Deno: ["node_modules/.bin/deno", ["run", "--node-modules-dir=manual", "--no-prompt", "--allow-read"]],
+  Deno: ["node_modules/.bin/deno", ["run", "--no-config", "--node-modules-dir=manual", "--no-prompt", "--allow-read"]],
   Bun: ["node_modules/.bin/bun", []],
 };
 
