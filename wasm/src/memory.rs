@@ -64,6 +64,10 @@ impl Memory {
         if let Some(slot) = self.cache.slot(key) {
             let number = number as usize;
             if self.slots.len() <= number {
+                // Grown by an eighth: doubled, a large cache would have as much room again that nobody needs.
+                if self.slots.capacity() <= number {
+                    self.slots.reserve_exact(number + 1 - self.slots.len() + number / 8 + 32);
+                }
                 self.slots.resize(number + 1, slot);
             }
             self.slots[number] = slot;
