@@ -22,7 +22,7 @@ use donjon_core::payload::Payload;
 use donjon_core::remote::call::{Call, Reply};
 use donjon_core::remote::lease::{Filling, Lease, Sent};
 use donjon_core::remote::look::{Look, Pending, Step, Want};
-use donjon_core::remote::sight::{Header, Seen, Sight, is_value};
+use donjon_core::remote::sight::{Header, Seen, Sight, values_removed};
 use donjon_core::remote::{Notes, Noting, Remote, See, Storing, Tagged};
 use donjon_core::version::Ticket;
 use slab::Slab;
@@ -586,22 +586,12 @@ pub extern "C" fn shared_delete() -> i32 {
     })
 }
 
-/// Of the answers to those calls, how many values were there; -1 is refused as a fault, whose text is the output.
+/// Of the answers to those calls, how many values were there. Refused where one is a fault.
 #[unsafe(no_mangle)]
-pub extern "C" fn values_removed() -> i32 {
+pub extern "C" fn count_removed() -> i32 {
     with(|shared, input, _| {
-        let wrong_type = Some(Class::WrongType);
-        let mut removed = 0;
-        for pair in read_outcome(input).map_err(|fault| unavailable(shared, &fault))?.chunks(2) {
-            match pair {
-                [Reply::Error(fault), _] | [_, Reply::Error(fault)] if fault.class() != wrong_type => {
-                    return Err(unavailable(shared, fault));
-                }
-                [Reply::Bytes(start), Reply::Int(unlinked)] => removed += i32::from(*unlinked > 0 && is_value(start)),
-                _ => {}
-            }
-        }
-        Ok(removed)
+        let removed = read_outcome(input).and_then(|replies| values_removed(&replies));
+        removed.map(|count| count as i32).map_err(|fault| unavailable(shared, &fault))
     })
 }
 

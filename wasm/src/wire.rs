@@ -4,29 +4,16 @@ use alloc::vec::Vec;
 
 use donjon_core::fault::Fault;
 use donjon_core::remote::call::{Call, Reply};
-use donjon_core::remote::script::{self, Script};
+use donjon_core::remote::script::ALL;
 
 use crate::bridge::{Input, Output, cross};
-
-/// The scripts, in the order of their numbers.
-static SCRIPTS: [&Script; 9] = [
-    &script::FILL,
-    &script::RENEW,
-    &script::RELEASE,
-    &script::TOUCH,
-    &script::INCREMENT,
-    &script::MOVE_TAGS,
-    &script::ACQUIRE,
-    &script::EXTEND,
-    &script::UNLOCK,
-];
 
 /// Of each script how many of its arguments are keys, and its text.
 #[unsafe(no_mangle)]
 pub extern "C" fn scripts() -> i32 {
     cross(|_, output| {
-        output.count(SCRIPTS.len());
-        for script in SCRIPTS {
+        output.count(ALL.len());
+        for script in ALL {
             output.count(script.keys);
             output.text(script.text);
         }
@@ -41,7 +28,7 @@ pub(crate) fn write_calls(calls: &[Call], output: &mut Output<'_>) {
         let (script, args) = match call {
             Call::Plain(args) => (0, args),
             Call::Run(script, args) => {
-                let number = SCRIPTS.iter().position(|known| known.name == script.name);
+                let number = ALL.iter().position(|known| known.name == script.name);
                 (number.expect("every script is in the list") + 1, args)
             }
         };

@@ -145,3 +145,6 @@ redis.call('UNLINK', KEYS[1])
 redis.call('PUBLISH', ARGV[2], '')
 return 1",
 };
+
+/// All of them. A host that names them by number counts in this order.
+pub static ALL: [&Script; 9] = [&FILL, &RENEW, &RELEASE, &TOUCH, &INCREMENT, &MOVE_TAGS, &ACQUIRE, &EXTEND, &UNLOCK];

@@ -7,8 +7,10 @@ use bytes::{Buf, Bytes};
 
 use crate::entry::{Freshness, Life};
 use crate::envelope::{COMPARED_BYTES, Content, Decoded, decode, header_of};
+use crate::fault::{Class, Fault};
 use crate::moment::Moment;
 use crate::payload::Payload;
+use crate::remote::call::Reply;
 use crate::remote::tables::Mark;
 
 /// The first bytes of what is under a key: what a conditional write compares. All of it, where it is shorter.
@@ -101,8 +103,28 @@ impl Sight {
     }
 }
 
+/// Of the answers to [`delete`](super::Remote::delete), a pair for each key: how many values left. What is of another type, a list or a
+/// hash under our name, is gone all the same.
+///
+/// # Errors
+///
+/// The first [`Fault`] among the answers.
+pub fn values_removed(replies: &[Reply]) -> Result<u64, Fault> {
+    let mut removed = 0;
+    for pair in replies.chunks(2) {
+        match pair {
+            [Reply::Error(fault), _] | [_, Reply::Error(fault)] if fault.class() != Some(Class::WrongType) => {
+                return Err(fault.clone());
+            }
+            [Reply::Bytes(start), Reply::Int(unlinked)] => removed += u64::from(*unlinked > 0 && is_value(start)),
+            _ => {}
+        }
+    }
+    Ok(removed)
+}
+
 /// Whether the bytes are a value to who deletes them: by their first four.
-pub fn is_value(start: &[u8]) -> bool {
+fn is_value(start: &[u8]) -> bool {
     match start {
         [] => false,
         [0xC1, b'D', _, kind] => matches!(kind, b'V' | b'N'),

@@ -43,7 +43,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         let mut count = 0;
         for some in keys.chunks(replay::AT_ONCE) {
             let calls: Vec<Call> = some.iter().flat_map(|key| self.remote().delete(*key)).collect();
-            match self.ask(&calls).await.and_then(|replies| values_removed(&replies)) {
+            match self.ask(&calls).await.and_then(|replies| sight::values_removed(&replies)) {
                 Ok(removed) => count += removed,
                 Err(fault) => {
                     self.remote().noticed(&fault);
@@ -189,23 +189,3 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Drop for Owed<R, E> {
         }
     }
 }
-
-/// Of pairs of the start of what was there and how many keys were unlinked: how many values.
-fn values_removed(replies: &[Reply]) -> Result<u64, Fault> {
-    let mut removed = 0;
-    for pair in replies.chunks(2) {
-        match pair {
-            [Reply::Error(fault), _] | [_, Reply::Error(fault)] if fault.class() != WRONG_TYPE => {
-                return Err(fault.clone());
-            }
-            [Reply::Bytes(start), Reply::Int(unlinked)] => {
-                removed += u64::from(*unlinked > 0 && sight::is_value(start));
-            }
-            _ => {}
-        }
-    }
-    Ok(removed)
-}
-
-/// A list or a hash under our name: it is gone all the same.
-const WRONG_TYPE: Option<donjon_core::fault::Class> = Some(donjon_core::fault::Class::WrongType);

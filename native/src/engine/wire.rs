@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use donjon_core::fault::{Class, Fault};
 use donjon_core::remote::call::{Arg, Call, Reply};
-use donjon_core::remote::script::{self, Script as Text};
+use donjon_core::remote::script;
 use redis::{Cmd, Pipeline, RedisWrite, Value};
 
 use crate::link::{Line, Script};
@@ -93,17 +93,5 @@ pub(super) fn reply(value: Value) -> Reply {
     }
 }
 
-static SCRIPTS: LazyLock<HashMap<&'static str, Script>> = LazyLock::new(|| {
-    let all: [&Text; 9] = [
-        &script::FILL,
-        &script::RENEW,
-        &script::RELEASE,
-        &script::TOUCH,
-        &script::INCREMENT,
-        &script::MOVE_TAGS,
-        &script::ACQUIRE,
-        &script::EXTEND,
-        &script::UNLOCK,
-    ];
-    all.into_iter().map(|script| (script.name, Script::new(script.text))).collect()
-});
+static SCRIPTS: LazyLock<HashMap<&'static str, Script>> =
+    LazyLock::new(|| script::ALL.into_iter().map(|script| (script.name, Script::new(script.text))).collect());

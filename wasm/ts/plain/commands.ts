@@ -2,7 +2,7 @@
  * Commands: what the shared tier says to Redis, carried out over rows.
  *
  * The protocol is the core's; here is what Redis would do about a command or a script, no more of it than the tier uses. The scripts
- * are those of `core/src/remote/script.rs`, by their numbers in `wasm/src/wire.rs`.
+ * are those of `core/src/remote/script.rs`, by their numbers in `ALL` there.
  */
 import { matches } from "../keys.js";
 import { type Command, type Reply, ReplyError } from "../redis/connection.js";

@@ -585,7 +585,7 @@ export class RedisTier implements Tier, Judge, Reader {
 
   /** Whether what begins like this is a value, and not somebody's right to load one. */
   #isValue(start: Reply): boolean {
-    return this.#ask((core) => this.#outcome(core.begin(), [start, 1]).call("values_removed")) === 1;
+    return this.#ask((core) => this.#outcome(core.begin(), [start, 1]).call("count_removed")) === 1;
   }
 
   // -- loads
@@ -1093,7 +1093,7 @@ export class RedisTier implements Tier, Judge, Reader {
         for (let at = 0; at < keys.length; at += AT_ONCE) {
           const some = keys.slice(at, at + AT_ONCE);
           const replies = await this.#say(this.#calls((core) => core.begin().texts(some).call("shared_delete")));
-          removed.count += this.#ask((core) => this.#outcome(core.begin(), replies).call("values_removed"));
+          removed.count += this.#ask((core) => this.#outcome(core.begin(), replies).call("count_removed"));
         }
       },
     );
