@@ -290,7 +290,7 @@ impl<E: Clone> Remote<E> {
             .with(header(true))
     }
 
-    /// Removes a key; the first call tells, by [`sight::is_value`], whether a value was there.
+    /// Removes a key; the first call tells, by [`sight::values_removed`], whether a value was there.
     pub fn delete(&self, key: Key<'_>) -> [Call; 2] {
         let name = self.shared.names.key(key);
         [Call::plain("GETRANGE", &name).number(0).number(3), Call::plain("UNLINK", &name)]
