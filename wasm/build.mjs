@@ -4,7 +4,8 @@
 // quickly, what the tests of traps need: a core that traps when told to, and the entry that is handed a core.
 
 import { execFileSync } from "node:child_process";
-import { copyFileSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { deflateRawSync, gzipSync } from "node:zlib";
 import { build } from "esbuild";
@@ -32,13 +33,14 @@ for (const name of ["LICENSE-APACHE", "LICENSE-MIT"]) copyFileSync(top + name, h
 const wasm = readFileSync(`${dist}/core.wasm`);
 new WebAssembly.Module(wasm);
 
-/** The scripts that the package exports: they are what is built. */
-function exported(target) {
-  if (typeof target === "object") return Object.values(target).flatMap(exported);
-  return /^\.\/dist\/(\w+)\.js$/.exec(target)?.[1] ?? [];
+/** What the package exports that is named like this. */
+function exported(named, target = JSON.parse(readFileSync(`${here}package.json`, "utf8")).exports) {
+  if (typeof target === "object") return Object.values(target).flatMap((one) => exported(named, one));
+  return named.exec(target)?.[1] ?? [];
 }
 
-const entries = trap ? ["slim", "redis"] : exported(JSON.parse(readFileSync(`${here}package.json`, "utf8")).exports);
+// The scripts that are exported are what is built.
+const entries = trap ? ["slim", "redis"] : exported(/^\.\/dist\/(\w+)\.js$/);
 await build({
   entryPoints: entries.map((name) => `${here}ts/${name}.ts`),
   outdir: dist,
@@ -65,8 +67,25 @@ await build({
   ],
 });
 
+/** Takes the types away to which those that are exported do not lead. */
+function pruneTypes() {
+  const types = `${dist}/types`;
+  const reached = new Set();
+  const reach = (file) => {
+    if (reached.has(file)) return;
+    reached.add(file);
+    for (const [, to] of readFileSync(file, "utf8").matchAll(/["'](\.[^"']+)\.js["']/g)) reach(resolve(dirname(file), `${to}.d.ts`));
+  };
+  for (const name of exported(/^\.\/dist\/types\/(.+)$/)) reach(resolve(types, name));
+  for (const name of readdirSync(types, { recursive: true })) {
+    const file = resolve(types, name);
+    if (file.endsWith(".d.ts") && !reached.has(file)) rmSync(file);
+  }
+}
+
 if (!trap) {
   run("node_modules/.bin/tsc", ["-p", here]);
+  pruneTypes();
   const kilobytes = (bytes) => (bytes / 1_000).toFixed(1).padStart(7);
   for (const name of ["core.wasm", ...entries.map((entry) => `${entry}.js`)]) {
     const bytes = readFileSync(`${dist}/${name}`);

@@ -68,6 +68,17 @@ test("each entry for programs can be imported, alone and after the others", asyn
   for (const one of [...load, load.join("\n")]) await run(process.execPath, ["--input-type=module", "--eval", one]);
 });
 
+test("it runs where `process` throws when asked for a module, as in an edge runtime, and knows a loader that asks for its own key", async () => {
+  const edge = `
+    import { AsyncLocalStorage } from "node:async_hooks";
+    globalThis.AsyncLocalStorage = AsyncLocalStorage;
+    process.getBuiltinModule = () => { throw new Error("not supported in the Edge Runtime"); };
+    const { createCache } = await import("donjon");
+    const cache = createCache();
+    console.log(await cache.getOrSet("k", async () => \`around \${await cache.getOrSet("k", () => "itself")}\`));`;
+  assert.equal(await run(process.execPath, ["--input-type=module", "--eval", edge]), "around itself\n");
+});
+
 test("an entry that was not given its core says what to do", async () => {
   const asks = `
     import { createCache, initSync } from "donjon/slim";
