@@ -2,17 +2,17 @@
 //!
 //! Must not know what a mark means. Invariants: each target is in it once; the counts are those of what is in it.
 
-use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{MAX_NAMES, MAX_PATTERNS, Target};
+use crate::sorted::Sorted;
 
 /// Targets, each with a mark that only rises: everything, and beside it what was put in after.
 #[derive(Debug)]
 pub(super) struct Targets<M> {
     pub(super) everything: Option<M>,
-    pub(super) others: BTreeMap<Target, M>,
+    pub(super) others: Sorted<Target, M>,
     /// How many keys, patterns and tags the others are.
     pub(super) counts: [usize; 3],
     pub(super) bounds: [usize; 3],
@@ -64,7 +64,7 @@ impl<M> Targets<M> {
 
 impl<M> Default for Targets<M> {
     fn default() -> Self {
-        Self { everything: None, others: BTreeMap::new(), counts: [0; 3], bounds: BOUNDS }
+        Self { everything: None, others: Sorted::default(), counts: [0; 3], bounds: BOUNDS }
     }
 }
 
