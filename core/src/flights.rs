@@ -288,11 +288,11 @@ mod tests {
     #[test]
     fn an_error_reaches_those_who_wait_and_a_load_given_up_sends_them_to_look_up_anew() {
         let flights = flights();
-        let (fails, gives_up) = (lead(&flights, "fails", at(0)), lead(&flights, "gives up", at(0)));
+        let (fails, leaves) = (lead(&flights, "fails", at(0)), lead(&flights, "gives up", at(0)));
         let mut failed = join(&flights, "fails", None, at(0));
         let mut given_up = join(&flights, "gives up", None, at(0));
         fails.fail(());
-        drop(gives_up);
+        drop(leaves);
         assert_eq!(poll(&mut failed), Poll::Ready(Ending::Failed(())));
         assert_eq!(poll(&mut given_up), Poll::Ready(Ending::Again));
         let stats = flights.stats();

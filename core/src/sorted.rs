@@ -10,7 +10,6 @@ use alloc::vec::Vec;
 use core::borrow::Borrow;
 
 #[derive(Debug)]
-#[expect(clippy::vec_box, reason = "what is moved along is to be small")]
 pub(crate) struct Sorted<K, V>(Vec<Box<(K, V)>>);
 
 impl<K, V> Default for Sorted<K, V> {

@@ -79,7 +79,7 @@ impl Notes {
         for name in tags {
             let table = table_of(name);
             let note = self.0.iter().find(|note| note.table == table)?;
-            marks.push(TagMark { name: &**name, epoch: note.epoch, version: note.version });
+            marks.push(TagMark { name, epoch: note.epoch, version: note.version });
         }
         Some(marks)
     }
