@@ -7,6 +7,7 @@
 //! |---|---|
 //! | what a tier is asked that processes share, and what its answers mean | [`remote`] |
 //! | what a caller can ask of a cache, and under what it loads | [`cache`], [`lease`] |
+//! | which loads are under way for a tier that keeps its values elsewhere | `flights` |
 //! | who waits for a load, and where it is all kept | [`flight`], `store` |
 //! | what tags and load tickets mean | [`version`] |
 //! | what is counted | [`stats`] |
@@ -36,6 +37,7 @@ pub mod envelope;
 pub mod expiry;
 pub mod fault;
 pub mod flight;
+mod flights;
 pub mod key;
 pub mod lock;
 pub mod moment;

@@ -366,9 +366,9 @@ pub extern "C" fn filled(sent: u32, now: f64) -> i32 {
 
 /// Ends a load by an error; the calls are to be sent, and their answers do not matter.
 #[unsafe(no_mangle)]
-pub extern "C" fn shared_fail(lease: u32, now: f64) -> i32 {
+pub extern "C" fn shared_fail(lease: u32) -> i32 {
     with(|shared, _, output| {
-        let calls = shared.leases.try_remove(lease as usize).map(|lease| lease.fail((), moment(now)));
+        let calls = shared.leases.try_remove(lease as usize).map(|lease| lease.fail(()));
         write_calls(&calls.unwrap_or_default(), output);
         Ok(0)
     })
@@ -443,12 +443,12 @@ pub extern "C" fn see_tagged(tagged: u32, clock: f64) -> i32 {
     })
 }
 
-/// Counts a plain read: of the value of this number, or of a key without one.
+/// Counts a plain read: of the value of this number, or of none.
 #[unsafe(no_mangle)]
 pub extern "C" fn count_read(seen: i32, clock: f64) -> i32 {
-    with(|shared, input, _| {
+    with(|shared, _, _| {
         let found = usize::try_from(seen).ok().and_then(|seen| shared.seen.get(seen).cloned());
-        shared.remote.count_read(key(input)?, &found.map_or(Sight::Absent, Sight::Value), moment(clock));
+        shared.remote.count_read(&found.map_or(Sight::Absent, Sight::Value), moment(clock));
         Ok(0)
     })
 }
@@ -624,10 +624,10 @@ pub extern "C" fn move_tags() -> i32 {
 
 /// What a sweep looks for, and 1 where it is everything. The loads of this process that match are sent away.
 #[unsafe(no_mangle)]
-pub extern "C" fn sweep(now: f64) -> i32 {
+pub extern "C" fn sweep() -> i32 {
     with(|shared, input, output| {
         let pattern = Pattern::new(input.text()).map_err(Refused::of(Kind::Pattern))?;
-        shared.remote.detach_matching(&pattern, moment(now));
+        shared.remote.detach_matching(&pattern);
         output.bytes(shared.remote.names().matching(&pattern).as_bytes());
         Ok(pattern.is_everything().into())
     })
@@ -635,10 +635,10 @@ pub extern "C" fn sweep(now: f64) -> i32 {
 
 /// Sends the loads of keys away.
 #[unsafe(no_mangle)]
-pub extern "C" fn detach(now: f64) -> i32 {
+pub extern "C" fn detach() -> i32 {
     with(|shared, input, _| {
         for text in input.texts() {
-            shared.remote.detach(Key::new(text).map_err(Refused::of(Kind::Key))?, moment(now));
+            shared.remote.detach(Key::new(text).map_err(Refused::of(Kind::Key))?);
         }
         Ok(0)
     })
