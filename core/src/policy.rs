@@ -221,17 +221,24 @@ impl Policy {
         }
     }
 
-    /// How the value stands at `now`; `None` without one. With [`Policy::touch`] this is the whole of a hit.
+    /// How the value stands at `now`; `None` without one.
     #[inline]
     pub fn freshness(&self, slot: Slot, now: Moment) -> Option<Freshness> {
         let row = &self.rows[slot.index()];
         row.place.is_held().then(|| row.life.at(now))
     }
 
+    /// Whether the value is fresh at `now`; false without one. With [`Policy::touch`] this is the whole of a hit.
+    #[inline(always)]
+    pub fn is_fresh(&self, slot: Slot, now: Moment) -> bool {
+        let row = self.rows.at(slot.index());
+        row.place.is_held() && row.life.is_fresh(now)
+    }
+
     /// Notes a read. Writes the slot's own byte, unless that says already that the value is much used.
-    #[inline]
+    #[inline(always)]
     pub fn touch(&self, slot: Slot) {
-        let uses = &self.rows[slot.index()].uses;
+        let uses = &self.rows.at(slot.index()).uses;
         // Two readers at once may count as one: an estimate is enough, and a plain store is cheaper than an exact
         // count.
         let seen = uses.load(Ordering::Relaxed);

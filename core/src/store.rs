@@ -109,8 +109,17 @@ impl<V: Clone, E: Clone> Rows<V, E> {
         (freshness != Freshness::Over && !held.tags.moved_since(held.ticket)).then_some((freshness, held))
     }
 
+    /// The value of `slot`, where it is fresh and none of its tags was invalidated.
+    #[inline(always)]
+    pub(crate) fn fresh(&self, slot: Slot, now: Moment) -> Option<&Held<V>> {
+        match &self.list.at(slot.index()).held {
+            Some(held) if self.policy.is_fresh(slot, now) && !held.tags.moved_since(held.ticket) => Some(held),
+            _ => None,
+        }
+    }
+
     /// Notes that the value of `slot` was read.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn touch(&self, slot: Slot) {
         self.policy.touch(slot);
     }
