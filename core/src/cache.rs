@@ -178,8 +178,8 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         let (hash, shard) = self.place(key);
         let rows = shard.rows.read();
         let slot = rows.find(hash, key.as_str())?;
-        let (freshness, held) = rows.usable(slot, now)?;
-        if freshness != Freshness::Fresh || !self.shared.enabled() || self.early_is_possible(&rows, slot, held, now) {
+        let held = rows.fresh(slot, now)?;
+        if !self.shared.enabled() || self.early_is_possible(&rows, slot, held, now) {
             return None;
         }
         rows.touch(slot);
