@@ -5,6 +5,7 @@
 //!
 //! | to find out | look in |
 //! |---|---|
+//! | what memory in front of a shared tier may have and serve | [`near`] |
 //! | what a tier is asked that processes share, and what its answers mean | [`remote`] |
 //! | what a caller can ask of a cache, and under what it loads | [`cache`], [`lease`] |
 //! | who waits for a load, and where it is all kept | [`flight`], `store` |
@@ -39,6 +40,7 @@ pub mod flight;
 pub mod key;
 pub mod lock;
 pub mod moment;
+pub mod near;
 pub mod outbox;
 pub mod pattern;
 pub mod payload;

@@ -16,7 +16,7 @@ use crate::payload::Payload;
 use crate::remote::call::{Call, Replies, Reply};
 use crate::remote::look::LEASE;
 use crate::remote::script::{FILL, RELEASE, RENEW};
-use crate::remote::sight::Header;
+use crate::remote::sight::{Header, Outline};
 use crate::remote::tables::{Mark, Notes, ToRead};
 use crate::remote::{Remote, Storing, lasting};
 use crate::version::Ticket;
@@ -69,6 +69,7 @@ pub struct Sent<E: Clone> {
 #[derive(Debug)]
 enum Kind {
     Stored {
+        life: Life,
         marks: Vec<Mark>,
         tags: ToRead,
         elected: bool,
@@ -130,7 +131,7 @@ impl<E: Clone> Lease<E> {
         let mut calls = vec![fill];
         calls.extend(elected.then(|| Call::plain("UNLINK", &remote.shared.names.refresh(local.key()))));
         calls.extend(tags.calls(&remote.shared.names));
-        let kind = Kind::Stored { marks, tags, elected };
+        let kind = Kind::Stored { life, marks, tags, elected };
         Filling::Send(Box::new(Sent { remote, local, payload, kind }), calls)
     }
 
@@ -162,6 +163,12 @@ impl<E: Clone> Lease<E> {
 }
 
 impl<E: Clone> Sent<E> {
+    /// What memory has to know of the value, should it be stored: then it may have it, with its payload.
+    pub fn outline(&self) -> Option<(Outline, Payload)> {
+        let Kind::Stored { life, marks, .. } = &self.kind else { return None };
+        Some((Outline::new(*life, marks), self.payload.clone()))
+    }
+
     /// Ends the load by what Redis answered. Where it is not known whether the value was stored, it goes to its own caller only.
     pub fn replied(self, replies: Result<Vec<Reply>, Fault>, now: Moment) -> Filled {
         let counters = &self.remote.shared.counters;
@@ -195,7 +202,7 @@ impl Kind {
                 let keeps = marks.is_some_and(|marks| standing.keeps(&marks) == Some(true));
                 Ok(if done && keeps { Filled::Passed } else { Filled::Refused })
             }
-            Self::Stored { marks, tags, elected } => {
+            Self::Stored { marks, tags, elected, .. } => {
                 if elected {
                     let _gone_or_not = replies.take()?;
                 }
