@@ -61,10 +61,14 @@ impl Both {
             both.real[client].track().expect("the server tracks");
             both.redis.call(both.clients[client], &plain(&["CLIENT", "TRACKING", "ON", "NOLOOP"]));
         }
-        for table in TABLES {
-            both.both(0, &plain(&["HSET", table, "\0seq", FAR]));
-        }
+        both.begin_tables();
         both
+    }
+
+    fn begin_tables(&mut self) {
+        for table in TABLES {
+            self.both(0, &plain(&["HSET", table, "\0seq", FAR]));
+        }
     }
 
     fn step(&mut self) {
@@ -108,7 +112,7 @@ impl Both {
         };
         self.both(client, &call);
         if call == plain(&["FLUSHALL"]) {
-            TABLES.map(|table| self.both(0, &plain(&["HSET", table, "\0seq", FAR])));
+            self.begin_tables();
         }
     }
 
@@ -147,7 +151,7 @@ impl Both {
         loop {
             let page =
                 self.real[client].call(&["SCAN", &cursor, "MATCH", glob, "COUNT", "2"]).expect("the server scans");
-            cursor = page.list()[0].text().to_owned();
+            page.list()[0].text().clone_into(&mut cursor);
             real.extend(page.list()[1].list().iter().filter_map(|name| name.bytes().map(<[u8]>::to_vec)));
             if cursor == "0" {
                 break;
@@ -183,7 +187,7 @@ impl Both {
         match (&real, &ours) {
             // Of times only whether there is one: the clocks differ.
             (Reply::Int(real), Reply::Int(ours)) if what.contains("PTTL") => {
-                assert_eq!(real.signum(), ours.signum(), "{what}")
+                assert_eq!(real.signum(), ours.signum(), "{what}");
             }
             _ => assert_eq!(ours, real, "{}: {what}", self.told),
         }
