@@ -5,6 +5,7 @@
 //!
 //! | to find out | look in |
 //! |---|---|
+//! | who has which keys where many servers share them | [`cluster`] |
 //! | what a tier is asked that processes share, and what its answers mean | [`remote`] |
 //! | what a caller can ask of a cache, and under what it loads | [`cache`], [`lease`] |
 //! | who waits for a load, and where it is all kept | [`flight`], `store` |
@@ -31,6 +32,7 @@ mod blocks;
 pub mod breaker;
 pub mod cache;
 pub mod chance;
+pub mod cluster;
 pub mod entry;
 pub mod envelope;
 pub mod expiry;
