@@ -5,7 +5,7 @@
  */
 import { type Capabilities, SHARED } from "./capabilities.js";
 import type { Clock } from "./clock.js";
-import { Core, Trapped } from "./core.js";
+import { Core, MEMORY, Trapped } from "./core.js";
 import { NotACounterError } from "./errors.js";
 import { Hub } from "./inbox.js";
 import type { Ended, Eventually, Explained, Filled, Held, Inbox, Join, Lease, Removed, Stats, Step, Terms, Tier, Want } from "./tier.js";
@@ -79,7 +79,7 @@ export class MemoryTier implements Tier {
 
   #open(): Core {
     const { maxBytes, maxEntries, jitter, early, loadTimeout, prepare } = this.#config;
-    const core = new Core();
+    const core = new Core(MEMORY);
     core.begin().bytes(this.#seed());
     core.call("open_memory", maxBytes, maxEntries ?? -1, jitter, early, loadTimeout);
     prepare(core);

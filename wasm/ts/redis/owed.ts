@@ -104,7 +104,7 @@ export class Owed {
   /** Removes all keys of the namespace that match; a key that is there during all of the sweep is removed by it. */
   async sweep(line: Line, pattern: string, removed: Count): Promise<void> {
     const glob = this.#instance.ask((core) => {
-      core.begin().text(pattern).call("sweep", performance.now());
+      core.begin().text(pattern).call("sweep");
       return core.rest().slice();
     });
     let [cursor, found]: [Arg, Arg[]] = ["0", []];

@@ -19,19 +19,19 @@ use donjon_core::lease::Filled;
 use donjon_core::outbox::{Batch, Epoch, Outbox, Target};
 use donjon_core::pattern::Pattern;
 use donjon_core::payload::Payload;
-use donjon_core::remote::call::{Call, Reply};
+use donjon_core::remote::call::Call;
 use donjon_core::remote::lease::{Filling, Lease, Sent};
 use donjon_core::remote::look::{Look, Pending, Step, Want};
 use donjon_core::remote::sight::{Header, Seen, Sight, values_removed};
 use donjon_core::remote::{Notes, Noting, Remote, See, Storing, Tagged};
 use donjon_core::version::Ticket;
+use donjon_wasm_host::bridge::{Input, Kind, Output, Refused, cross, register};
+use donjon_wasm_host::given::{config, key};
+use donjon_wasm_host::kept::Kept;
+use donjon_wasm_host::numbers::{self, moment, span, until};
+use donjon_wasm_host::waits::poll;
 use slab::Slab;
 
-use crate::bridge::{Input, Kind, Output, Refused, cross, register};
-use crate::events;
-use crate::kept::Kept;
-use crate::memory::{config, key, poll};
-use crate::numbers::{self, moment, span, until};
 use crate::wire::{read_outcome, write_calls};
 
 struct Shared {
@@ -42,7 +42,6 @@ struct Shared {
     pass: Pass,
     pending: Slab<Pending<()>>,
     looks: Slab<Look<()>>,
-    /// Numbered beside the waits of the memory, which a cache of this kind has none of.
     joined: Slab<Joined<Payload, ()>>,
     leases: Slab<Lease<()>>,
     sent: Slab<Box<Sent<()>>>,
@@ -600,19 +599,6 @@ fn unavailable(shared: &Shared, fault: &Fault) -> Refused {
     Refused::new(Kind::Unavailable, &fault)
 }
 
-/// Refuses answers of which one is an error.
-#[unsafe(no_mangle)]
-pub extern "C" fn confirm() -> i32 {
-    with(|shared, input, _| {
-        for reply in read_outcome(input).map_err(|fault| unavailable(shared, &fault))? {
-            if let Reply::Error(fault) = reply {
-                return Err(unavailable(shared, &fault));
-            }
-        }
-        Ok(0)
-    })
-}
-
 /// The calls that make dead what carries one of these tags.
 #[unsafe(no_mangle)]
 pub extern "C" fn move_tags() -> i32 {
@@ -622,15 +608,26 @@ pub extern "C" fn move_tags() -> i32 {
     })
 }
 
-/// What a sweep looks for, and 1 where it is everything. The loads of this process that match are sent away.
+/// What a sweep looks for, and 1 where it is everything.
+#[unsafe(no_mangle)]
+pub extern "C" fn matching() -> i32 {
+    with(|shared, input, output| matching_within(shared, input, output).map(|pattern| pattern.is_everything().into()))
+}
+
+/// As [`matching`]. The loads of this process that match are sent away.
 #[unsafe(no_mangle)]
 pub extern "C" fn sweep() -> i32 {
     with(|shared, input, output| {
-        let pattern = Pattern::new(input.text()).map_err(Refused::of(Kind::Pattern))?;
+        let pattern = matching_within(shared, input, output)?;
         shared.remote.detach_matching(&pattern);
-        output.bytes(shared.remote.names().matching(&pattern).as_bytes());
         Ok(pattern.is_everything().into())
     })
+}
+
+fn matching_within(shared: &Shared, input: &mut Input<'_>, output: &mut Output<'_>) -> Result<Pattern, Refused> {
+    let pattern = Pattern::new(input.text()).map_err(Refused::of(Kind::Pattern))?;
+    output.bytes(shared.remote.names().matching(&pattern).as_bytes());
+    Ok(pattern)
 }
 
 /// Sends the loads of keys away.
@@ -639,29 +636,6 @@ pub extern "C" fn detach() -> i32 {
     with(|shared, input, _| {
         for text in input.texts() {
             shared.remote.detach(Key::new(text).map_err(Refused::of(Kind::Key))?);
-        }
-        Ok(0)
-    })
-}
-
-/// What the rules make of an event: keys, patterns and tags.
-#[unsafe(no_mangle)]
-pub extern "C" fn plan() -> i32 {
-    with(|_, input, output| {
-        let plan = events::plan(input)?;
-        // What is no key, or no tag, has no entries.
-        let keys: Vec<&str> = plan.keys.iter().map(|key| &**key).filter(|key| Key::new(key).is_ok()).collect();
-        output.count(keys.len());
-        for key in keys {
-            output.text(key);
-        }
-        output.count(plan.patterns.len());
-        for pattern in &plan.patterns {
-            output.text(pattern.as_str());
-        }
-        output.count(plan.tags.len());
-        for tag in &plan.tags {
-            output.text(tag);
         }
         Ok(0)
     })
