@@ -175,18 +175,24 @@ impl<V: Clone, E: Clone> Cache<V, E> {
     /// `None` go on with [`Cache::begin`].
     #[inline]
     pub fn hit(&self, key: Key<'_>, now: Moment) -> Option<V> {
+        self.hit_as(key, now, |value| Some(value.clone()))
+    }
+
+    /// As [`Cache::hit`], of what `serve` makes of the value, under the shared lock; nothing where it makes nothing of it.
+    #[inline]
+    pub(crate) fn hit_as<U>(&self, key: Key<'_>, now: Moment, serve: impl FnOnce(&V) -> Option<U>) -> Option<U> {
         let (hash, shard) = self.place(key);
         let rows = shard.rows.read();
         let slot = rows.find(hash, key.as_str())?;
-        let (freshness, held) = rows.usable(slot, now)?;
-        if freshness != Freshness::Fresh || !self.shared.enabled() || self.early_is_possible(&rows, slot, held, now) {
+        let held = rows.fresh(slot, now)?;
+        if !self.shared.enabled() || self.early_is_possible(&rows, slot, held, now) {
             return None;
         }
+        let served = serve(&held.value)?;
         rows.touch(slot);
-        let value = held.value.clone();
         drop(rows);
         shard.counters.hits.one();
-        Some(value)
+        Some(served)
     }
 
     /// A ticket later than every load begun so far.
@@ -217,6 +223,24 @@ impl<V: Clone, E: Clone> Cache<V, E> {
     /// Stores a value in the place of what was seen: nothing, or the one with this ticket. `None` where there is another by now.
     pub fn swap(&self, key: Key<'_>, seen: Option<Ticket>, value: V, fill: Fill, now: Moment) -> Option<bool> {
         self.put(key, value, fill, now, |there| there == seen)
+    }
+
+    /// Stores a value if `may` says so, which is asked under the lock that stores: what it looks at is changed before what
+    /// is kept here is removed, or not yet. False where it does not, or the value is not kept for want of room.
+    pub(crate) fn admit(&self, key: Key<'_>, value: V, fill: Fill, now: Moment, may: impl FnOnce() -> bool) -> bool {
+        self.put(key, value, fill, now, |_| may()) == Some(true)
+    }
+
+    /// Gives the value of a key another weight, if it `is` the one meant; what there is no more room for leaves.
+    pub(crate) fn reweigh(&self, key: Key<'_>, bytes: u64, now: Moment, is: impl FnOnce(&V) -> bool) {
+        let (hash, shard) = self.place(key);
+        let mut leaving = Leaving::new(&shard.counters, now);
+        let mut rows = shard.rows.write();
+        if let Some(slot) = rows.find(hash, key.as_str()) {
+            rows.reweigh(slot, |value| is(value), bytes.saturating_add(key.as_str().len() as u64), &mut leaving);
+        }
+        drop(rows);
+        self.shared.settle(leaving);
     }
 
     /// Reads a value to be replaced by [`Cache::swap`]. Counts nothing.
@@ -326,8 +350,18 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         self.shared.shards.iter().for_each(|shard| shard.rows.read().validate());
     }
 
+    /// Counts a look-up that was answered by a stale value, as the tier above decided.
+    pub(crate) fn count_stale(&self, key: Key<'_>) {
+        self.place(key).1.counters.stale.one();
+    }
+
+    /// By what a key is found in here: no other cache has the same.
+    pub(crate) fn hash(&self, key: Key<'_>) -> u64 {
+        self.shared.hasher.hash_one(key.as_str())
+    }
+
     fn place(&self, key: Key<'_>) -> (u64, &Shard<V, E>) {
-        let hash = self.shared.hasher.hash_one(key.as_str());
+        let hash = self.hash(key);
         (hash, self.shared.shard(hash))
     }
 

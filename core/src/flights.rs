@@ -290,11 +290,11 @@ mod tests {
         let flights = flights();
         let (fails, leaves) = (lead(&flights, "fails", at(0)), lead(&flights, "gives up", at(0)));
         let mut failed = join(&flights, "fails", None, at(0));
-        let mut given_up = join(&flights, "gives up", None, at(0));
+        let mut deserted = join(&flights, "gives up", None, at(0));
         fails.fail(());
         drop(leaves);
         assert_eq!(poll(&mut failed), Poll::Ready(Ending::Failed(())));
-        assert_eq!(poll(&mut given_up), Poll::Ready(Ending::Again));
+        assert_eq!(poll(&mut deserted), Poll::Ready(Ending::Again));
         let stats = flights.stats();
         assert_eq!((stats.loads, stats.load_failures, stats.flights), (1, 1, 0));
     }

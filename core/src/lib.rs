@@ -5,6 +5,8 @@
 //!
 //! | to find out | look in |
 //! |---|---|
+//! | what memory in front of a shared tier may have and serve | [`near`] |
+//! | who has which keys where many servers share them | [`cluster`] |
 //! | what a tier is asked that processes share, and what its answers mean | [`remote`] |
 //! | what a caller can ask of a cache, and under what it loads | [`cache`], [`lease`] |
 //! | which loads are under way for a tier that keeps its values elsewhere | `flights` |
@@ -32,6 +34,7 @@ mod blocks;
 pub mod breaker;
 pub mod cache;
 pub mod chance;
+pub mod cluster;
 pub mod entry;
 pub mod envelope;
 pub mod expiry;
@@ -41,6 +44,7 @@ mod flights;
 pub mod key;
 pub mod lock;
 pub mod moment;
+pub mod near;
 pub mod outbox;
 pub mod pattern;
 pub mod payload;

@@ -53,12 +53,16 @@ struct Tag {
 
 impl TagSet {
     /// Whether one of the tags was invalidated after `ticket` was taken.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn moved_since(&self, ticket: Ticket) -> bool {
         match &self.0 {
             None => false,
-            Some(tags) => tags.iter().any(|tag| tag.version.load(Ordering::Acquire) > ticket.get()),
+            Some(tags) => Self::any_moved_since(tags, ticket),
         }
+    }
+
+    fn any_moved_since(tags: &[Arc<Tag>], ticket: Ticket) -> bool {
+        tags.iter().any(|tag| tag.version.load(Ordering::Acquire) > ticket.get())
     }
 
     /// What it takes of the capacity, in bytes: of each tag as large a share as there are who carry it by now.

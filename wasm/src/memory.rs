@@ -42,7 +42,8 @@ static MEMORY: Kept<RefCell<Option<Memory>>> = Kept::new(RefCell::new(None));
 fn with<T>(ask: impl FnOnce(&mut Memory) -> T) -> T {
     MEMORY.with_borrow_mut(|memory| {
         trap::spring();
-        ask(memory.as_mut().expect("the host opens the memory first"))
+        let Some(memory) = memory else { panic!("the host opens the memory first") };
+        ask(memory)
     })
 }
 
@@ -122,7 +123,10 @@ pub extern "C" fn open_memory(max_bytes: f64, max_entries: f64, jitter: f64, ear
 /// Whether the value is a hit that needs no refresh. Counts a hit, or nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn hit(number: u32, now: f64) -> i32 {
-    with(|memory| memory.cache.hit_at(memory.slots[number as usize], moment(now)).into())
+    with(|memory| {
+        let slots: &[Slot] = &memory.slots;
+        memory.cache.hit_at(slots[number as usize], moment(now)).into()
+    })
 }
 
 /// 2 for a hit, 1 for a stale one, 0 for a miss, and counts it. A negative number stands for a key that has none.

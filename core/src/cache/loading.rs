@@ -69,11 +69,13 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         Lease::bypass(&self.shared, key.as_str(), self.place(key).0, self.shared.versions.ticket(), now)
     }
 
+    #[inline(always)]
     pub(super) fn early_is_possible(&self, rows: &Rows<V, E>, slot: Slot, held: &Held<V>, now: Moment) -> bool {
-        held.load_micros > 0
-            && rows
-                .life(slot)
-                .is_some_and(|life| self.shared.config.early.possible(now, life.fresh_until(), held.load_time()))
+        held.load_micros > 0 && self.is_near_its_end(rows, slot, held, now)
+    }
+
+    fn is_near_its_end(&self, rows: &Rows<V, E>, slot: Slot, held: &Held<V>, now: Moment) -> bool {
+        rows.life(slot).is_some_and(|life| self.shared.config.early.possible(now, life.fresh_until(), held.load_time()))
     }
 
     fn judge(&self, rows: &Rows<V, E>, slot: Option<Slot>, ask: Ask, chance: f64, now: Moment) -> Verdict<V, E> {

@@ -17,7 +17,7 @@ use crate::payload::Payload;
 use crate::remote::call::{Call, Replies, Reply};
 use crate::remote::look::LEASE;
 use crate::remote::script::{FILL, RELEASE, RENEW};
-use crate::remote::sight::Header;
+use crate::remote::sight::{Header, Outline};
 use crate::remote::tables::{Mark, Notes, ToRead};
 use crate::remote::{Remote, Storing, lasting};
 use crate::version::Ticket;
@@ -70,6 +70,7 @@ pub struct Sent<E: Clone> {
 #[derive(Debug)]
 enum Kind {
     Stored {
+        life: Life,
         marks: Vec<Mark>,
         tags: ToRead,
         elected: bool,
@@ -131,7 +132,7 @@ impl<E: Clone> Lease<E> {
         let mut calls = vec![fill];
         calls.extend(elected.then(|| Call::plain("UNLINK", &remote.shared.names.refresh(lead.key()))));
         remote.ask_tags(&tags, &mut calls);
-        let kind = Kind::Stored { marks, tags, elected };
+        let kind = Kind::Stored { life, marks, tags, elected };
         Filling::Send(Box::new(Sent { remote, lead, payload, kind }), calls)
     }
 
@@ -163,6 +164,12 @@ impl<E: Clone> Lease<E> {
 }
 
 impl<E: Clone> Sent<E> {
+    /// What memory has to know of the value, should it be stored: then it may have it, with its payload.
+    pub fn outline(&self) -> Option<(Outline, Payload)> {
+        let Kind::Stored { life, marks, .. } = &self.kind else { return None };
+        Some((Outline::new(*life, marks), self.payload.clone()))
+    }
+
     /// Ends the load by what Redis answered. Where it is not known whether the value was stored, it goes to its own caller only.
     pub fn replied(self, replies: Result<Vec<Reply>, Fault>, now: Moment) -> Filled {
         let counters = self.remote.shared.flights.counters();
@@ -196,7 +203,7 @@ impl Kind {
                 let keeps = marks.is_some_and(|marks| standing.keeps(&marks) == Some(true));
                 Ok(if done && keeps { Filled::Passed } else { Filled::Refused })
             }
-            Self::Stored { marks, tags, elected } => {
+            Self::Stored { marks, tags, elected, .. } => {
                 if elected {
                     let _gone_or_not = replies.take()?;
                 }

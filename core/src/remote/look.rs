@@ -23,7 +23,7 @@ use crate::remote::Remote;
 use crate::remote::call::{Call, Replies, Reply};
 use crate::remote::lease::{Hold, Lease};
 use crate::remote::script::{FILL, RELEASE};
-use crate::remote::sight::{Header, Seen, Sight};
+use crate::remote::sight::{Header, Outline, Seen, Sight};
 use crate::remote::tables::{Notes, Standing, ToNote, ToRead};
 use crate::version::Ticket;
 
@@ -353,6 +353,20 @@ impl<E: Clone> Pending<E> {
     /// bring back a lease that was voided meanwhile.
     pub fn may_be_repeated(&self) -> bool {
         !matches!(self.stage, Stage::Claimed(..))
+    }
+
+    /// Whether the commands read and change nothing.
+    pub fn reads(&self) -> bool {
+        matches!(self.stage, Stage::Got { .. } | Stage::Tagged(..))
+    }
+
+    /// Of answers that read a value: what memory has to know of it, should these answers be all that it takes to serve it.
+    pub fn outline(&self, replies: &[Reply], clock: Moment) -> Option<Outline> {
+        match (&self.stage, replies) {
+            (Stage::Got { .. }, [Reply::Bytes(bytes), ..]) => Outline::of(bytes, clock),
+            (Stage::Tagged(seen, _), _) => seen.outline(clock),
+            _ => None,
+        }
     }
 
     /// What to send after the commands where nobody is left who waits for their answers: the lease that they may have taken is

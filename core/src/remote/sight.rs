@@ -11,6 +11,7 @@ use crate::fault::{Class, Fault};
 use crate::moment::Moment;
 use crate::payload::Payload;
 use crate::remote::call::Reply;
+use crate::remote::name::table_of;
 use crate::remote::tables::Mark;
 
 /// The first bytes of what is under a key: what a conditional write compares. All of it, where it is shorter.
@@ -69,6 +70,39 @@ impl Seen {
     /// The tags it carries.
     pub fn tags(&self) -> impl Iterator<Item = &str> {
         self.marks.iter().map(|mark| &*mark.name)
+    }
+}
+
+/// What a value that Redis has depends on: how long memory in front of it may have it, and whose changes end it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outline {
+    /// Until when it is fresh and usable, on Redis's clock.
+    pub(crate) life: Life,
+    /// The tables that have its tags.
+    pub(crate) tables: Vec<u8>,
+}
+
+impl Outline {
+    pub(crate) fn new(life: Life, marks: &[Mark]) -> Self {
+        let mut tables: Vec<u8> = marks.iter().map(|mark| table_of(&mark.name)).collect();
+        tables.sort_unstable();
+        tables.dedup();
+        Self { life, tables }
+    }
+
+    /// Of the bytes of a value that is fresh; `None` of all else.
+    pub(crate) fn of(bytes: &[u8], clock: Moment) -> Option<Self> {
+        let Decoded::Entry(entry) = decode(bytes) else { return None };
+        let keeps = matches!(entry.content, Content::Value { .. }) && entry.at(clock) == Freshness::Fresh;
+        keeps.then(|| Self::new(entry.life, &entry.tags.iter().map(Mark::from).collect::<Vec<_>>()))
+    }
+}
+
+impl Seen {
+    /// What memory has to know of it; `None` of a counter, whose end Redis alone knows, and of what is not fresh.
+    pub fn outline(&self, clock: Moment) -> Option<Outline> {
+        let keeps = !self.counter && self.life.at(clock) == Freshness::Fresh;
+        keeps.then(|| Outline::new(self.life, &self.marks))
     }
 }
 

@@ -659,17 +659,13 @@ fn read_targets(input: &mut Input<'_>) -> Vec<Target> {
     (0..input.count()).map(|_| read(input)).collect()
 }
 
-/// Which connection the next invalidation will be said over, and in register 0 whether anything is owed.
+/// Whether anything is owed; in register 0 the connection that the next invalidation will be said over, by its number.
 #[unsafe(no_mangle)]
 pub extern "C" fn owed() -> i32 {
     with(|shared, _, _| {
-        register(0, (!shared.outbox.is_empty()).into());
-        Ok(epoch_number(shared.outbox.epoch()))
+        register(0, shared.outbox.epoch().number() as f64);
+        Ok((!shared.outbox.is_empty()).into())
     })
-}
-
-fn epoch_number(epoch: Epoch) -> i32 {
-    i32::try_from(epoch.number()).unwrap_or(i32::MAX)
 }
 
 /// Keeps what could not be said.
@@ -683,9 +679,9 @@ pub extern "C" fn owe() -> i32 {
 
 /// Notes what was said over the connection of this number.
 #[unsafe(no_mangle)]
-pub extern "C" fn paid(epoch: u32, now: f64) -> i32 {
+pub extern "C" fn paid(epoch: f64, now: f64) -> i32 {
     with(|shared, input, _| {
-        shared.outbox.sent(&read_targets(input), Epoch::from_number(epoch.into()), moment(now));
+        shared.outbox.sent(&read_targets(input), Epoch::from_number(epoch as u64), moment(now));
         Ok(0)
     })
 }

@@ -5,7 +5,7 @@ import type { TierTerms } from "../cache.js";
 import type { Capabilities } from "../capabilities.js";
 import { InvalidKeyError, UnsupportedOperationError } from "../errors.js";
 import { type RedisOptions, RedisTier } from "../redis/tier.js";
-import type { Held, Inbox, Lease, Removed, Step, Terms, Want } from "../tier.js";
+import type { Held, Inbox, Lease, Removed, Step, Stored, Terms, Want } from "../tier.js";
 import type { Isolated } from "../value.js";
 import { PlainLibrary } from "./library.js";
 import type { Table } from "./rows.js";
@@ -75,7 +75,7 @@ export class PlainTier extends RedisTier {
     return { ...step, lease: { ...lease, fill } };
   }
 
-  override async setMany(items: readonly (readonly [string, Isolated])[], terms: Terms): Promise<boolean> {
+  override async setMany(items: readonly (readonly [string, Isolated])[], terms: Terms): Promise<Stored> {
     this.#checkTags(terms.tags);
     return super.setMany(items, terms);
   }

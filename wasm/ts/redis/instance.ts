@@ -6,6 +6,7 @@
 import type { TierTerms } from "../cache.js";
 import { Core, REMOTE, Trapped } from "../core.js";
 import type { Isolated } from "../value.js";
+import { NO_SEED, NoSeedError, drawSeed } from "../seed.js";
 import { Waits } from "../waits.js";
 import type { Call, Script } from "./script.js";
 import { readCalls } from "./wire.js";
@@ -25,23 +26,20 @@ export class Instance {
   readonly #terms: TierTerms;
   readonly #maxValueBytes: number;
   readonly #restarted: (() => void)[] = [];
-  #core: Core;
-  #hitStart: HitStart;
-  #startAt: number;
-  #start: Uint8Array;
+  #core!: Core;
+  #hitStart!: HitStart;
+  #startAt!: number;
+  #start!: Uint8Array;
   #era = 0;
   #waits = new Waits();
   #passing: Passing | undefined;
   #isEnabled = true;
+  #isSeeded = false;
 
   constructor(terms: TierTerms, maxValueBytes: number) {
     this.#terms = terms;
     this.#maxValueBytes = maxValueBytes;
     const core = this.#open();
-    this.#core = core;
-    this.#hitStart = core.calls["hit_start"] as HitStart;
-    this.#startAt = core.calls["start_at"]!();
-    this.#start = core.bytesAt(this.#startAt, START_BYTES);
     core.begin().call("scripts");
     this.scripts = Array.from({ length: core.readCount() }, () => ({ keys: core.readCount(), text: core.readText() }));
     core.begin().text("k").call("name_of_key");
@@ -51,21 +49,24 @@ export class Instance {
   #open(): Core {
     const { namespace, jitter, early, loadTimeout } = this.#terms;
     const core = new Core(REMOTE);
+    const seed = drawSeed();
+    this.#isSeeded = seed !== undefined;
     core
       .begin()
-      .bytes(crypto.getRandomValues(new Uint8Array(16)))
+      .bytes(seed ?? NO_SEED)
       .text(namespace);
     core.call("open_shared", jitter, early, loadTimeout, this.#maxValueBytes);
+    if (!this.#isEnabled) core.begin().call("switch_shared", 0);
+    this.#core = core;
+    this.#hitStart = core.calls["hit_start"] as HitStart;
+    this.#startAt = core.calls["start_at"]!();
+    this.#start = core.bytesAt(this.#startAt, START_BYTES);
     return core;
   }
 
   #restart(trapped: Trapped): void {
     this.#era++;
-    this.#core = this.#open();
-    this.#hitStart = this.#core.calls["hit_start"] as HitStart;
-    this.#startAt = this.#core.calls["start_at"]!();
-    this.#start = this.#core.bytesAt(this.#startAt, START_BYTES);
-    if (!this.#isEnabled) this.#core.begin().call("switch_shared", 0);
+    this.#open();
     for (const restarted of this.#restarted) restarted();
     this.#terms.log(`the cache's core broke off and was started anew: ${trapped.message}`);
     const waits = this.#waits;
@@ -89,11 +90,20 @@ export class Instance {
 
   set isEnabled(enabled: boolean) {
     this.#isEnabled = enabled;
-    this.ask((core) => core.begin().call("switch_shared", enabled ? 1 : 0));
+    this.text((core) => core.begin().call("switch_shared", enabled ? 1 : 0));
   }
 
   /** Makes a call of the core; one that breaks off is replaced, and what was asked fails. */
   ask<T>(call: (core: Core) => T): T {
+    if (!this.#isSeeded) {
+      this.#open();
+      if (!this.#isSeeded) throw new NoSeedError();
+    }
+    return this.text(call);
+  }
+
+  /** As {@link Instance.ask}, of what can be asked before there is a seed: what texts mean, and what has been counted. */
+  text<T>(call: (core: Core) => T): T {
     try {
       return call(this.#core);
     } catch (error) {

@@ -56,9 +56,8 @@ export class Owed {
   /** Looks whether something is owed; gives the epoch, by which what is said from here on will be paid. */
   look(): number {
     return this.#instance.ask((core) => {
-      const epoch = core.begin().call("owed");
-      this.#isOwing = core.register(0) !== 0;
-      return epoch;
+      this.#isOwing = core.begin().call("owed") !== 0;
+      return core.register(0);
     });
   }
 

@@ -5,7 +5,7 @@ import type { TierTerms } from "../cache.js";
 import { type Capabilities, SHARED } from "../capabilities.js";
 import type { Core } from "../core.js";
 import { readStats } from "../memory.js";
-import type { Explained, Held, Inbox, Lease, Removed, Stats, Step, Terms, Tier, Want } from "../tier.js";
+import type { Explained, Held, Inbox, Lease, Removed, Stats, Step, Stored, Terms, Tier, Want } from "../tier.js";
 import { Texts } from "../texts.js";
 import type { Isolated } from "../value.js";
 import type { Library } from "./connection.js";
@@ -123,11 +123,11 @@ export class RedisTier implements Tier {
 
   // -- writes
 
-  set(key: string, value: Isolated, terms: Terms): Promise<boolean> {
+  set(key: string, value: Isolated, terms: Terms): Promise<Stored> {
     return this.setMany([[key, value]], terms);
   }
 
-  setMany(items: readonly (readonly [string, Isolated])[], terms: Terms): Promise<boolean> {
+  setMany(items: readonly (readonly [string, Isolated])[], terms: Terms): Promise<Stored> {
     return this.#writes.setMany(items, terms);
   }
 
@@ -205,7 +205,7 @@ export class RedisTier implements Tier {
   }
 
   stats(): Stats {
-    return this.#instance.ask((core) => {
+    return this.#instance.text((core) => {
       core.begin().call("shared_stats");
       return readStats(core, { decodeErrors: this.#reads.decodeErrors, servedStale: 0, restarts: this.#instance.era });
     });
@@ -213,7 +213,7 @@ export class RedisTier implements Tier {
 
   resetStats(): void {
     this.#reads.decodeErrors = 0;
-    this.#instance.ask((core) => core.begin().call("reset_shared_stats"));
+    this.#instance.text((core) => core.begin().call("reset_shared_stats"));
   }
 
   get isEnabled(): boolean {

@@ -4,7 +4,7 @@
  * Invariant: a value that does not arrive for certain becomes an invalidation of its key, since what is there is older.
  */
 import { NotACounterError } from "../errors.js";
-import type { Terms } from "../tier.js";
+import type { Stored, Terms } from "../tier.js";
 import type { Isolated } from "../value.js";
 import { Fault, RefusedError, type Reply, ReplyError } from "./connection.js";
 import type { Engine } from "./engine.js";
@@ -30,23 +30,22 @@ export class Writes {
     this.#invalidations = invalidations;
   }
 
-  async setMany(items: readonly Item[], terms: Terms): Promise<boolean> {
+  async setMany(items: readonly Item[], terms: Terms): Promise<Stored> {
     const keys = items.map(([key]) => key);
     const payloads = items.map(([, value]) => encode(value));
     this.#invalidations.detach(keys);
-    let isStored = false;
+    let stored: Stored = "unsure";
     try {
-      isStored = await this.#store(items, payloads, terms);
+      stored = await this.#store(items, payloads, terms);
     } catch (error) {
       this.#engine.notice(error);
     }
-    if (isStored) return true;
     // What is there is older.
-    await this.#invalidations.keys(keys);
-    return false;
+    if (stored !== "stored") await this.#invalidations.keys(keys);
+    return stored;
   }
 
-  async #store(items: readonly Item[], payloads: readonly Uint8Array[], { ttl, grace, tags }: Terms): Promise<boolean> {
+  async #store(items: readonly Item[], payloads: readonly Uint8Array[], { ttl, grace, tags }: Terms): Promise<Stored> {
     const { instance, link } = this.#engine;
     await link.line();
     const notes = tags.length === 0 ? -1 : await this.#note(tags);
@@ -62,10 +61,10 @@ export class Writes {
         }
         return calls;
       });
-      if (calls === undefined) return false;
+      if (calls === undefined) return "tooLarge";
       // Not said twice: the first may have arrived, and somebody else's after it.
       confirm(await (await link.line()).ask(calls));
-      return true;
+      return "stored";
     } finally {
       if (notes >= 0 && era === instance.era) instance.ask((core) => core.begin().call("forget_notes", notes));
     }
