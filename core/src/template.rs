@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use crate::key::{InvalidKey, Key, escape_part};
 use crate::pattern::{InvalidPattern, Pattern, ends_between_tokens, glob_escape};
-use crate::shown::Quoted;
+use crate::shown::{Plain, Quoted};
 use crate::tag::{InvalidTag, check_tag};
 
 /// A text with names to be filled in: `user:{user_id}:profile`. `{{` and `}}` stand for the braces themselves.
@@ -90,7 +90,7 @@ pub enum TemplateFault {
 #[non_exhaustive]
 pub enum RenderError {
     /// No value was given for a name.
-    #[error("no value for `{name}`")]
+    #[error("no value for `{}`", Plain(.name))]
     Missing {
         /// The name.
         name: Box<str>,
