@@ -7,7 +7,7 @@ use core::fmt;
 use core::fmt::Write as _;
 
 /// A text as it is. That of the standard library can also be padded, which no message asks for.
-pub(crate) struct Plain<'a>(pub(crate) &'a str);
+pub struct Plain<'a>(pub &'a str);
 
 impl fmt::Display for Plain<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

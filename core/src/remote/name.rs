@@ -67,7 +67,9 @@ impl Names {
     /// The namespace, and what follows it.
     fn with(&self, parts: &[&str]) -> Vec<u8> {
         let mut name = self.0.as_str().as_bytes().to_vec();
-        parts.iter().for_each(|part| name.extend_from_slice(part.as_bytes()));
+        for part in parts {
+            name.extend_from_slice(part.as_bytes());
+        }
         name
     }
 
