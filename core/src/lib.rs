@@ -24,7 +24,7 @@
 //! | where random numbers come from | [`chance`] |
 //! | who is to be woken | [`waiters`] |
 //! | what a lock is, with threads and without; how a message shows what was given | `sync`, [`shown`] |
-//! | what holds rows that stay in place while their number grows | `blocks` |
+//! | what holds rows that stay in place while their number grows, and some in their order | `blocks`, `sorted` |
 
 #![cfg_attr(not(test), no_std)]
 
@@ -54,6 +54,7 @@ pub mod remote;
 pub mod rules;
 pub mod settings;
 pub mod shown;
+mod sorted;
 mod spelling;
 pub mod stats;
 mod store;

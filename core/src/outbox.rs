@@ -32,7 +32,8 @@ pub const MAX_PATTERNS: usize = 1_000;
 /// it is, [`batch`](Self::batch) has to be said and reported by [`replayed`](Self::replayed) before. Who makes a connection
 /// calls [`reconnected`](Self::reconnected) before anybody may use it.
 ///
-/// To queue or to report costs O(log n) for each target, a batch O(n). Nothing waits but for a short lock.
+/// To queue or to report finds each target in O(log n), and one that is new moves those behind it along, a microsecond for each
+/// thousand; a batch is O(n). Nothing waits but for a short lock.
 ///
 /// # Examples
 ///

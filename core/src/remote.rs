@@ -21,6 +21,7 @@ pub mod sight;
 mod tables;
 
 use alloc::boxed::Box;
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -193,7 +194,8 @@ impl<E: Clone> Remote<E> {
         match Sight::of(bytes, clock) {
             Sight::Value(seen) if !seen.marks.is_empty() => {
                 let tags = ToRead::of(seen.marks.iter().map(|mark| &*mark.name));
-                let calls = tags.calls(&self.shared.names).collect();
+                let mut calls = Vec::new();
+                self.ask_tags(&tags, &mut calls);
                 See::Tagged(Box::new(Tagged(seen, tags)), calls)
             }
             sight => See::Plain(sight),
@@ -220,7 +222,8 @@ impl<E: Clone> Remote<E> {
     /// What to ask before a value with these tags is stored by hand; no calls where it has none.
     pub fn note(&self, tags: &[Box<str>]) -> (Noting, Vec<Call>) {
         let noting = ToNote::of(tags);
-        let calls = noting.calls(&self.shared.names, self.bits()).collect();
+        let mut calls = Vec::new();
+        self.ask_notes(noting, &mut calls);
         (Noting(noting), calls)
     }
 
@@ -283,7 +286,7 @@ impl<E: Clone> Remote<E> {
             header.unwrap_or_default()
         };
         Call::run(&INCREMENT, &self.shared.names.key(key))
-            .number(by)
+            .with(by.to_string().into_bytes())
             .number(lasting(life, clock))
             .with(header(false))
             .with(header(true))
@@ -377,7 +380,17 @@ impl<E: Clone> Remote<E> {
         self.shared.flights.counters().reset();
     }
 
-    fn written(&self, payload: &Payload, storing: &Storing, notes: &Notes, clock: Moment) -> Option<(Vec<u8>, u128)> {
+    /// Asks how the tables of tags stand, before a value with them is loaded or stored.
+    fn ask_notes(&self, notes: ToNote, calls: &mut Vec<Call>) {
+        notes.ask(&self.shared.names, self.bits(), calls);
+    }
+
+    /// Asks how tags stand.
+    fn ask_tags(&self, tags: &ToRead, calls: &mut Vec<Call>) {
+        tags.ask(&self.shared.names, calls);
+    }
+
+    fn written(&self, payload: &Payload, storing: &Storing, notes: &Notes, clock: Moment) -> Option<(Vec<u8>, u64)> {
         if !self.fits(payload) {
             self.shared.flights.counters().too_large.one();
             return None;
@@ -461,9 +474,9 @@ impl Noting {
 }
 
 /// Milliseconds from `clock` until nothing may be served any more; 0 for ever.
-fn lasting(life: Life, clock: Moment) -> u128 {
+fn lasting(life: Life, clock: Moment) -> u64 {
     match life.usable_until() {
         Moment::NEVER => 0,
-        until => (until - clock).as_millis().max(1),
+        until => ((until - clock).as_millis() as u64).max(1),
     }
 }

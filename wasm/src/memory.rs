@@ -47,8 +47,14 @@ fn with<T>(ask: impl FnOnce(&mut Memory) -> T) -> T {
     })
 }
 
-/// As [`cross`], for what may let values go.
-fn change(call: impl FnOnce(&mut Memory, &mut Input<'_>, &mut Output<'_>) -> Result<i32, Refused>) -> i32 {
+/// As [`cross`], of what asks the memory, and may let values go.
+fn change(mut call: impl FnMut(&mut Memory, &mut Input<'_>, &mut Output<'_>) -> Result<i32, Refused>) -> i32 {
+    change_once(&mut call)
+}
+
+/// What all such calls have in common, once in the module.
+#[inline(never)]
+fn change_once(call: &mut dyn FnMut(&mut Memory, &mut Input<'_>, &mut Output<'_>) -> Result<i32, Refused>) -> i32 {
     with(|memory| {
         let outcome = cross(|input, output| call(memory, input, output));
         memory.left.append(&mut memory.cache.take_left());
@@ -139,41 +145,37 @@ pub extern "C" fn get(number: i32, now: f64) -> i32 {
 /// How long the value of a key is still fresh, into the first register, infinite for ever; 0 where there is none.
 #[unsafe(no_mangle)]
 pub extern "C" fn fresh_for(now: f64) -> i32 {
-    with(|memory| {
-        cross(|input, _| {
-            let now = moment(now);
-            let seen = memory.cache.peek(key(input)?, now);
-            Ok(seen
-                .is_some_and(|seen| {
-                    register(0, until(seen.life.fresh_until(), now));
-                    true
-                })
-                .into())
-        })
+    change(|memory, input, _| {
+        let now = moment(now);
+        let seen = memory.cache.peek(key(input)?, now);
+        Ok(seen
+            .is_some_and(|seen| {
+                register(0, until(seen.life.fresh_until(), now));
+                true
+            })
+            .into())
     })
 }
 
 /// What is known of a key.
 #[unsafe(no_mangle)]
 pub extern "C" fn explain(now: f64) -> i32 {
-    with(|memory| {
-        cross(|input, output| {
-            let now = moment(now);
-            let explained = memory.cache.explain(key(input)?, now);
-            let millis = |span: Option<Duration>| span.map_or(f64::NAN, |span| span.as_secs_f64() * 1e3);
-            output.text(explained.state());
-            output.text(explained.why_absent().unwrap_or_default());
-            output.number(millis(explained.age));
-            output.number(explained.life.map_or(f64::NAN, |life| until(life.fresh_until(), now)));
-            output.number(explained.life.map_or(f64::NAN, |life| until(life.usable_until(), now)));
-            output.number(millis(explained.load_time));
-            output.number(explained.weight.map_or(f64::NAN, |weight| weight.get() as f64));
-            output.number(millis(explained.loading));
-            output.number(millis(explained.last_removal.map(|(_, ago)| ago)));
-            output.count(explained.tags.len());
-            explained.tags.iter().for_each(|tag| output.text(tag));
-            Ok(0)
-        })
+    change(|memory, input, output| {
+        let now = moment(now);
+        let explained = memory.cache.explain(key(input)?, now);
+        let millis = |span: Option<Duration>| span.map_or(f64::NAN, |span| span.as_secs_f64() * 1e3);
+        output.text(explained.state());
+        output.text(explained.why_absent().unwrap_or_default());
+        output.number(millis(explained.age));
+        output.number(explained.life.map_or(f64::NAN, |life| until(life.fresh_until(), now)));
+        output.number(explained.life.map_or(f64::NAN, |life| until(life.usable_until(), now)));
+        output.number(millis(explained.load_time));
+        output.number(explained.weight.map_or(f64::NAN, |weight| weight.get() as f64));
+        output.number(millis(explained.loading));
+        output.number(millis(explained.last_removal.map(|(_, ago)| ago)));
+        output.count(explained.tags.len());
+        explained.tags.iter().for_each(|tag| output.text(tag));
+        Ok(0)
     })
 }
 
@@ -340,11 +342,9 @@ pub extern "C" fn add(number: u32, ttl: f64, bytes: f64, now: f64) -> i32 {
 /// The number of the value of a key, or -1. Counts nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn peek(now: f64) -> i32 {
-    with(|memory| {
-        cross(|input, _| {
-            register(0, memory.cache.peek(key(input)?, moment(now)).map_or(-1.0, |seen| seen.value.into()));
-            Ok(0)
-        })
+    change(|memory, input, _| {
+        register(0, memory.cache.peek(key(input)?, moment(now)).map_or(-1.0, |seen| seen.value.into()));
+        Ok(0)
     })
 }
 
@@ -418,12 +418,10 @@ pub extern "C" fn emit(now: f64) -> i32 {
 /// The values that left since this was last called, into the output.
 #[unsafe(no_mangle)]
 pub extern "C" fn take_left() -> i32 {
-    with(|memory| {
-        cross(|_, output| {
-            memory.left.drain(..).for_each(|number| output.count(number as usize));
-            register(LEFT, 0.0);
-            Ok(0)
-        })
+    change(|memory, _, output| {
+        memory.left.drain(..).for_each(|number| output.count(number as usize));
+        register(LEFT, 0.0);
+        Ok(0)
     })
 }
 
@@ -446,11 +444,9 @@ pub extern "C" fn switch(enabled: i32) {
 /// The counters, as [`numbers::stats`] writes them.
 #[unsafe(no_mangle)]
 pub extern "C" fn stats() -> i32 {
-    with(|memory| {
-        cross(|_, output| {
-            numbers::stats(&memory.cache.stats(), output);
-            Ok(0)
-        })
+    change(|memory, _, output| {
+        numbers::stats(&memory.cache.stats(), output);
+        Ok(0)
     })
 }
 

@@ -2,17 +2,17 @@
 //!
 //! Must not know what a mark means. Invariants: each target is in it once; the counts are those of what is in it.
 
-use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{MAX_NAMES, MAX_PATTERNS, Target};
+use crate::sorted::Sorted;
 
 /// Targets, each with a mark that only rises: everything, and beside it what was put in after.
 #[derive(Debug)]
 pub(super) struct Targets<M> {
     pub(super) everything: Option<M>,
-    pub(super) others: BTreeMap<Target, M>,
+    pub(super) others: Sorted<Target, M>,
     /// How many keys, patterns and tags the others are.
     pub(super) counts: [usize; 3],
     pub(super) bounds: [usize; 3],
@@ -52,14 +52,11 @@ impl<M> Targets<M> {
     }
 
     pub(super) fn has_key(&self, key: &str) -> bool {
-        self.others.contains_key(&Target::Key(key.into()))
+        self.others.get(&Target::Key(key.into())).is_some()
     }
 
     pub(super) fn tags(&self) -> impl Iterator<Item = &str> {
-        let from = Target::Tag("".into());
-        self.others
-            .range(from..)
-            .filter_map(|(target, _)| if let Target::Tag(tag) = target { Some(&**tag) } else { None })
+        self.others.keys().filter_map(|target| if let Target::Tag(tag) = target { Some(&**tag) } else { None })
     }
 
     pub(super) fn keep(&mut self, stays: impl Fn(&Target, &M) -> bool) {
@@ -80,7 +77,7 @@ impl<M> Targets<M> {
 
 impl<M> Default for Targets<M> {
     fn default() -> Self {
-        Self { everything: None, others: BTreeMap::new(), counts: [0; 3], bounds: BOUNDS }
+        Self { everything: None, others: Sorted::default(), counts: [0; 3], bounds: BOUNDS }
     }
 }
 

@@ -4,6 +4,7 @@ use alloc::borrow::Cow;
 use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::{IntoIter, Vec};
+use core::time::Duration;
 
 use crate::fault::Fault;
 use crate::remote::script::Script;
@@ -61,8 +62,13 @@ impl Call {
     }
 
     /// With a number in digits.
-    pub(crate) fn number(self, number: impl core::fmt::Display) -> Self {
+    pub(crate) fn number(self, number: u64) -> Self {
         self.with(number.to_string().into_bytes())
+    }
+
+    /// With so many milliseconds.
+    pub(crate) fn millis(self, span: Duration) -> Self {
+        self.number(span.as_millis() as u64)
     }
 }
 

@@ -100,7 +100,7 @@ impl<E: Clone> Lease<E> {
     /// What keeps it from running out, to be sent every third of a lease while the load runs.
     pub fn renewal(&self) -> Option<Call> {
         let Hold::Claimed(header) = self.hold else { return None };
-        Some(Call::run(&RENEW, &self.name).with(header.as_bytes().to_vec()).number(LEASE.as_millis()))
+        Some(Call::run(&RENEW, &self.name).with(header.as_bytes().to_vec()).millis(LEASE))
     }
 
     /// Stores what was loaded, unless something was invalidated since the load began. `clock` is Redis's.
@@ -124,14 +124,14 @@ impl<E: Clone> Lease<E> {
             let marks = notes.marks(&storing.tags).map(|marks| marks.iter().map(Mark::from).collect());
             let tags = ToRead::of(storing.tags.iter().map(|tag| &**tag));
             let mut calls = vec![Call::run(&RELEASE, &name).with(header.as_bytes().to_vec())];
-            calls.extend(tags.calls(&remote.shared.names));
+            remote.ask_tags(&tags, &mut calls);
             return Filling::Send(Box::new(Sent { remote, lead, payload, kind: Kind::Passed { marks, tags } }), calls);
         };
         let tags = ToRead::of(marks.iter().map(|mark| &*mark.name));
         let fill = Call::run(&FILL, &name).with(header.as_bytes().to_vec()).with(entry).number(lasting(life, clock));
         let mut calls = vec![fill];
         calls.extend(elected.then(|| Call::plain("UNLINK", &remote.shared.names.refresh(lead.key()))));
-        calls.extend(tags.calls(&remote.shared.names));
+        remote.ask_tags(&tags, &mut calls);
         let kind = Kind::Stored { life, marks, tags, elected };
         Filling::Send(Box::new(Sent { remote, lead, payload, kind }), calls)
     }

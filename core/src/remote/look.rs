@@ -131,7 +131,7 @@ impl<E: Clone> Look<E> {
         let lasts = self.waiting.as_ref().is_some_and(|waiting| waiting.polls % LASTS_EVERY == 0);
         let mut calls = vec![Call::plain("GET", &self.name)];
         calls.extend(lasts.then(|| Call::plain("PTTL", &self.name)));
-        calls.extend(tags.calls(&self.remote.shared.names));
+        self.remote.ask_tags(&tags, &mut calls);
         self.send(Stage::Got { tags, lasts }, calls)
     }
 
@@ -157,7 +157,8 @@ impl<E: Clone> Look<E> {
                 Some(false) => self.dead(seen.header, now),
                 None => {
                     let tags = ToRead::of(seen.marks.iter().map(|mark| &*mark.name));
-                    let calls = tags.calls(&self.remote.shared.names).collect();
+                    let mut calls = Vec::new();
+                    self.remote.ask_tags(&tags, &mut calls);
                     self.send(Stage::Tagged(seen, tags), calls)
                 }
             },
@@ -197,9 +198,9 @@ impl<E: Clone> Look<E> {
                     .with(token.0.to_vec())
                     .word("NX")
                     .word("PX")
-                    .number(span.as_millis());
+                    .millis(span);
                 let mut calls = vec![election];
-                calls.extend(notes.calls(&remote.shared.names, remote.bits()));
+                remote.ask_notes(notes, &mut calls);
                 self.lead = Some(lead);
                 self.send(Stage::Elected(seen, notes), calls)
             }
@@ -218,7 +219,8 @@ impl<E: Clone> Look<E> {
         if notes.is_empty() {
             return look.begin(Hold::Seen { header: seen.header, elected: false }, Notes::default(), now);
         }
-        let calls = notes.calls(&look.remote.shared.names, look.remote.bits()).collect();
+        let mut calls = Vec::new();
+        look.remote.ask_notes(notes, &mut calls);
         look.send(Stage::Noted(seen, notes), calls)
     }
 
@@ -230,10 +232,9 @@ impl<E: Clone> Look<E> {
         };
         let placeholder = look.remote.placeholder();
         let notes = look.to_note();
-        let claim =
-            Call::plain("SET", &look.name).with(placeholder.clone()).word("NX").word("PX").number(LEASE.as_millis());
+        let claim = Call::plain("SET", &look.name).with(placeholder.clone()).word("NX").word("PX").millis(LEASE);
         let mut calls = vec![claim, Call::plain("GET", &look.name)];
-        calls.extend(notes.calls(&look.remote.shared.names, look.remote.bits()));
+        look.remote.ask_notes(notes, &mut calls);
         look.send(Stage::Claimed(placeholder, notes), calls)
     }
 
@@ -245,12 +246,10 @@ impl<E: Clone> Look<E> {
         };
         let placeholder = look.remote.placeholder();
         let notes = look.to_note();
-        let taking = Call::run(&FILL, &look.name)
-            .with(header.as_bytes().to_vec())
-            .with(placeholder.clone())
-            .number(LEASE.as_millis());
+        let taking =
+            Call::run(&FILL, &look.name).with(header.as_bytes().to_vec()).with(placeholder.clone()).millis(LEASE);
         let mut calls = vec![taking];
-        calls.extend(notes.calls(&look.remote.shared.names, look.remote.bits()));
+        look.remote.ask_notes(notes, &mut calls);
         look.send(Stage::Taken(placeholder, notes), calls)
     }
 
@@ -391,9 +390,9 @@ impl<E: Clone> Pending<E> {
                 // A table that cannot be read: what it guards is neither served nor replaced.
                 Err(fault) => look.down(&fault, now),
             },
-            Stage::Claimed(placeholder, notes) => look.replied_claimed(&mut replies, &placeholder, &notes, now, clock),
-            Stage::Taken(placeholder, notes) => look.replied_taken(&mut replies, &placeholder, &notes, now),
-            Stage::Elected(seen, notes) => look.replied_elected(&mut replies, seen, &notes),
+            Stage::Claimed(placeholder, notes) => look.replied_claimed(&mut replies, &placeholder, notes, now, clock),
+            Stage::Taken(placeholder, notes) => look.replied_taken(&mut replies, &placeholder, notes, now),
+            Stage::Elected(seen, notes) => look.replied_elected(&mut replies, seen, notes),
             Stage::Noted(seen, notes) => match notes.read(&mut replies) {
                 Ok(notes) => look.begin(Hold::Seen { header: seen.header, elected: false }, notes, now),
                 Err(fault) => look.down(&fault, now),
@@ -432,7 +431,7 @@ impl<E: Clone> Look<E> {
         self,
         replies: &mut Replies,
         placeholder: &[u8],
-        notes: &ToNote,
+        notes: ToNote,
         now: Moment,
         clock: Moment,
     ) -> Step<E> {
@@ -462,7 +461,7 @@ impl<E: Clone> Look<E> {
         }
     }
 
-    fn replied_taken(self, replies: &mut Replies, placeholder: &[u8], notes: &ToNote, now: Moment) -> Step<E> {
+    fn replied_taken(self, replies: &mut Replies, placeholder: &[u8], notes: ToNote, now: Moment) -> Step<E> {
         let mut read = || Ok((replies.take()?.into_int()?, notes.read(replies)?));
         match read() {
             Ok((0, _)) => self.again(now),
@@ -474,7 +473,7 @@ impl<E: Clone> Look<E> {
         }
     }
 
-    fn replied_elected(mut self, replies: &mut Replies, seen: Seen, notes: &ToNote) -> Step<E> {
+    fn replied_elected(mut self, replies: &mut Replies, seen: Seen, notes: ToNote) -> Step<E> {
         let lead = self.lead.take();
         let mut read = || Ok((replies.take()?.into_done()?, notes.read(replies)?));
         match (read(), lead) {

@@ -3,23 +3,17 @@
 //! Numbers cross as arguments and in registers that the host reads from memory. All else is written into one buffer by the host
 //! before a call, and into another by the call: the host copies what it wants to keep. Nothing here is called back by the core.
 
-use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
-use core::fmt::Display;
+use core::fmt::{Display, Write};
 
 use crate::kept::Kept;
 
 use crate::trap;
 
-/// What a call was refused for. Its text goes to the host.
-#[derive(Debug)]
-pub struct Refused {
-    /// Which error it becomes.
-    pub kind: Kind,
-    /// What is wrong.
-    pub text: String,
-}
+/// What a call was refused for. The text is kept until the call ends, so that what most calls give fits into a register.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused(Kind);
 
 /// Which of the host's errors it becomes. The host knows them by these numbers, negated.
 #[derive(Clone, Copy, Debug)]
@@ -43,8 +37,15 @@ pub enum Kind {
 
 impl Refused {
     /// For this reason.
+    #[cold]
+    #[inline(never)]
     pub fn new(kind: Kind, why: &dyn Display) -> Self {
-        Self { kind, text: why.to_string() }
+        REASON.with_borrow_mut(|reason| {
+            reason.0.clear();
+            // A text takes whatever is written.
+            let _always_written = write!(reason, "{why}");
+        });
+        Self(kind)
     }
 
     /// For `map_err`.
@@ -53,6 +54,17 @@ impl Refused {
     }
 }
 
+#[derive(Default)]
+struct Reason(Vec<u8>);
+
+impl Write for Reason {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
+static REASON: Kept<RefCell<Reason>> = Kept::new(RefCell::new(Reason(Vec::new())));
 static INPUT: Kept<RefCell<Vec<u8>>> = Kept::new(RefCell::new(Vec::new()));
 static OUTPUT: Kept<RefCell<Vec<u8>>> = Kept::new(RefCell::new(Vec::new()));
 static REGISTERS: Kept<[Cell<f64>; REGISTER_COUNT]> = Kept::new([const { Cell::new(0.0) }; REGISTER_COUNT]);
@@ -202,9 +214,8 @@ impl Output<'_> {
 }
 
 /// Runs a call between the buffers. What it gives is not negative; a refusal is, and its text is the output.
-pub fn cross(call: impl FnOnce(&mut Input<'_>, &mut Output<'_>) -> Result<i32, Refused>) -> i32 {
-    let mut call = Some(call);
-    cross_once(&mut |input, output| call.take().map_or(Ok(0), |call| call(input, output)))
+pub fn cross(mut call: impl FnMut(&mut Input<'_>, &mut Output<'_>) -> Result<i32, Refused>) -> i32 {
+    cross_once(&mut call)
 }
 
 /// What all calls have in common, once in the module.
@@ -214,11 +225,9 @@ fn cross_once(call: &mut dyn FnMut(&mut Input<'_>, &mut Output<'_>) -> Result<i3
         OUTPUT.with_borrow_mut(|output| {
             trap::spring();
             output.clear();
-            let outcome = call(&mut Input(input), &mut Output(output));
-            outcome.unwrap_or_else(|refused| {
-                output.clear();
-                output.extend(refused.text.as_bytes());
-                -(refused.kind as i32)
+            call(&mut Input(input), &mut Output(output)).unwrap_or_else(|Refused(kind)| {
+                REASON.with_borrow_mut(|reason| core::mem::swap(output, &mut reason.0));
+                -(kind as i32)
             })
         })
     })

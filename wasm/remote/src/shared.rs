@@ -54,7 +54,13 @@ struct Shared {
 
 static SHARED: Kept<RefCell<Option<Shared>>> = Kept::new(RefCell::new(None));
 
-fn with(call: impl FnOnce(&mut Shared, &mut Input<'_>, &mut Output<'_>) -> Result<i32, Refused>) -> i32 {
+fn with(mut call: impl FnMut(&mut Shared, &mut Input<'_>, &mut Output<'_>) -> Result<i32, Refused>) -> i32 {
+    with_once(&mut call)
+}
+
+/// What all calls have in common, once in the module.
+#[inline(never)]
+fn with_once(call: &mut dyn FnMut(&mut Shared, &mut Input<'_>, &mut Output<'_>) -> Result<i32, Refused>) -> i32 {
     SHARED.with_borrow_mut(|shared| {
         let shared = shared.as_mut().expect("the host opens the tier first");
         cross(|input, output| call(shared, input, output))
