@@ -112,7 +112,7 @@ impl Process {
     /// A value from what is shared, or the one that `load` gives, which is stored if it may be.
     pub async fn get_or_set(self: &Rc<Self>, key: Key<'static>, want: Want, load: impl AsyncFnOnce() -> Loaded) -> Got {
         let mut step = self.remote.look(key, want, self.now());
-        let mut via: Option<Via> = None;
+        let mut via: Via = None;
         loop {
             step = match step {
                 Step::Done(payload) => return Got::Found(payload),
@@ -121,29 +121,28 @@ impl Process {
                 Step::Failed(_) => return Got::Nothing,
                 Step::Later => unreachable!("nobody is impatient"),
                 Step::Send(pending, calls) if pending.reads() => {
-                    let on = via.get_or_insert_with(|| self.via());
-                    let replies = self.read_via(on, &calls).await;
+                    if pending.begins() {
+                        via = self.via();
+                    }
+                    let replies = self.read_via(&mut via, &calls).await;
                     let clock = self.clock();
                     let outline = replies.as_ref().ok().and_then(|replies| pending.outline(replies, clock));
                     let step = pending.replied(replies, self.now(), clock);
                     if let (Step::Done(payload), Some(outline)) = (&step, outline) {
-                        self.admit(on, key, &outline, payload);
+                        self.admit(&via, key, &outline, payload);
                     }
                     step
                 }
                 Step::Send(pending, calls) => {
-                    via = None;
                     let replies =
                         if pending.may_be_repeated() { self.read(&calls).await } else { self.read_once(&calls).await };
                     pending.replied(replies, self.now(), self.clock())
                 }
                 Step::Join(look, joined, at_most) => {
-                    via = None;
                     let ending = unless(joined, self.machine.sleep(at_most)).await;
                     look.joined(ending, self.now())
                 }
                 Step::Sleep(look, pause) => {
-                    via = None;
                     self.machine.sleep(pause).await;
                     look.slept()
                 }
