@@ -36,6 +36,15 @@ impl<T> Blocks<T> {
         }
     }
 
+    /// As indexing, in the midst of its caller: for what every hit does. By slices, as a `Vec` is indexed by a call where code is to
+    /// be small.
+    #[inline(always)]
+    pub(crate) fn at(&self, at: usize) -> &T {
+        let blocks: &[Vec<T>] = &self.0;
+        let block: &[T] = &blocks[at / BLOCK];
+        &block[at % BLOCK]
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.0.iter().flatten()
     }
@@ -46,7 +55,7 @@ impl<T> Index<usize> for Blocks<T> {
 
     #[inline]
     fn index(&self, at: usize) -> &T {
-        &self.0[at / BLOCK][at % BLOCK]
+        self.at(at)
     }
 }
 

@@ -24,6 +24,7 @@ use ahash::RandomState;
 use crate::chance::{Chance, Seed};
 use crate::entry::{Freshness, Life, Weight};
 use crate::expiry::{Grace, Ttl};
+use crate::flight::Limits;
 use crate::key::Key;
 use crate::moment::Moment;
 use crate::policy::Bounds;
@@ -82,6 +83,7 @@ pub(crate) struct Shared<V, E> {
     chance: Chance,
     enabled: AtomicBool,
     config: Config,
+    limits: Limits,
     /// What left and was not taken yet, where the host holds the values.
     left: Mutex<Vec<V>>,
 }
@@ -119,12 +121,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
     /// An empty cache. The seed must be one that nobody outside can guess, or keys could be chosen to collide.
     pub fn new(config: &Config, seed: Seed) -> Self {
         let chance = Chance::new(seed);
-        let hasher = RandomState::with_seeds(
-            (seed.0 >> 64) as u64 ^ chance.bits(),
-            seed.0 as u64 ^ chance.bits(),
-            chance.bits(),
-            chance.bits(),
-        );
+        let hasher = chance.hasher(seed);
         let shards = shard_count(config);
         let bounds = || Bounds {
             max_weight: config.max_bytes / shards,
@@ -138,6 +135,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
                 chance,
                 enabled: AtomicBool::new(true),
                 config: config.clone(),
+                limits: config.limits(),
                 left: Mutex::default(),
             }),
         }
@@ -186,8 +184,8 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         let (hash, shard) = self.place(key);
         let rows = shard.rows.read();
         let slot = rows.find(hash, key.as_str())?;
-        let (freshness, held) = rows.usable(slot, now)?;
-        if freshness != Freshness::Fresh || !self.shared.enabled() || self.early_is_possible(&rows, slot, held, now) {
+        let held = rows.fresh(slot, now)?;
+        if !self.shared.enabled() || self.early_is_possible(&rows, slot, held, now) {
             return None;
         }
         let served = serve(&held.value)?;
@@ -352,19 +350,9 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         self.shared.shards.iter().for_each(|shard| shard.rows.read().validate());
     }
 
-    /// Counts a look-up that another tier answered: by a value that stands so, or by none.
-    pub(crate) fn count(&self, key: Key<'_>, freshness: Freshness) {
-        let counters = &self.place(key).1.counters;
-        match freshness {
-            Freshness::Fresh => counters.hits.one(),
-            Freshness::Stale => counters.stale.one(),
-            Freshness::Over => counters.misses.one(),
-        }
-    }
-
-    /// Counts a hit that another tier answered, of whatever key: a reading adds the shards up.
-    pub(crate) fn count_hit(&self) {
-        self.shared.shards[0].counters.hits.one();
+    /// Counts a look-up that was answered by a stale value, as the tier above decided.
+    pub(crate) fn count_stale(&self, key: Key<'_>) {
+        self.place(key).1.counters.stale.one();
     }
 
     /// By what a key is found in here: no other cache has the same.

@@ -60,10 +60,16 @@ impl Life {
         self.usable_until
     }
 
+    /// Whether the value is fresh at `now`.
+    #[inline(always)]
+    pub fn is_fresh(self, now: Moment) -> bool {
+        now < self.fresh_until || self.fresh_until == Moment::NEVER
+    }
+
     /// How the value stands at `now`. What ends at a moment is over at that moment.
     #[inline]
     pub fn at(self, now: Moment) -> Freshness {
-        if now < self.fresh_until || self.fresh_until == Moment::NEVER {
+        if self.is_fresh(now) {
             Freshness::Fresh
         } else if now < self.usable_until || self.usable_until == Moment::NEVER {
             Freshness::Stale

@@ -6,8 +6,10 @@
 //! | to find out | look in |
 //! |---|---|
 //! | what memory in front of a shared tier may have and serve | [`near`] |
+//! | who has which keys where many servers share them | [`cluster`] |
 //! | what a tier is asked that processes share, and what its answers mean | [`remote`] |
 //! | what a caller can ask of a cache, and under what it loads | [`cache`], [`lease`] |
+//! | which loads are under way for a tier that keeps its values elsewhere | `flights` |
 //! | who waits for a load, and where it is all kept | [`flight`], `store` |
 //! | what tags and load tickets mean | [`version`] |
 //! | what is counted | [`stats`] |
@@ -32,11 +34,13 @@ mod blocks;
 pub mod breaker;
 pub mod cache;
 pub mod chance;
+pub mod cluster;
 pub mod entry;
 pub mod envelope;
 pub mod expiry;
 pub mod fault;
 pub mod flight;
+mod flights;
 pub mod key;
 pub mod lock;
 pub mod moment;

@@ -145,7 +145,7 @@ impl<V: Clone> Near<V> {
         let seen = store.peek(key, now)?;
         let serves = now < seen.value.spell.believed_until().after(*max_stale);
         serves.then(|| {
-            store.count(key, Freshness::Stale);
+            store.count_stale(key);
             seen.value.value
         })
     }

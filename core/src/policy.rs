@@ -1,6 +1,6 @@
 //! Policy: which slots hold a value, which of them leaves first, and which have a load under way.
 //!
-//! Owns, for each slot, its place in the eviction order, its weight, its deadlines and its load ticket. Must not know
+//! Owns, for each slot, its place in the eviction order, its weight, its deadlines and whether it is being loaded. Must not know
 //! where values live, what a key is or how it was hashed: native code puts hash tables and values around it, JavaScript
 //! its own `Map`, and both call it with integers.
 //!
@@ -10,8 +10,8 @@
 //! What leaves for want of room is decided in `order`, what is over is found by the `wheel`.
 //!
 //! **Work.** A call takes constant time, and where tables grow, constant time over many calls: one [`evict`] moves at
-//! most 32 slots, and it and one [`expire`] file at most 256 anew. **Memory.** 64 bytes a slot, and 4 to 8.5 for the
-//! sketch.
+//! most 32 slots, and it and one [`expire`] file at most 256 anew. **Memory.** 64 bytes a slot, in WebAssembly 56, and 4 to 8.5
+//! for the sketch.
 //!
 //! Invariants: a slot with a value stands in one queue, and in the wheel if it has a deadline; a slot without stands in
 //! neither; a closed slot has no load. Weights and counts are those of the slots that hold a value.
@@ -88,7 +88,8 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// A policy that holds nothing. It takes memory as slots are opened: 64 bytes each, and 4 to 8.5 for the sketch.
+    /// A policy that holds nothing. It takes memory as slots are opened: 64 bytes each, in WebAssembly 56, and 4
+    /// to 8.5 for the sketch.
     pub fn new(bounds: Bounds) -> Self {
         Self { rows: Blocks::new(), closed: NONE, order: Order::new(bounds), wheel: Wheel::new(), loads: 0 }
     }
@@ -120,7 +121,7 @@ impl Policy {
     /// When it holds a value or has a load, or is closed already.
     pub fn close(&mut self, slot: Slot) {
         let row = &mut self.rows[slot.index()];
-        assert!(row.place == Place::Empty && row.ticket == 0, "only an empty slot without a load can be closed");
+        assert!(row.place == Place::Empty && !row.is_loading, "only an empty slot without a load can be closed");
         row.place = Place::Closed;
         row.link = Link::before(self.closed);
         self.closed = slot.0;
@@ -220,17 +221,24 @@ impl Policy {
         }
     }
 
-    /// How the value stands at `now`; `None` without one. With [`Policy::touch`] this is the whole of a hit.
+    /// How the value stands at `now`; `None` without one.
     #[inline]
     pub fn freshness(&self, slot: Slot, now: Moment) -> Option<Freshness> {
         let row = &self.rows[slot.index()];
         row.place.is_held().then(|| row.life.at(now))
     }
 
+    /// Whether the value is fresh at `now`; false without one. With [`Policy::touch`] this is the whole of a hit.
+    #[inline(always)]
+    pub fn is_fresh(&self, slot: Slot, now: Moment) -> bool {
+        let row = self.rows.at(slot.index());
+        row.place.is_held() && row.life.is_fresh(now)
+    }
+
     /// Notes a read. Writes the slot's own byte, unless that says already that the value is much used.
-    #[inline]
+    #[inline(always)]
     pub fn touch(&self, slot: Slot) {
-        let uses = &self.rows[slot.index()].uses;
+        let uses = &self.rows.at(slot.index()).uses;
         // Two readers at once may count as one: an estimate is enough, and a plain store is cheaper than an exact
         // count.
         let seen = uses.load(Ordering::Relaxed);
@@ -251,29 +259,24 @@ impl Policy {
         row.place.is_held().then(|| Weight::new(row.weight))
     }
 
-    /// Notes that a load is under way for the slot; the ticket of an earlier one is void from here on.
-    ///
-    /// # Panics
-    ///
-    /// When `ticket` is zero.
-    pub fn begin(&mut self, slot: Slot, ticket: u64) {
-        assert_ne!(ticket, 0, "zero stands for no load");
+    /// Notes that a load is under way for the slot.
+    pub fn begin(&mut self, slot: Slot) {
         let row = &mut self.rows[slot.index()];
         debug_assert!(row.place != Place::Closed, "only an open slot can be loaded");
-        self.loads += u64::from(row.ticket == 0);
-        row.ticket = ticket;
+        self.loads += u64::from(!row.is_loading);
+        row.is_loading = true;
     }
 
-    /// The ticket of the load under way.
-    pub fn ticket(&self, slot: Slot) -> Option<u64> {
-        Some(self.rows[slot.index()].ticket).filter(|&ticket| ticket != 0)
+    /// Whether a load is under way.
+    pub fn is_loading(&self, slot: Slot) -> bool {
+        self.rows[slot.index()].is_loading
     }
 
     /// Notes that no load is under way for the slot any more; a value in it stays.
     pub fn end(&mut self, slot: Slot) {
         let row = &mut self.rows[slot.index()];
-        self.loads -= u64::from(row.ticket != 0);
-        row.ticket = 0;
+        self.loads -= u64::from(row.is_loading);
+        row.is_loading = false;
     }
 
     /// How many values are held.
@@ -301,12 +304,12 @@ impl Policy {
         self.wheel.validate(&self.rows);
         let held = self.rows.iter().filter(|row| row.place.is_held()).count() as u64;
         assert_eq!(held, self.entries(), "a slot holds a value that no queue knows");
-        let loads = self.rows.iter().filter(|row| row.ticket != 0).count() as u64;
+        let loads = self.rows.iter().filter(|row| row.is_loading).count() as u64;
         assert_eq!(loads, self.loads, "the count of loads is off");
         for (slot, row) in self.rows.iter().enumerate() {
             let timed = row.place.is_held() && row.life.usable_until() != Moment::NEVER;
             assert_eq!(row.node.is_filed(), timed, "slot {slot} is in the wheel without need, or missing there");
-            assert!(row.place != Place::Closed || row.ticket == 0, "slot {slot} is closed, yet has a load");
+            assert!(row.place != Place::Closed || !row.is_loading, "slot {slot} is closed, yet has a load");
         }
         let (mut at, mut closed) = (self.closed, 0);
         while at != NONE {
@@ -465,19 +468,19 @@ mod tests {
     fn a_load_outlives_the_value_of_its_slot_and_is_itself_never_named() {
         let mut policy = bounded(1);
         let loading = policy.open(0);
-        policy.begin(loading, 7);
+        policy.begin(loading);
         policy.put(loading, Weight::new(1), Life::new(START, START));
         assert_eq!(policy.expire(START.after(Duration::from_millis(2))), Some(loading));
-        assert_eq!((policy.ticket(loading), policy.holds(loading), policy.loads()), (Some(7), false, 1));
+        assert_eq!((policy.is_loading(loading), policy.holds(loading), policy.loads()), (true, false, 1));
         for key in 1..10 {
             put(&mut policy, key, 1);
         }
         assert!(!evict_all(&mut policy).contains(&loading));
-        policy.begin(loading, 8);
-        assert_eq!((policy.ticket(loading), policy.loads()), (Some(8), 1), "the first one is void");
+        policy.begin(loading);
+        assert_eq!((policy.is_loading(loading), policy.loads()), (true, 1), "a slot has one load");
         policy.end(loading);
         policy.end(loading);
-        assert_eq!((policy.ticket(loading), policy.loads()), (None, 0));
+        assert_eq!((policy.is_loading(loading), policy.loads()), (false, 0));
         policy.close(loading);
         policy.validate();
     }
@@ -505,7 +508,7 @@ mod tests {
     fn a_slot_with_a_load_cannot_be_closed() {
         let mut policy = bounded(1);
         let slot = policy.open(0);
-        policy.begin(slot, 1);
+        policy.begin(slot);
         policy.close(slot);
     }
 }

@@ -7,7 +7,7 @@
 //! collected in [`Leaving`], and dropped, ended and woken after the lock is released. Cloning a value does happen under the
 //! shared lock, which is why values have to be handles (an `Arc`) whose clone calls nobody.
 //!
-//! Invariants: a row is in the table exactly while it has a value or a flight; the policy holds a value or a ticket for
+//! Invariants: a row is in the table exactly while it has a value or a flight; the policy holds a value or a load for
 //! exactly the slots whose rows have one.
 
 use alloc::boxed::Box;
@@ -109,8 +109,17 @@ impl<V: Clone, E: Clone> Rows<V, E> {
         (freshness != Freshness::Over && !held.tags.moved_since(held.ticket)).then_some((freshness, held))
     }
 
+    /// The value of `slot`, where it is fresh and none of its tags was invalidated.
+    #[inline(always)]
+    pub(crate) fn fresh(&self, slot: Slot, now: Moment) -> Option<&Held<V>> {
+        match &self.list.at(slot.index()).held {
+            Some(held) if self.policy.is_fresh(slot, now) && !held.tags.moved_since(held.ticket) => Some(held),
+            _ => None,
+        }
+    }
+
     /// Notes that the value of `slot` was read.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn touch(&self, slot: Slot) {
         self.policy.touch(slot);
     }
@@ -121,7 +130,7 @@ impl<V: Clone, E: Clone> Rows<V, E> {
 
     /// Whether `flight` is still the one that `slot` waits for: nothing was invalidated or set, and nobody took over.
     pub(crate) fn flies(&self, slot: Slot, flight: &Flight<V, E>) -> bool {
-        self.policy.ticket(slot) == Some(flight.ticket.get())
+        self.flight(slot).is_some_and(|own| own.ticket == flight.ticket)
     }
 
     /// Whether `slot` holds a value that only a tag makes dead.
@@ -208,7 +217,7 @@ impl<V: Clone, E: Clone> Rows<V, E> {
             self.lose(slot, leaving);
         }
         let flight = Arc::new(Flight::new(ticket, leaving.now));
-        self.policy.begin(slot, ticket.get());
+        self.policy.begin(slot);
         self.list[slot.index()].flight = Some(Arc::clone(&flight));
         flight
     }
@@ -343,11 +352,7 @@ impl<V: Clone, E: Clone> Rows<V, E> {
         for (index, row) in self.list.iter().enumerate() {
             let slot = Slot::from_index(index as u32);
             assert_eq!(row.held.is_some(), self.policy.holds(slot), "value of row {index}");
-            assert_eq!(
-                row.flight.as_ref().map(|flight| flight.ticket.get()),
-                self.policy.ticket(slot),
-                "flight of {index}"
-            );
+            assert_eq!(row.flight.is_some(), self.policy.is_loading(slot), "flight of row {index}");
             if let Some((slot, key)) = self.at(index) {
                 in_use += 1;
                 assert_eq!(self.find(self.policy.hash(slot), key), Some(slot), "row {index} is found by its key");

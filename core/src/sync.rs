@@ -36,6 +36,7 @@ mod cell {
             Self(RefCell::new(value))
         }
 
+        #[inline(always)]
         pub(crate) fn read(&self) -> Ref<'_, T> {
             self.0.borrow()
         }

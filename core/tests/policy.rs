@@ -56,7 +56,7 @@ struct Held {
     open: bool,
     hash: u64,
     value: Option<(Weight, Life)>,
-    ticket: Option<u64>,
+    is_loading: bool,
 }
 
 struct Model {
@@ -65,13 +65,12 @@ struct Model {
     slots: Vec<Held>,
     now: Moment,
     latest: Moment,
-    tickets: u64,
 }
 
 impl Model {
     fn new(bounds: Bounds) -> Self {
         let now = Moment::from_millis(1_000);
-        Self { policy: Policy::new(bounds), bounds, slots: Vec::new(), now, latest: now, tickets: 0 }
+        Self { policy: Policy::new(bounds), bounds, slots: Vec::new(), now, latest: now }
     }
 
     fn life(&self, [fresh, grace]: [Duration; 2]) -> Life {
@@ -164,7 +163,7 @@ impl Model {
             Op::Expire => self.expire(),
             Op::Close(slot) => {
                 let Some(slot) = open(&self.slots, slot) else { return };
-                if self.slots[slot].value.is_none() && self.slots[slot].ticket.is_none() {
+                if self.slots[slot].value.is_none() && !self.slots[slot].is_loading {
                     self.policy.close(at(slot));
                     self.slots[slot].open = false;
                 }
@@ -199,14 +198,13 @@ impl Model {
             }
             Op::Begin(slot) => {
                 let Some(slot) = open(&self.slots, slot) else { return };
-                self.tickets += 1;
-                self.policy.begin(at(slot), self.tickets);
-                self.slots[slot].ticket = Some(self.tickets);
+                self.policy.begin(at(slot));
+                self.slots[slot].is_loading = true;
             }
             Op::End(slot) => {
                 let Some(slot) = open(&self.slots, slot) else { return };
                 self.policy.end(at(slot));
-                self.slots[slot].ticket = None;
+                self.slots[slot].is_loading = false;
             }
         }
     }
@@ -216,14 +214,14 @@ impl Model {
         assert_eq!(self.policy.slots(), self.slots.len());
         assert_eq!(self.policy.entries(), self.entries());
         assert_eq!(self.policy.weight(), self.weight());
-        assert_eq!(self.policy.loads(), self.slots.iter().filter(|held| held.ticket.is_some()).count() as u64);
+        assert_eq!(self.policy.loads(), self.slots.iter().filter(|held| held.is_loading).count() as u64);
         for (index, held) in self.slots.iter().enumerate() {
             let slot = Slot::from_index(u32::try_from(index).expect("few slots"));
             assert_eq!(self.policy.holds(slot), held.value.is_some());
             assert_eq!(self.policy.weight_of(slot), held.value.map(|(weight, _)| weight));
             assert_eq!(self.policy.life(slot), held.value.map(|(_, life)| life));
             assert_eq!(self.policy.freshness(slot, self.now), held.value.map(|(_, life)| life.at(self.now)));
-            assert_eq!(self.policy.ticket(slot), held.ticket);
+            assert_eq!(self.policy.is_loading(slot), held.is_loading);
             assert!(!held.open || self.policy.hash(slot) == held.hash);
         }
     }
@@ -263,7 +261,7 @@ proptest! {
             let slot = model.policy.open(hash as u64);
             let life = model.life([life, Duration::ZERO]);
             model.policy.put(slot, Weight::new(1), life);
-            model.slots.push(Held { open: true, hash: hash as u64, value: Some((Weight::new(1), life)), ticket: None });
+            model.slots.push(Held { open: true, hash: hash as u64, value: Some((Weight::new(1), life)), is_loading: false });
         }
         for step in steps {
             model.step(Op::Forward(step));

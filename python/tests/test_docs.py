@@ -7,6 +7,7 @@ that a page names is there.
 import ast
 import asyncio
 import inspect
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import pytest
 TOP = Path(__file__).resolve().parents[2]
 PAGES = [TOP / "README.md", TOP / "CONTRIBUTING.md", *sorted((TOP / "docs").glob("*.md"))]
 SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-TEST = re.compile(r"`([\w./-]+\.(?:py|rs|mjs))::(\w+)`")
+# A test in JavaScript is named by a sentence, in Python and Rust by the name of its function.
+TEST = re.compile(r"`([\w./-]+\.(?:py|rs|mjs|js))::([^`\n]+)`")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 
 
@@ -55,4 +57,6 @@ def test_what_a_page_names_is_there(page: Path) -> None:
     for link in LINK.findall(text):
         assert (page.parent / link).exists(), link
     for file, name in TEST.findall(text):
-        assert re.search(rf"\b(?:def|fn) {name}\(", (TOP / file).read_text(encoding="utf-8")), f"{file}::{name}"
+        is_script = file.endswith("js")
+        start = rf"\btest\({re.escape(json.dumps(name, ensure_ascii=False))}," if is_script else rf"\b(?:def|fn) {name}\("
+        assert re.search(start, (TOP / file).read_text(encoding="utf-8")), f"{file}::{name}"

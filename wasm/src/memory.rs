@@ -5,29 +5,27 @@
 
 use alloc::vec::Vec;
 use core::cell::RefCell;
-use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::Poll;
 use core::time::Duration;
 
 use donjon_core::cache::{Ask, Cache, Config, Fill, Holder, Lookup, Removed, Step, Tags};
-use donjon_core::chance::Seed;
-use donjon_core::expiry::{Early, Grace, Jitter, Ttl};
+use donjon_core::expiry::{Grace, Ttl};
 use donjon_core::flight::{Ending, Joined};
 use donjon_core::key::Key;
 use donjon_core::lease::{Filled, Lease};
 use donjon_core::moment::Moment;
 use donjon_core::pattern::Pattern;
 use donjon_core::policy::Slot;
-use donjon_core::shown::Number;
 use donjon_core::version::Ticket;
+use donjon_wasm_host::bridge::{Input, Kind, LEFT, Output, Refused, cross, register};
+use donjon_wasm_host::given::{config, key};
+use donjon_wasm_host::kept::Kept;
+use donjon_wasm_host::numbers::{self, moment, span, until};
+use donjon_wasm_host::trap;
+use donjon_wasm_host::waits::poll;
 use slab::Slab;
 
-use crate::bridge::{Input, Kind, LEFT, Output, Refused, cross, register};
 use crate::events;
-use crate::kept::Kept;
-use crate::numbers::{self, moment, span, until};
-use crate::trap;
-use crate::waits::bell;
 
 struct Memory {
     cache: Cache<u32, ()>,
@@ -44,7 +42,8 @@ static MEMORY: Kept<RefCell<Option<Memory>>> = Kept::new(RefCell::new(None));
 fn with<T>(ask: impl FnOnce(&mut Memory) -> T) -> T {
     MEMORY.with_borrow_mut(|memory| {
         trap::spring();
-        ask(memory.as_mut().expect("the host opens the memory first"))
+        let Some(memory) = memory else { panic!("the host opens the memory first") };
+        ask(memory)
     })
 }
 
@@ -99,41 +98,14 @@ impl Terms {
     }
 }
 
-pub(crate) fn key<'i>(input: &mut Input<'i>) -> Result<Key<'i>, Refused> {
-    Key::new(input.text()).map_err(Refused::of(Kind::Key))
-}
-
-/// How a cache treats loads and time, as the host says it. The input begins with a seed.
-pub(crate) fn config(
-    input: &mut Input<'_>,
-    jitter: f64,
-    early: f64,
-    load_timeout: f64,
-) -> Result<(Config, Seed), Refused> {
-    let seed = u128::from_le_bytes(input.bytes(16).try_into().expect("so many were taken"));
-    let timeout = Some(load_timeout).filter(|millis| millis.is_finite() && (1.0..=1e12).contains(millis));
-    let config = Config {
-        jitter: Jitter::new(jitter).map_err(Refused::of(Kind::Config))?,
-        early: Early::new(early).map_err(Refused::of(Kind::Config))?,
-        load_timeout: timeout.map(|millis| Duration::from_micros((millis * 1e3) as u64)).ok_or_else(|| {
-            Refused::new(
-                Kind::Config,
-                &format_args!("a load timeout is a positive time; got {} ms", Number(load_timeout)),
-            )
-        })?,
-        holder: Holder::Host,
-        ..Config::default()
-    };
-    Ok((config, Seed(seed)))
-}
-
 /// Opens the memory, empty. `max_entries` is negative for as many as the bytes allow.
 #[unsafe(no_mangle)]
 pub extern "C" fn open_memory(max_bytes: f64, max_entries: f64, jitter: f64, early: f64, load_timeout: f64) -> i32 {
     cross(|input, _| {
         let (config, seed) = config(input, jitter, early, load_timeout)?;
         let max_entries = (max_entries >= 0.0).then_some(max_entries as u64);
-        let cache = Cache::new(&Config { max_bytes: max_bytes as u64, max_entries, ..config }, seed);
+        let holder = Holder::Host;
+        let cache = Cache::new(&Config { max_bytes: max_bytes as u64, max_entries, holder, ..config }, seed);
         let (leases, joined) = (Slab::new(), Slab::new());
         MEMORY.set(Some(Memory { cache, slots: Vec::new(), leases, joined, left: Vec::new() }));
         Ok(0)
@@ -145,7 +117,10 @@ pub extern "C" fn open_memory(max_bytes: f64, max_entries: f64, jitter: f64, ear
 /// Whether the value is a hit that needs no refresh. Counts a hit, or nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn hit(number: u32, now: f64) -> i32 {
-    with(|memory| memory.cache.hit_at(memory.slots[number as usize], moment(now)).into())
+    with(|memory| {
+        let slots: &[Slot] = &memory.slots;
+        memory.cache.hit_at(slots[number as usize], moment(now)).into()
+    })
 }
 
 /// 2 for a hit, 1 for a stale one, 0 for a miss, and counts it. A negative number stands for a key that has none.
@@ -267,10 +242,6 @@ pub extern "C" fn bypass(now: f64) -> i32 {
 fn lead(memory: &mut Memory, lease: Lease<u32, ()>) {
     register(2, lease.ticket().get() as f64);
     register(1, memory.leases.insert(lease) as f64);
-}
-
-pub(crate) fn poll<V: Clone, E: Clone>(joined: &mut Joined<V, E>, wait: u32) -> Poll<Ending<V, E>> {
-    Pin::new(joined).poll(&mut Context::from_waker(&bell(wait)))
 }
 
 /// How a load ended for a wait that was woken: 0 with the value that the host has just filled, 1 with the error that it has just
@@ -436,7 +407,7 @@ pub extern "C" fn clear(now: f64) -> i32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn emit(now: f64) -> i32 {
     change(|memory, input, _| {
-        let plan = events::plan(input)?;
+        let plan = events::planned(input)?;
         let removed = memory.cache.carry_out(&plan, moment(now));
         Ok(memory.removed(removed))
     })
@@ -472,7 +443,7 @@ pub extern "C" fn switch(enabled: i32) {
     with(|memory| memory.cache.switch(enabled != 0));
 }
 
-/// The counters, as [`crate::numbers::stats`] writes them.
+/// The counters, as [`numbers::stats`] writes them.
 #[unsafe(no_mangle)]
 pub extern "C" fn stats() -> i32 {
     with(|memory| {

@@ -3,15 +3,14 @@
 use alloc::vec::Vec;
 use core::cell::{LazyCell, RefCell};
 
-use donjon_core::expiry::TtlClasses;
+use donjon_core::expiry::{InvalidTtl, TtlClasses};
 use donjon_core::key::{Namespace, Part, build, build_pattern};
 use donjon_core::pattern::{Pattern, glob_escape};
 use donjon_core::tag::check_tags;
-
-use crate::bridge::{Kind, Refused, cross, register};
-use crate::kept::Later;
-use crate::memory::key;
-use crate::numbers::{self, span};
+use donjon_wasm_host::bridge::{Kind, Refused, cross, register};
+use donjon_wasm_host::given::key;
+use donjon_wasm_host::kept::Later;
+use donjon_wasm_host::numbers::{self, span};
 
 static CLASSES: Later<RefCell<TtlClasses>> = Later::new(LazyCell::new(|| RefCell::new(TtlClasses::default())));
 
@@ -85,7 +84,16 @@ pub extern "C" fn define_ttl(millis: f64) -> i32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn resolve_ttl() -> i32 {
     cross(|input, _| {
-        let ttl = CLASSES.with_borrow(|classes| classes.resolve(input.text())).map_err(Refused::of(Kind::Ttl))?;
+        let ttl = CLASSES.with_borrow(|classes| classes.resolve(input.text())).map_err(|why| match why {
+            // Nobody sets variables here.
+            InvalidTtl::UnknownClass { given, nearest } => Refused::new(
+                Kind::Ttl,
+                &format_args!(
+                    "there is no ttl class `{given}`; the nearest is `{nearest}`, and a new one is defined by the option `ttls`"
+                ),
+            ),
+            why => Refused::new(Kind::Ttl, &why),
+        })?;
         let millis = ttl.as_duration().map_or(f64::INFINITY, |span| span.as_secs_f64() * 1e3);
         register(0, millis);
         Ok(0)

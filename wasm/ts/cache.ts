@@ -14,15 +14,17 @@ import {
   InvalidTtlError,
   InvalidationQueuedError,
   UnsupportedValueError,
+  ValueTooLargeError,
 } from "./errors.js";
 import { type KeyPart, checkKey, checkPattern, key as buildKey, nameOf } from "./keys.js";
 import { type Asked, type Loader, type Loading, load, loadMany, seek } from "./load.js";
 import { type Lock, type LockOptions, takeLock } from "./lock.js";
 import { type Lookup, Hit, LookupMiss } from "./lookup.js";
 import { type CopyMode, type MemoryConfig, MemoryTier } from "./memory.js";
+import { checkNames } from "./options.js";
 import { Rules } from "./rules.js";
-import { FOREVER, type StoreOptions, TermsReader, type Ttl } from "./terms.js";
-import type { Eventually, Explained, Removed as Outcome, Stats, Tier } from "./tier.js";
+import { FOREVER, STORE_OPTIONS, type StoreOptions, TermsReader, type Ttl } from "./terms.js";
+import type { Eventually, Explained, Removed as Outcome, Stats, Stored, Tier } from "./tier.js";
 import { Isolated, weigh } from "./value.js";
 import { type WarmOptions, type WarmReport, warm } from "./warm.js";
 import { type Wrapped, type WrapOptions, wrap } from "./wrap.js";
@@ -121,6 +123,8 @@ export interface SubscribeOptions {
 
 /** A cache. Made by {@link createCache}. */
 export class Cache {
+  /** As it is shown: what is packed has short names. */
+  static readonly name = "Cache";
   readonly namespace: string;
   /** Which event invalidates what: see {@link Cache.emit}. */
   readonly rules: Rules;
@@ -288,11 +292,11 @@ export class Cache {
     this.#open();
     this.#key(key);
     if (typeof loader !== "function") throw new TypeError(`a loader is a function, not ${nameOf(loader)}`);
-    return load(this.#loading, key, loader, this.#asked(options));
+    return load(this.#loading, key, loader, this.#asked(options, LOAD_OPTIONS));
   }
 
-  #asked(options: LoadOptions | undefined): Asked {
-    const terms = this.#terms.read(options);
+  #asked(options: LoadOptions | undefined, names: readonly string[]): Asked {
+    const terms = this.#terms.read(options, names);
     const since = options?.forceRefresh === true ? this.#tier.ticket() : -1;
     return { terms, since, signal: options?.signal };
   }
@@ -309,7 +313,7 @@ export class Cache {
     this.#open();
     const all = this.#keys(keys);
     if (typeof loader !== "function") throw new TypeError(`a loader is a function, not ${nameOf(loader)}`);
-    return loadMany(this.#loading, all, loader, this.#asked(options));
+    return loadMany(this.#loading, all, loader, this.#asked(options, [...STORE_OPTIONS, "signal"]));
   }
 
   /**
@@ -325,7 +329,8 @@ export class Cache {
   async lookup<T = unknown>(key: string, options?: { readonly signal?: AbortSignal | undefined }): Promise<Lookup<T>> {
     this.#open();
     this.#key(key);
-    const found = await seek(this.#loading, key, { ...this.#asked(undefined), signal: options?.signal, hasLateTags: true });
+    checkNames(options, ["signal"]);
+    const found = await seek(this.#loading, key, { ...this.#asked(undefined, []), signal: options?.signal, hasLateTags: true });
     if (found.lease === undefined) return new Hit(found.value as T);
     return new LookupMiss<T>(found.lease, (value, given) => ({ terms: this.#terms.read(given), kept: this.#isolate(value) }));
   }
@@ -372,6 +377,7 @@ export class Cache {
   async add(key: string, value: unknown, options?: Pick<StoreOptions, "ttl">): Promise<boolean> {
     const tier = this.#open();
     this.#key(key);
+    checkNames(options, ["ttl"]);
     const terms = this.#terms.read({ ttl: options?.ttl });
     return tier.add(key, this.#isolate(value), terms);
   }
@@ -385,6 +391,7 @@ export class Cache {
     const tier = this.#open();
     this.#key(key);
     if (!Number.isSafeInteger(by)) throw new UnsupportedValueError(`a counter is moved by a whole number, not ${String(by)}`);
+    checkNames(options, ["ttl"]);
     return tier.incr(key, by, this.#terms.read({ ttl: options?.ttl }));
   }
 
@@ -445,6 +452,7 @@ export class Cache {
   async lock(name: string, options: LockOptions): Promise<Lock> {
     const tier = this.#open();
     this.#key(name);
+    checkNames(options, ["ttl", "wait", "signal"]);
     if (options === undefined || options.ttl === undefined)
       throw new InvalidTtlError("a lock needs a `ttl`: how long it is held should its holder vanish");
     const ttl = this.#terms.ttl(options.ttl);
@@ -456,6 +464,7 @@ export class Cache {
   async publish(channel: string, data: unknown, options?: { readonly raw?: boolean | undefined }): Promise<number> {
     const tier = this.#open();
     this.#key(channel);
+    checkNames(options, ["raw"]);
     return tier.publish(channel, new Isolated(data), options?.raw ?? false);
   }
 
@@ -465,6 +474,7 @@ export class Cache {
   subscribe<T = unknown>(channels: string | readonly string[], options: SubscribeOptions = {}): Subscription<T> {
     const tier = this.#open();
     const names = this.#keys(typeof channels === "string" ? [channels] : channels);
+    checkNames(options, ["raw", "limit", "signal"]);
     const { raw = false, limit = 1_000, signal } = options;
     if (names.length === 0) throw new InvalidKeyError("a subscription needs a channel");
     if (!Number.isSafeInteger(limit) || limit < 1) throw new ConfigError("`limit` is a whole number from 1 on");
@@ -602,8 +612,11 @@ export class Cache {
     return { kept: value, weight: weigh(value), isExact: true } as Isolated;
   }
 
-  #stored(isStored: boolean): void {
-    if (!isStored && this.#strict && this.#memory === undefined && this.enabled) {
+  #stored(stored: Stored): void {
+    if (stored === "stored" || !this.#strict || this.#memory !== undefined || !this.enabled) return;
+    if (stored === "tooLarge") {
+      throw new ValueTooLargeError("the value is over the store's `maxValueBytes`: it was not stored, and its key is invalidated");
+    } else {
       throw new BackendUnavailableError(
         "the value did not arrive for certain: its key is invalidated instead, at once or as soon as that is possible",
       );
@@ -661,8 +674,8 @@ const KINDS: Readonly<Record<keyof CacheOptions, "object" | "function" | "boolea
 function checkOptions(options: CacheOptions): void {
   if (typeof options !== "object" || options === null)
     throw new ConfigError(`the options of a cache are an object, not ${nameOf(options)}`);
+  checkNames(options, Object.keys(KINDS));
   for (const [name, given] of Object.entries(options)) {
-    if (!Object.hasOwn(KINDS, name)) throw new ConfigError(`there is no option \`${name}\`; there are ${Object.keys(KINDS).join(", ")}`);
     const kind = KINDS[name as keyof CacheOptions];
     if (given === undefined || kind === "checked elsewhere") continue;
     if (given === null || typeof given !== kind) throw new ConfigError(`\`${name}\` is of the kind ${kind}, not ${nameOf(given)}`);
@@ -673,6 +686,8 @@ function checkOptions(options: CacheOptions): void {
   }
   if (clock !== undefined && typeof clock.now !== "function") throw new ConfigError("a `clock` has a method `now` that gives milliseconds");
 }
+
+const LOAD_OPTIONS: readonly string[] = [...STORE_OPTIONS, "signal", "forceRefresh"];
 
 const MEMORY_OPTIONS = ["maxBytes", "maxEntries", "copy", "clock"] as const;
 

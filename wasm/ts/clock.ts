@@ -61,6 +61,8 @@ export const hostClock: Clock = hasQuietTimers() ? new HostClock() : new PlainCl
 
 /** A clock that moves when told to, for tests. */
 export class ManualClock implements Clock {
+  /** As it is shown: what is packed has short names. */
+  static readonly name = "ManualClock";
   #now = 1_000_000;
 
   now(): number {

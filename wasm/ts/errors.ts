@@ -11,6 +11,7 @@
  * ├── InvalidRuleError       a rule, or an event that lacks what its rules name
  * ├── ConfigError            an option of the cache
  * ├── UnsupportedValueError  a value without a JSON form
+ * ├── ValueTooLargeError     `strict`: the value is over `maxValueBytes`
  * ├── NotACounterError       `incr` on what is no integer
  * ├── LockTimeoutError       the lock was not free in time
  * ├── LockLostError          the lock is another's by now
@@ -21,77 +22,83 @@
  * ```
  */
 export class DonjonError extends Error {
-  override name = "DonjonError";
+  static override readonly name: string = "DonjonError";
+  override name = this.constructor.name;
 }
 
 /** The key, or a part of one, is none: it is empty, over 1 KiB, or no well-formed text. */
 export class InvalidKeyError extends DonjonError {
-  override name = "InvalidKeyError";
+  static override readonly name: string = "InvalidKeyError";
 }
 
 /** The pattern is none that is sent anywhere. */
 export class InvalidPatternError extends DonjonError {
-  override name = "InvalidPatternError";
+  static override readonly name: string = "InvalidPatternError";
 }
 
 /** A time to live or a grace is out of range or cannot be read, or there is no such class. Nothing was stored. */
 export class InvalidTtlError extends DonjonError {
-  override name = "InvalidTtlError";
+  static override readonly name: string = "InvalidTtlError";
 }
 
 /** A tag is empty, too long or reserved, or there are too many. */
 export class InvalidTagError extends DonjonError {
-  override name = "InvalidTagError";
+  static override readonly name: string = "InvalidTagError";
 }
 
 /** A rule cannot be read, or an event lacks what one of its rules names. Nothing was invalidated. */
 export class InvalidRuleError extends DonjonError {
-  override name = "InvalidRuleError";
+  static override readonly name: string = "InvalidRuleError";
 }
 
 /** An option of the cache is none. */
 export class ConfigError extends DonjonError {
-  override name = "ConfigError";
+  static override readonly name: string = "ConfigError";
 }
 
 /** The value has no JSON form that reads back as it was. Nothing was stored. */
 export class UnsupportedValueError extends DonjonError {
-  override name = "UnsupportedValueError";
+  static override readonly name: string = "UnsupportedValueError";
+}
+
+/** The cache is strict, and the value is over the store's `maxValueBytes`: it was not stored, and its key is invalidated. */
+export class ValueTooLargeError extends DonjonError {
+  static override readonly name: string = "ValueTooLargeError";
 }
 
 /** `incr` met a value that is no integer, or the sum is none that a number can hold. */
 export class NotACounterError extends DonjonError {
-  override name = "NotACounterError";
+  static override readonly name: string = "NotACounterError";
 }
 
 /** The lock was not free within the time that the caller would wait. */
 export class LockTimeoutError extends DonjonError {
-  override name = "LockTimeoutError";
+  static override readonly name: string = "LockTimeoutError";
 }
 
 /** The lock is not this holder's any more: its time ran out. */
 export class LockLostError extends DonjonError {
-  override name = "LockLostError";
+  static override readonly name: string = "LockLostError";
 }
 
 /** The backend could not be asked, and the cache is strict, or it was asked for what only the backend can give. */
 export class BackendUnavailableError extends DonjonError {
-  override name = "BackendUnavailableError";
+  static override readonly name: string = "BackendUnavailableError";
 }
 
 /** The cache is strict, and an invalidation could not be sent: it waits, and is sent before this process reads again. */
 export class InvalidationQueuedError extends DonjonError {
-  override name = "InvalidationQueuedError";
+  static override readonly name: string = "InvalidationQueuedError";
 }
 
 /** The store behind this cache cannot do what was asked: see its `capabilities`. */
 export class UnsupportedOperationError extends DonjonError {
-  override name = "UnsupportedOperationError";
+  static override readonly name: string = "UnsupportedOperationError";
 }
 
 /** The cache was closed. */
 export class CacheClosedError extends DonjonError {
-  override name = "CacheClosedError";
+  static override readonly name: string = "CacheClosedError";
 }
 
 /** The errors that the core refuses a call with, by its numbers. */

@@ -13,7 +13,7 @@ import type { Store } from "./cache.js";
 import { SHARED } from "./capabilities.js";
 import { ConfigError } from "./errors.js";
 import { nameOf } from "./keys.js";
-import { MOST, checkNumbers } from "./plain/options.js";
+import { MOST, checkNumbers } from "./options.js";
 import { NoRoom, type Row, type Rows, type Table } from "./plain/rows.js";
 import { PlainTier } from "./plain/tier.js";
 import { unref } from "./timers.js";

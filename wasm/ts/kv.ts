@@ -21,7 +21,7 @@ import type { Capabilities } from "./capabilities.js";
 import { ConfigError } from "./errors.js";
 import { nameOf } from "./keys.js";
 import { LateTable } from "./plain/late.js";
-import { MOST, checkNumbers } from "./plain/options.js";
+import { MOST, checkNumbers } from "./options.js";
 import { PlainTier } from "./plain/tier.js";
 
 /** What is used of a binding to a KV namespace. */

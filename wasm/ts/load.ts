@@ -5,6 +5,7 @@
  * up; a wait is bounded, and past the bound a caller loads for itself and stores nothing. Who loads, who waits and what is stored
  * are the core's decisions.
  */
+import { unlessAborted } from "./aborts.js";
 import { owned, within } from "./scope.js";
 import type { Eventually, Join, Lease, Step, Terms, Tier, Want } from "./tier.js";
 import type { Isolated } from "./value.js";
@@ -186,27 +187,6 @@ async function wait(loading: Loading, join: Join, atMost: number, signal: AbortS
 /** Timers drop fractions, and the core's clock may be a millisecond behind: it is to agree that so much has passed. */
 function afterwards(ms: number): number {
   return Math.max(0, Math.ceil(ms)) + 1;
-}
-
-/** What comes of `work`, or the reason why nobody waits for it any more, which `left` is told at once. */
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined, left?: (reason: unknown) => void): Promise<T> {
-  if (signal === undefined) return work;
-  let abort!: () => void;
-  const aborted = new Promise<never>((_, reject) => {
-    abort = () => {
-      left?.(signal.reason);
-      reject(signal.reason as Error);
-    };
-  });
-  if (signal.aborted) abort();
-  else signal.addEventListener("abort", abort, { once: true });
-  // Whoever is gone does not hear how it ends.
-  work.catch(() => undefined);
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener("abort", abort);
-  }
 }
 
 /** Loads under a lease. The load goes on where its caller leaves while others wait. */

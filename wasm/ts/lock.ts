@@ -27,6 +27,8 @@ const LOOK_AGAIN = 500;
 
 /** A lock that is held. Given back by {@link Lock.release} or at the end of its `await using`. */
 export class Lock {
+  /** As it is shown: what is packed has short names. */
+  static readonly name = "Lock";
   readonly name: string;
   /** Greater than in every earlier holding of this name. */
   readonly fence: number;

@@ -9,6 +9,8 @@ import type { Isolated } from "./value.js";
 
 /** The key has a value. */
 export class Hit<T> {
+  /** As it is shown: what is packed has short names. */
+  static readonly name = "Hit";
   readonly isHit = true;
 
   /** @internal */
@@ -25,6 +27,8 @@ type Prepare = (value: unknown, options: StoreOptions | undefined) => { readonly
 
 /** The key has no value, and whoever holds this may load it. */
 export class LookupMiss<T> {
+  /** As it is shown: what is packed has short names. */
+  static readonly name = "LookupMiss";
   readonly isHit = false;
   readonly #prepare: Prepare;
   #lease: Lease | undefined;

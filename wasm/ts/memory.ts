@@ -5,10 +5,27 @@
  */
 import { type Capabilities, SHARED } from "./capabilities.js";
 import type { Clock } from "./clock.js";
-import { Core, Trapped } from "./core.js";
+import { Core, MEMORY, Trapped } from "./core.js";
 import { NotACounterError } from "./errors.js";
 import { Hub } from "./inbox.js";
-import type { Ended, Eventually, Explained, Filled, Held, Inbox, Join, Lease, Removed, Stats, Step, Terms, Tier, Want } from "./tier.js";
+import { NO_SEED, NoSeedError, drawSeed } from "./seed.js";
+import type {
+  Ended,
+  Eventually,
+  Explained,
+  Filled,
+  Held,
+  Inbox,
+  Join,
+  Lease,
+  Removed,
+  Stats,
+  Step,
+  Stored,
+  Terms,
+  Tier,
+  Want,
+} from "./tier.js";
 import { unref } from "./timers.js";
 import { type Isolated, copy, freeze } from "./value.js";
 import { Waits } from "./waits.js";
@@ -79,31 +96,20 @@ export class MemoryTier implements Tier {
 
   #open(): Core {
     const { maxBytes, maxEntries, jitter, early, loadTimeout, prepare } = this.#config;
-    const core = new Core();
-    core.begin().bytes(this.#seed());
+    const core = new Core(MEMORY);
+    const seed = drawSeed();
+    this.#isSeeded = seed !== undefined;
+    core.begin().bytes(seed ?? NO_SEED);
     core.call("open_memory", maxBytes, maxEntries ?? -1, jitter, early, loadTimeout);
     prepare(core);
     return core;
-  }
-
-  /** What keys are hashed by. Where a host gives no randomness yet, outside of a request at the edge, {@link #seeded} asks again. */
-  #seed(): Uint8Array {
-    const seed = new Uint8Array(16);
-    try {
-      crypto.getRandomValues(seed);
-      this.#isSeeded = true;
-    } catch {
-      this.#isSeeded = false;
-    }
-    return seed;
   }
 
   /** Called before anything is stored, loaded or locked: a core that has no seed is replaced. */
   #seeded(): void {
     if (this.#isSeeded) return;
     this.#renew();
-    if (!this.#isSeeded)
-      throw new Error("this host gives no randomness here: use the cache within a request, where keys can be hashed by a secret");
+    if (!this.#isSeeded) throw new NoSeedError();
   }
 
   /** Goes on with a new core, empty: the old one broke off in the midst of a call. */
@@ -381,17 +387,17 @@ export class MemoryTier implements Tier {
     this.#free.push(number);
   }
 
-  set(key: string, value: Isolated, { ttl, grace, tags }: Terms): boolean {
-    return this.#put(key, this.#keep(value), (core, number) => {
+  set(key: string, value: Isolated, { ttl, grace, tags }: Terms): Stored {
+    const isStored = this.#put(key, this.#keep(value), (core, number) => {
       core.begin().text(key).texts(tags);
       return core.call("set", number, ttl, grace, value.weight + ENTRY_BYTES, this.#clock.now()) !== 0;
     });
+    return isStored ? "stored" : "tooLarge";
   }
 
-  setMany(items: readonly (readonly [string, Isolated])[], terms: Terms): boolean {
-    let areStored = true;
-    for (const [key, value] of items) areStored = this.set(key, value, terms) && areStored;
-    return areStored;
+  setMany(items: readonly (readonly [string, Isolated])[], terms: Terms): Stored {
+    const became = items.map(([key, value]) => this.set(key, value, terms));
+    return became.find((stored) => stored !== "stored") ?? "stored";
   }
 
   add(key: string, value: Isolated, { ttl }: Terms): boolean {

@@ -5,6 +5,7 @@
  */
 import type { Store, TierTerms } from "./cache.js";
 import { ConfigError } from "./errors.js";
+import { MOST, checkNumbers } from "./options.js";
 import type { Library } from "./redis/connection.js";
 import { Ioredis, type IoredisClient, isIoredis } from "./redis/ioredis.js";
 import { NodeRedis, type NodeRedisClient, isNodeRedis } from "./redis/node-redis.js";
@@ -21,16 +22,10 @@ export type { RedisOptions } from "./redis/tier.js";
  * ```
  */
 export function redis(client: NodeRedisClient | IoredisClient, options: RedisOptions = {}): Store {
-  for (const [name, given] of Object.entries(options)) {
-    const isRight = given === undefined || (typeof given === "number" && given > 0 && given <= MOST);
-    if (!isRight) throw new ConfigError(`\`${name}\` is a positive number`);
-  }
+  checkNumbers(options, { commandTimeout: MOST, connectTimeout: MOST, maxValueBytes: MOST });
   const library = libraryOf(client);
   return { open: (terms: TierTerms) => new RedisTier(library, terms, options) };
 }
-
-/** What timers can still wait for, and more than any value has bytes. */
-const MOST = 0x7fff_ffff;
 
 function libraryOf(client: unknown): Library {
   if (typeof client === "object" && client !== null) {

@@ -3,6 +3,7 @@
  */
 import { InvalidRuleError } from "./errors.js";
 import { nameOf } from "./keys.js";
+import { checkNames } from "./options.js";
 
 /** What an event invalidates. Names in braces are filled in by what the event is about: `document:{id}`. */
 export interface RuleTargets {
@@ -15,6 +16,8 @@ type Add = (event: string, keys: readonly string[], patterns: readonly string[],
 
 /** The rules of one cache. */
 export class Rules {
+  /** As it is shown: what is packed has short names. */
+  static readonly name = "Rules";
   readonly #add: Add;
 
   /** @internal */
@@ -27,7 +30,9 @@ export class Rules {
    *
    * @throws {@link InvalidRuleError} where a target cannot be read.
    */
-  on(event: string, { keys = [], patterns = [], tags = [] }: RuleTargets = {}): this {
+  on(event: string, targets: RuleTargets = {}): this {
+    checkNames(targets, ["keys", "patterns", "tags"]);
+    const { keys = [], patterns = [], tags = [] } = targets;
     for (const [name, list] of Object.entries({ keys, patterns, tags })) {
       if (!Array.isArray(list)) throw new InvalidRuleError(`\`${name}\` of a rule are a list of texts, not ${nameOf(list)}`);
     }

@@ -17,7 +17,7 @@ import type { Store, TierTerms } from "./cache.js";
 import { ConfigError } from "./errors.js";
 import { MemoryTier } from "./memory.js";
 import { unref } from "./timers.js";
-import type { Eventually, Lease, Removed, Step, Terms, Want } from "./tier.js";
+import type { Eventually, Lease, Removed, Step, Stored, Terms, Want } from "./tier.js";
 import type { Isolated } from "./value.js";
 import { onWake } from "./waking.js";
 
@@ -127,10 +127,10 @@ class TabsTier extends MemoryTier {
 
   // -- what others are told
 
-  override set(key: string, value: Isolated, terms: Terms): boolean {
-    const isStored = super.set(key, value, terms);
+  override set(key: string, value: Isolated, terms: Terms): Stored {
+    const stored = super.set(key, value, terms);
     this.#say({ keys: [key] });
-    return isStored;
+    return stored;
   }
 
   override deleteMany(keys: readonly string[]): Removed {

@@ -4,6 +4,7 @@
 import type { Core } from "./core.js";
 import { InvalidTagError, InvalidTtlError } from "./errors.js";
 import { nameOf } from "./keys.js";
+import { checkNames } from "./options.js";
 import type { Terms } from "./tier.js";
 
 /** Fresh until evicted or invalidated. */
@@ -22,6 +23,9 @@ export interface StoreOptions {
   readonly tags?: readonly string[] | undefined;
 }
 
+/** What they are called. */
+export const STORE_OPTIONS: readonly string[] = ["ttl", "grace", "tags"];
+
 /** Reads terms for one cache. */
 export class TermsReader {
   readonly #ask: <T>(call: (core: Core) => T) => T;
@@ -34,12 +38,13 @@ export class TermsReader {
     this.#usual = { ttl: defaultTtl === undefined ? this.#text("default") : this.ttl(defaultTtl), grace: 0, tags: [] };
   }
 
-  /** What the options of a call come to. */
-  read(options: StoreOptions | undefined): Terms {
+  /** What the options of a call come to, which may be named so. */
+  read(options: StoreOptions | undefined, names = STORE_OPTIONS): Terms {
     if (options === undefined) return this.#usual;
     if (typeof options !== "object" || options === null) {
       throw new TypeError(`how to store is an object such as { ttl: "5m" }, not ${nameOf(options)}`);
     }
+    checkNames(options, names);
     const { ttl, grace, tags } = options;
     if (ttl === undefined && grace === undefined && tags === undefined) return this.#usual;
     return {

@@ -84,6 +84,9 @@ export interface Want {
   joined(ticket: number): () => void;
 }
 
+/** What became of a value, or of the first of several that met with trouble: what was not stored for certain is invalidated. */
+export type Stored = "stored" | "tooLarge" | "unsure";
+
 /** What an invalidation came to. */
 export interface Removed {
   readonly count: number;
@@ -172,9 +175,8 @@ export interface Tier {
   /** For who may not wait any longer: the lease of a load that runs past its limit, or one that stores nothing. */
   overdue(key: string, want: Want): Lease;
 
-  /** Whether it was stored; where not, the key was invalidated. */
-  set(key: string, value: Isolated, terms: Terms): Eventually<boolean>;
-  setMany(items: readonly (readonly [string, Isolated])[], terms: Terms): Eventually<boolean>;
+  set(key: string, value: Isolated, terms: Terms): Eventually<Stored>;
+  setMany(items: readonly (readonly [string, Isolated])[], terms: Terms): Eventually<Stored>;
   add(key: string, value: Isolated, terms: Terms): Eventually<boolean>;
   incr(key: string, by: number, terms: Terms): Eventually<number>;
   touch(key: string, ttl: number): Eventually<boolean>;

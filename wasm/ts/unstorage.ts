@@ -7,7 +7,7 @@
 import { Cache } from "./cache.js";
 import { ConfigError } from "./errors.js";
 import { escapePattern, nameOf } from "./keys.js";
-import { MOST, checkNumbers } from "./plain/options.js";
+import { MOST, checkNumbers } from "./options.js";
 import { FOREVER } from "./terms.js";
 
 /** How the driver stores. */

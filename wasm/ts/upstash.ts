@@ -5,6 +5,7 @@
  */
 import type { Store, TierTerms } from "./cache.js";
 import { ConfigError } from "./errors.js";
+import { MOST, checkNames, checkNumbers } from "./options.js";
 import { RestApi } from "./redis/rest.js";
 import { RedisTier } from "./redis/tier.js";
 
@@ -42,10 +43,10 @@ export interface UpstashOptions {
  *
  * @throws {@link ConfigError} where an option is none.
  */
-export function upstash({ url, token, commandTimeout = 1_000, maxValueBytes = 3 * 2 ** 20, reads = "primary" }: UpstashOptions): Store {
-  for (const [name, given] of Object.entries({ commandTimeout, maxValueBytes })) {
-    if (!(typeof given === "number" && given > 0 && given <= 0x7fff_ffff)) throw new ConfigError(`\`${name}\` is a positive number`);
-  }
+export function upstash(options: UpstashOptions): Store {
+  checkNames(options, ["url", "token", "commandTimeout", "maxValueBytes", "reads"]);
+  const { url, token, commandTimeout = 1_000, maxValueBytes = 3 * 2 ** 20, reads = "primary" } = options;
+  checkNumbers({ commandTimeout, maxValueBytes }, { commandTimeout: MOST, maxValueBytes: MOST });
   if (reads !== "primary" && reads !== "nearest") throw new ConfigError('`reads` is "primary" or "nearest"');
   if (typeof token !== "string" || !/^[!-~]+$/.test(token))
     throw new ConfigError("`token` is the database's REST token, without spaces or line ends");

@@ -4,7 +4,8 @@
 import type { Cache } from "./cache.js";
 import { ConfigError } from "./errors.js";
 import type { Loader } from "./load.js";
-import type { StoreOptions } from "./terms.js";
+import { checkNames } from "./options.js";
+import { STORE_OPTIONS, type StoreOptions } from "./terms.js";
 
 export interface WarmOptions<T> extends StoreOptions {
   /** Loads the value of a key; left out where pairs of keys and values are given. */
@@ -30,8 +31,10 @@ export interface WarmReport {
 export async function warm<T>(
   cache: Cache,
   keysOrItems: Iterable<string> | Iterable<readonly [string, T]>,
-  { loader, concurrency = 8, onProgress, signal, ...storing }: WarmOptions<T>,
+  options: WarmOptions<T>,
 ): Promise<WarmReport> {
+  checkNames(options, ["loader", "concurrency", "onProgress", "signal", ...STORE_OPTIONS]);
+  const { loader, concurrency = 8, onProgress, signal, ...storing } = options;
   if (!Number.isSafeInteger(concurrency) || concurrency < 1) throw new ConfigError("`concurrency` is a whole number from 1 on");
   if (typeof keysOrItems === "string") throw new TypeError("`warm` takes a list of keys, or of pairs of keys and values, not one text");
   const work = keysOrItems[Symbol.iterator]() as Iterator<string | readonly [string, T]>;

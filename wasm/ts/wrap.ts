@@ -4,7 +4,8 @@
 import type { Cache, LoadOptions, Removed } from "./cache.js";
 import { InvalidKeyError } from "./errors.js";
 import { type KeyPart, key as buildKey, nameOf } from "./keys.js";
-import type { StoreOptions } from "./terms.js";
+import { checkNames } from "./options.js";
+import { STORE_OPTIONS, type StoreOptions } from "./terms.js";
 import type { Eventually } from "./tier.js";
 
 /** How outcomes are kept. */
@@ -33,6 +34,7 @@ export function wrap<A extends readonly unknown[], T>(
   options: WrapOptions<A>,
 ): Wrapped<A, T> {
   if (typeof fn !== "function") throw new TypeError(`\`wrap\` takes a function, not ${nameOf(fn)}`);
+  checkNames(options, ["key", ...STORE_OPTIONS]);
   const { key, tags, ttl, grace } = options ?? {};
   if (typeof key !== "function") throw new TypeError("`key` is a function from the arguments to the parts of a key");
   const keyOf = (...args: A): string => {

@@ -20,12 +20,12 @@ impl<V: Clone, E: Clone> Cache<V, E> {
     }
 
     /// As [`Cache::hit`], of a row.
-    #[inline]
+    #[inline(always)]
     pub fn hit_at(&self, slot: Slot, now: Moment) -> bool {
         let shard = &self.shared.shards[0];
         let rows = shard.rows.read();
-        let Some((freshness, held)) = rows.usable(slot, now) else { return false };
-        if freshness != Freshness::Fresh || !self.shared.enabled() || self.early_is_possible(&rows, slot, held, now) {
+        let Some(held) = rows.fresh(slot, now) else { return false };
+        if !self.shared.enabled() || self.early_is_possible(&rows, slot, held, now) {
             return false;
         }
         rows.touch(slot);

@@ -46,10 +46,26 @@ impl<M> Targets<M> {
         Room::Enough
     }
 
-    pub(super) fn keep(&mut self, stays: impl Fn(&M) -> bool) {
-        self.everything = self.everything.take().filter(&stays);
+    /// Whether there is what may mean any key.
+    pub(super) fn means_many(&self) -> bool {
+        self.everything.is_some() || self.counts[PATTERNS] > 0
+    }
+
+    pub(super) fn has_key(&self, key: &str) -> bool {
+        self.others.contains_key(&Target::Key(key.into()))
+    }
+
+    pub(super) fn tags(&self) -> impl Iterator<Item = &str> {
+        let from = Target::Tag("".into());
+        self.others
+            .range(from..)
+            .filter_map(|(target, _)| if let Target::Tag(tag) = target { Some(&**tag) } else { None })
+    }
+
+    pub(super) fn keep(&mut self, stays: impl Fn(&Target, &M) -> bool) {
+        self.everything = self.everything.take().filter(|mark| stays(&Target::Everything, mark));
         self.others.retain(|target, mark| {
-            let stays = stays(mark);
+            let stays = stays(target, mark);
             if let (false, Some(kind)) = (stays, kind(target)) {
                 self.counts[kind] -= 1;
             }
@@ -72,11 +88,13 @@ impl<M> Default for Targets<M> {
 pub(super) fn kind(target: &Target) -> Option<usize> {
     match target {
         Target::Key(_) => Some(0),
-        Target::Pattern(_) => Some(1),
+        Target::Pattern(_) => Some(PATTERNS),
         Target::Tag(_) => Some(2),
         Target::Everything => None,
     }
 }
+
+const PATTERNS: usize = 1;
 
 /// How many keys, patterns and tags are kept one by one.
 const BOUNDS: [usize; 3] = [MAX_NAMES, MAX_PATTERNS, MAX_NAMES];

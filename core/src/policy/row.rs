@@ -9,22 +9,22 @@ use super::wheel::{Node, Timed};
 use crate::entry::Life;
 use crate::moment::Moment;
 
-/// One cache line a slot. What a hit reads comes first.
+/// One cache line a slot where threads share them, and else as much as it takes. What a hit reads comes first.
 #[derive(Debug)]
-#[repr(C, align(64))]
+#[repr(C)]
+#[cfg_attr(not(target_family = "wasm"), repr(align(64)))]
 pub(super) struct Row {
     pub(super) life: Life,
     pub(super) place: Place,
     pub(super) uses: AtomicU8,
+    pub(super) is_loading: bool,
     pub(super) node: Node,
     pub(super) link: Link,
     pub(super) weight: u64,
     pub(super) hash: u64,
-    /// Zero without a load.
-    pub(super) ticket: u64,
 }
 
-const _: () = assert!(size_of::<Row>() == 64);
+const _: () = assert!(size_of::<Row>() == if cfg!(target_family = "wasm") { 56 } else { 64 });
 
 impl Row {
     pub(super) const fn open(hash: u64) -> Self {
@@ -32,11 +32,11 @@ impl Row {
             life: Life::FOREVER,
             place: Place::Empty,
             uses: AtomicU8::new(0),
+            is_loading: false,
             node: Node::OUT,
             link: Link::before(NONE),
             weight: 0,
             hash,
-            ticket: 0,
         }
     }
 }

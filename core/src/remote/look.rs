@@ -13,11 +13,10 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::cache::{self, Ask};
 use crate::entry::Freshness;
 use crate::fault::Fault;
 use crate::flight::{Ending, Joined};
-use crate::lease::Lease as Local;
+use crate::flights::{Lead, Part};
 use crate::moment::Moment;
 use crate::payload::Payload;
 use crate::remote::Remote;
@@ -72,7 +71,7 @@ pub struct Look<E: Clone> {
     name: Vec<u8>,
     want: Want,
     /// Held while a lease is asked for or waited for, so that others of this process join.
-    local: Option<Local<Payload, E>>,
+    lead: Option<Lead<Payload, E>>,
     waiting: Option<Waiting>,
     counted: bool,
     /// Set once Redis could not be asked: what others of this process loaded since will do.
@@ -118,7 +117,7 @@ impl<E: Clone> Look<E> {
             name,
             counted: want.counted,
             want,
-            local: None,
+            lead: None,
             waiting: None,
             alone_since: None,
             raced: 0,
@@ -179,18 +178,18 @@ impl<E: Clone> Look<E> {
             return self.forced(seen, now);
         }
         // Whoever joined meanwhile sends a GET of its own: this value was asked for before they came.
-        self.local = None;
+        self.lead = None;
         let freshness = seen.life.at(clock);
         if !self.counted {
             self.counted = true;
-            self.remote.count(&self.key, freshness);
+            self.remote.count(freshness);
         }
         if freshness == Freshness::Fresh && !self.remote.refreshes_early(&seen, clock) {
             return Step::Done(seen.payload);
         }
-        let remote = self.remote.clone();
-        match remote.shared.flights.begin(remote.key(&self.key), Ask::value().again(), now) {
-            cache::Step::Load(local) if local.leads() => {
+        match self.remote.shared.flights.begin(&self.key, None, now) {
+            Part::Lead(lead) => {
+                let remote = &self.remote;
                 let notes = self.to_note();
                 let span = (seen.load_time * 3).clamp(LEASE, LONGEST_REFRESH);
                 let token = remote.token();
@@ -201,10 +200,10 @@ impl<E: Clone> Look<E> {
                     .number(span.as_millis());
                 let mut calls = vec![election];
                 calls.extend(notes.calls(&remote.shared.names, remote.bits()));
-                self.local = Some(local);
+                self.lead = Some(lead);
                 self.send(Stage::Elected(seen, notes), calls)
             }
-            _ => Step::Done(seen.payload),
+            Part::Join(..) | Part::Alone => Step::Done(seen.payload),
         }
     }
 
@@ -279,14 +278,14 @@ impl<E: Clone> Look<E> {
     fn down(mut self, fault: &Fault, now: Moment) -> Step<E> {
         self.remote.noticed(fault);
         self.miss();
-        self.local = None;
+        self.lead = None;
         self.waiting = None;
         if self.alone_since.is_none() {
             self.alone_since = Some(self.remote.shared.flights.ticket());
         }
         match self.lead(now) {
             Ok(look) => {
-                look.local.iter().for_each(Local::close);
+                look.lead.iter().for_each(Lead::close);
                 look.begin(Hold::Alone, Notes::default(), now)
             }
             Err(step) => *step,
@@ -295,21 +294,19 @@ impl<E: Clone> Look<E> {
 
     /// Becomes the one of this process who leads for the key, or what is to be done as another does.
     fn lead(mut self, now: Moment) -> Result<Self, Box<Step<E>>> {
-        if self.local.is_some() {
+        if self.lead.is_some() {
             return Ok(self);
         }
-        let ask = self.want.since.or(self.alone_since).map_or_else(Ask::value, Ask::newer_than).again();
-        let remote = self.remote.clone();
-        match remote.shared.flights.begin(remote.key(&self.key), ask, now) {
-            cache::Step::Load(local) if local.leads() => {
-                self.local = Some(local);
+        let since = self.want.since.or(self.alone_since);
+        match self.remote.shared.flights.begin(&self.key, since, now) {
+            Part::Lead(lead) => {
+                self.lead = Some(lead);
                 Ok(self)
             }
-            cache::Step::Join(joined, _) if self.want.own.contains(&joined.ticket()) => Err(Box::new(self.bypass(now))),
-            cache::Step::Join(..) if self.want.impatient => Err(Box::new(Step::Later)),
-            cache::Step::Join(joined, at_most) => Err(Box::new(Step::Join(Box::new(self), joined, at_most))),
-            // Too many loads at once, or switched off. Nothing is kept here, so nothing is found.
-            _ => Err(Box::new(self.bypass(now))),
+            Part::Join(joined, _) if self.want.own.contains(&joined.ticket()) => Err(Box::new(self.bypass(now))),
+            Part::Join(..) if self.want.impatient => Err(Box::new(Step::Later)),
+            Part::Join(joined, at_most) => Err(Box::new(Step::Join(Box::new(self), joined, at_most))),
+            Part::Alone => Err(Box::new(self.bypass(now))),
         }
     }
 
@@ -321,13 +318,13 @@ impl<E: Clone> Look<E> {
 
     /// Loads without storing.
     pub(crate) fn bypass(mut self, now: Moment) -> Step<E> {
-        self.local = None;
-        let local = self.remote.shared.flights.bypass(self.remote.key(&self.key), now);
-        self.load(local, Hold::Alone, Notes::default())
+        self.lead = None;
+        let lead = self.remote.shared.flights.alone(&self.key, now);
+        self.load(lead, Hold::Alone, Notes::default())
     }
 
-    fn load(self, local: Local<Payload, E>, hold: Hold, notes: Notes) -> Step<E> {
-        Step::Load(Lease::new(self.remote, local, self.name, hold, notes))
+    fn load(self, lead: Lead<Payload, E>, hold: Hold, notes: Notes) -> Step<E> {
+        Step::Load(Lease::new(self.remote, lead, self.name, hold, notes))
     }
 
     fn to_note(&self) -> ToNote {
@@ -337,7 +334,7 @@ impl<E: Clone> Look<E> {
     fn miss(&mut self) {
         if !self.counted {
             self.counted = true;
-            self.remote.count(&self.key, Freshness::Over);
+            self.remote.count(Freshness::Over);
         }
     }
 
@@ -418,7 +415,7 @@ impl<E: Clone> Pending<E> {
 impl<E: Clone> Look<E> {
     fn failed(mut self, stage: Stage, fault: &Fault, now: Moment) -> Step<E> {
         if let Stage::Elected(seen, _) = stage {
-            self.local = None;
+            self.lead = None;
             self.remote.noticed(fault);
             return Step::Done(seen.payload);
         }
@@ -488,12 +485,12 @@ impl<E: Clone> Look<E> {
     }
 
     fn replied_elected(mut self, replies: &mut Replies, seen: Seen, notes: &ToNote) -> Step<E> {
-        let local = self.local.take();
+        let lead = self.lead.take();
         let mut read = || Ok((replies.take()?.into_done()?, notes.read(replies)?));
-        match (read(), local) {
-            (Ok((true, notes)), Some(local)) => {
+        match (read(), lead) {
+            (Ok((true, notes)), Some(lead)) => {
                 let hold = Hold::Seen { header: seen.header, elected: true };
-                Step::Stale(seen.payload.clone(), Lease::new(self.remote, local, self.name, hold, notes))
+                Step::Stale(seen.payload.clone(), Lease::new(self.remote, lead, self.name, hold, notes))
             }
             (Err(fault), _) => {
                 self.remote.noticed(&fault);
@@ -504,8 +501,8 @@ impl<E: Clone> Look<E> {
     }
 
     fn begin(mut self, hold: Hold, notes: Notes, now: Moment) -> Step<E> {
-        match self.local.take() {
-            Some(local) => self.load(local, hold, notes),
+        match self.lead.take() {
+            Some(lead) => self.load(lead, hold, notes),
             None => self.bypass(now),
         }
     }

@@ -53,6 +53,12 @@ impl Names {
         [self.0.as_str().as_bytes(), b":", key.as_str().as_bytes()]
     }
 
+    /// The key that is kept under a name; none where that is the name of something else.
+    pub fn key_of<'n>(&self, name: &'n [u8]) -> Option<&'n str> {
+        let key = name.strip_prefix(self.0.as_str().as_bytes())?.strip_prefix(b":")?;
+        core::str::from_utf8(key).ok()
+    }
+
     /// What a sweep looks for: whatever matches within this namespace.
     pub fn matching(&self, pattern: &Pattern) -> String {
         let glob = if pattern.is_everything() { "*" } else { pattern.as_str() };
@@ -67,6 +73,11 @@ impl Names {
     /// The versions of the tags that [`table_of`] puts there.
     pub(crate) fn table(&self, table: u8) -> Vec<u8> {
         format!("{}!t{table}", self.0.as_str()).into_bytes()
+    }
+
+    /// Where the versions of a tag are kept.
+    pub fn table_of(&self, tag: &str) -> Vec<u8> {
+        self.table(table_of(tag))
     }
 
     /// Who holds a lock. The braces keep it on one node of a cluster with its count.
@@ -119,6 +130,8 @@ mod tests {
     fn what_donjon_keeps_for_itself_is_out_of_reach_of_keys_and_patterns() {
         let names = Names::new(Namespace::new("a-b").unwrap());
         assert_eq!(names.key(Key::new("user:1").unwrap()), b"a-b:user:1");
+        assert_eq!(names.key_of(b"a-b:user:1"), Some("user:1"));
+        assert_eq!([&b"a-b!t1"[..], b"a-c:k", b"k"].map(|name| names.key_of(name)), [None; 3]);
         assert_eq!(names.matching(&Pattern::new("user:*").unwrap()), "a\\-b:user:*");
         assert_eq!(names.matching(&Pattern::new("**").unwrap()), "a\\-b:*");
         let all = Pattern::new("*").unwrap();

@@ -62,7 +62,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         let target =
             if pattern.is_everything() { Target::Everything } else { Target::Pattern(pattern.as_str().into()) };
         let owed = self.owe([target]).await;
-        self.remote().detach_matching(pattern, self.now());
+        self.remote().detach_matching(pattern);
         self.forget_matching(pattern);
         let mut count = 0;
         let mut swept = self.sweep(pattern, &mut count).await;
@@ -73,7 +73,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         match swept {
             Ok(()) => {
                 owed.paid(self.now());
-                self.remote().detach_matching(pattern, self.now());
+                self.remote().detach_matching(pattern);
                 self.forget_matching(pattern);
                 Removed { count, queued: false }
             }
@@ -148,9 +148,8 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     }
 
     fn detach(&self, keys: &[Key<'_>]) {
-        let now = self.now();
         for key in keys {
-            self.remote().detach(*key, now);
+            self.remote().detach(*key);
         }
         self.forget(keys);
     }

@@ -66,7 +66,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Lease<R, E> {
 
     /// Passes the loader's error to those who wait. Gives the value to serve instead, as [`Lease::stale`] does.
     pub fn fail(mut self, error: E) -> Option<Payload> {
-        let calls = self.right.take()?.fail(error, self.engine.now());
+        let calls = self.right.take()?.fail(error);
         self.engine.ask_aside(calls);
         self.stale.take()
     }

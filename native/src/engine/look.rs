@@ -18,7 +18,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     /// load. One round trip, two for a value with tags.
     pub async fn get(&self, key: Key<'_>) -> Option<Payload> {
         if !self.remote().is_enabled() {
-            self.remote().count_read(key, &Sight::Absent, self.clock());
+            self.remote().count_read(&Sight::Absent, self.clock());
             return None;
         }
         let via = self.via();
@@ -30,11 +30,11 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
             None
         });
         let clock = self.clock();
-        if let Some(payload) = self.remote().hit(key, &mut bytes, clock) {
+        if let Some(payload) = self.remote().hit(&mut bytes, clock) {
             return Some(payload);
         }
         let sight = self.judge(bytes).await;
-        self.remote().count_read(key, &sight, clock);
+        self.remote().count_read(&sight, clock);
         match sight {
             Sight::Value(seen) => Some(seen.payload),
             _ => None,
@@ -50,8 +50,8 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         let sights = if self.remote().is_enabled() { self.see_many(keys).await } else { None };
         let (remote, clock) = (self.remote(), self.clock());
         let sights = sights.unwrap_or_else(|| keys.iter().map(|_| Sight::Absent).collect());
-        let found = keys.iter().zip(sights).map(|(key, sight)| {
-            remote.count_read(*key, &sight, clock);
+        let found = sights.into_iter().map(|sight| {
+            remote.count_read(&sight, clock);
             if let Sight::Value(seen) = sight { Some(seen.payload) } else { None }
         });
         found.collect()
@@ -66,7 +66,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         }
         let mut fetched = self.fetch(key).await;
         if let Ok(bytes) = &mut fetched
-            && let Some(payload) = self.remote().hit(key, bytes, self.clock())
+            && let Some(payload) = self.remote().hit(bytes, self.clock())
         {
             return Looked::Value(payload);
         }

@@ -19,6 +19,23 @@ fn a_server_keeps_what_a_foreign_client_writes() {
 }
 
 #[test]
+fn a_client_that_tracks_is_told_once_of_what_others_change() {
+    let server = Server::start();
+    let mut client = server.client();
+    client.track().expect("the server tracks");
+    assert_eq!(client.call(&["GET", "mine"]), Ok(Reply::Nil));
+    assert_eq!(client.call(&["GET", "theirs"]), Ok(Reply::Nil));
+    client.call(&["SET", "mine", "1"]).expect("the server takes what it is given");
+    server.ask(&["SET", "theirs", "1"]);
+    server.ask(&["SET", "theirs", "2"]);
+    client.call(&["PING"]).expect("the server lives");
+    let told = ["invalidate", "theirs"].map(|word| word.as_bytes().to_vec());
+    let [word, key] = told.map(Reply::Text);
+    assert_eq!(client.pushed(), [Reply::List(vec![word, Reply::List(vec![key])])]);
+    assert_eq!(client.pushed(), []);
+}
+
+#[test]
 fn a_server_with_a_password_takes_no_other() {
     let server = Server::builder().password("p@ss word").start();
 

@@ -221,7 +221,7 @@ impl World {
             0..5 => {
                 let key = self.chance.usize(0..KEYS.len());
                 change(&mut self.source, &[key]);
-                remote.detach(key_of(key), self.now);
+                remote.detach(key_of(key));
                 (remote.delete(key_of(key)).to_vec(), false)
             }
             5..8 => {
@@ -230,7 +230,7 @@ impl World {
             }
             _ => {
                 change(&mut self.source, &[1, 2]);
-                remote.detach_matching(&Pattern::new("*:tagged").expect("a pattern"), self.now);
+                remote.detach_matching(&Pattern::new("*:tagged").expect("a pattern"));
                 (Vec::new(), true)
             }
         };
@@ -328,7 +328,7 @@ impl World {
         let tags: &[&str] = if key == 0 { &[] } else { &[TAG] };
         let ttl = if self.chance.bool() { 60.0 } else { 1.0 };
         match self.chance.u32(0..20) {
-            0 => State::Parting(Exchange::new(lease.fail("the source is down".to_owned(), self.now))),
+            0 => State::Parting(Exchange::new(lease.fail("the source is down".to_owned()))),
             1 => State::Parting(Exchange::new(lease.abandon())),
             way => {
                 let padding = if way < 4 { MAX_BYTES as usize } else { 0 };

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { BackendUnavailableError, CacheClosedError, ConfigError, FOREVER, NotACounterError, createCache } from "../../dist/inline.js";
+import { CacheClosedError, ConfigError, FOREVER, NotACounterError, ValueTooLargeError, createCache } from "../../dist/inline.js";
 import { redis } from "../../dist/redis.js";
 import { CLIENTS, forEachClient, freshNamespace, gate, open, until } from "./kit.mjs";
 import { RedisServer } from "./server.mjs";
@@ -315,5 +315,6 @@ test("a value that is too large is not stored, and what is under its key goes", 
   assert.equal(await cache.exists("k"), false);
   assert.ok(cache.stats().tooLarge >= 2);
   const strict = open(t, server.url, { limits: { maxValueBytes: 100 }, strict: true });
-  await assert.rejects(strict.set("k", "x".repeat(200)), BackendUnavailableError);
+  await assert.rejects(strict.set("k", "x".repeat(200)), ValueTooLargeError);
+  await assert.rejects(strict.setMany({ a: 1, k: "x".repeat(200) }), ValueTooLargeError);
 });

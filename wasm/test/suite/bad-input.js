@@ -452,6 +452,47 @@ test("how to store is an object: a number is no time to live in its place", asyn
   equal(it.size, 0);
 });
 
+test("an option that no call has is refused, with those that there are", async ({ cache }) => {
+  const it = cache();
+  const calls = {
+    set: () => it.set("k", 1, { tll: 5 }),
+    setMany: () => it.setMany({ k: 1 }, { TTL: 5 }),
+    add: () => it.add("k", 1, { tags: ["t"] }),
+    incr: () => it.incr("k", 1, { grace: 5 }),
+    getOrSet: () => it.getOrSet("k", neverRun, { forceRefesh: true }),
+    getOrSetMany: () => it.getOrSetMany(["k"], neverRun, { forceRefresh: true }),
+    lookup: () => it.lookup("k", { ttl: 5 }),
+    lock: () => it.lock("k", { ttl: 5, timeout: 5 }),
+    publish: () => it.publish("c", 1, { isRaw: true }),
+    subscribe: async () => it.subscribe("c", { max: 5 }),
+    wrap: async () => it.wrap(neverRun, { key: () => "k", tag: "t" }),
+    warm: () => it.warm(["k"], { loader: neverRun, parallel: 2 }),
+    on: async () => it.rules.on("event", { key: ["k"] }),
+  };
+  for (const [name, call] of Object.entries(calls)) {
+    await rejects(call, ConfigError, /there is no option `(\w+)`; there are (?!.*\b\1\b)/).catch((error) => {
+      throw new Error(`${name}: ${error.message}`);
+    });
+  }
+  const miss = await it.lookup("k");
+  await rejects(() => miss.fill(1, { tag: ["t"] }), ConfigError, /ttl, grace, tags/);
+  miss.abandon();
+  equal(it.size, 0);
+});
+
+test("an unknown class of times is told which is nearest, and where one is defined", async ({ cache }) => {
+  await rejects(() => cache().set("k", 1, { ttl: "stat" }), InvalidTtlError, /`stats`.*option `ttls`/);
+});
+
+test("errors and caches are shown by their names, though what is packed has short ones", async ({ cache }) => {
+  const it = cache();
+  const miss = await it.lookup("k");
+  miss.abandon();
+  equal([it, it.rules, miss].map((one) => one.constructor.name).join(), "Cache,Rules,LookupMiss");
+  const error = await rejects(() => it.get(""), InvalidKeyError);
+  equal(`${error.constructor.name} ${error.name}`, "InvalidKeyError InvalidKeyError");
+});
+
 test("one text is no list of them, and a list no mapping", async ({ cache }) => {
   const it = cache();
   for (const bad of ["abc", 5, null, undefined, {}]) {

@@ -1,9 +1,15 @@
 /** A worker as a program might have it: the store is made once, a cache for each request. What to do is in the path. */
+import { env } from "cloudflare:workers";
 import { createCache } from "./dist/workerd.js";
-import { upstash } from "./dist/upstash.js";
+import { upstash } from "./dist/upstash.workerd.js";
 
 let store;
 let loads = 0;
+
+// Outside of any request, where a worker has no randomness and can ask nobody.
+const early = createCache({ namespace: "app", store: upstash({ url: env.REST_URL, token: env.REST_TOKEN }) });
+early.rules.on("early", { keys: ["early"] });
+const tooEarly = early.get("early").catch(({ message }) => message);
 
 const said = [];
 const DEEDS = {
@@ -45,6 +51,14 @@ const DEEDS = {
     }
   },
   said: async () => said,
+  async early(_, value) {
+    await early.set("early", value);
+    const before = await early.get("early");
+    const { count } = await early.emit("early");
+    const lock = await early.lock("early", { ttl: "10s" });
+    return [before, count, (await early.get("early")) ?? null, lock.fence > 0];
+  },
+  tooEarly: () => tooEarly,
 };
 
 export default {

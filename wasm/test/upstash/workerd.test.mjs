@@ -40,6 +40,11 @@ test("bytes that a worker stores are read in Node, and the other way round", asy
   assert.deepEqual(await worker.ask("get", "k"), { from: "Nöde" });
 });
 
+test("a cache that is made outside of requests serves them, and outside of them says why it cannot", async () => {
+  assert.deepEqual(await worker.ask("early", "value"), ["value", 1, null, true]);
+  assert.match(await worker.ask("tooEarly"), /no randomness here/);
+});
+
 test("requests that come at the same time share one load, as each waits for the other's lease", async () => {
   const before = await worker.ask("loads");
   const values = await Promise.all(Array.from({ length: 8 }, (_, at) => worker.ask("load", "k", String(at))));

@@ -3,20 +3,31 @@
  *
  * What it is sent it carries out here, in this process. Where the rows are, and who else uses them, is the table's business.
  */
-import { type Command, type Connection, type Library, type Listening, RefusedError, type Reply, ReplyError } from "../redis/connection.js";
+import {
+  type Command,
+  type Connection,
+  type Library,
+  type Listening,
+  RefusedError,
+  type Reply,
+  ReplyError,
+  type Words,
+} from "../redis/connection.js";
 import { type Asked, read, run } from "./commands.js";
 import { NoRoom, type Rows, type Table } from "./rows.js";
 
 type OnMessage = (channel: string, message: Uint8Array) => void;
 
 export class PlainLibrary implements Library {
+  readonly words: Words;
   readonly hasOwnScripts = true;
   readonly listen: Library["listen"];
   readonly #table: Table;
   /** The channels that are listened to here. */
   readonly #channels = new Set<string>();
 
-  constructor(table: Table) {
+  constructor(name: string, table: Table) {
+    this.words = new TableWords(name);
     this.#table = table;
     if (table.listen !== undefined) this.listen = async (_, onMessage) => this.#listen(onMessage);
   }
@@ -141,8 +152,24 @@ function tellingOf(rows: Rows, onAnswer: () => void): Rows {
   };
 }
 
+class TableWords implements Words {
+  constructor(readonly name: string) {}
+
+  failed(reply: ReplyError | undefined): string {
+    return reply === undefined ? `${this.name} could not be asked, or did not answer in time` : `${this.name} failed: ${reply.detail}`;
+  }
+
+  refused(reply: ReplyError): string | undefined {
+    return reply.code === FAILED || reply.code === "OOM" ? this.failed(reply) : undefined;
+  }
+
+  noConnection(reason: string): string {
+    return `${this.name} cannot be opened: ${reason}`;
+  }
+}
+
 /** What the store failed at, as an answer. */
-export const FAILED = "FAILED";
+const FAILED = "FAILED";
 
 function failed(error: unknown): ReplyError {
   if (error instanceof NoRoom) return new ReplyError("OOM there is no room left");

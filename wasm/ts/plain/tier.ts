@@ -4,11 +4,10 @@
 import type { TierTerms } from "../cache.js";
 import type { Capabilities } from "../capabilities.js";
 import { InvalidKeyError, UnsupportedOperationError } from "../errors.js";
-import { type Fault, RefusedError, type ReplyError } from "../redis/connection.js";
 import { type RedisOptions, RedisTier } from "../redis/tier.js";
-import type { Held, Inbox, Lease, Removed, Step, Terms, Want } from "../tier.js";
+import type { Held, Inbox, Lease, Removed, Step, Stored, Terms, Want } from "../tier.js";
 import type { Isolated } from "../value.js";
-import { FAILED, PlainLibrary } from "./library.js";
+import { PlainLibrary } from "./library.js";
 import type { Table } from "./rows.js";
 
 export interface PlainOptions extends RedisOptions {
@@ -17,36 +16,17 @@ export interface PlainOptions extends RedisOptions {
 }
 
 export class PlainTier extends RedisTier {
-  override readonly name: string;
   override readonly capabilities: Capabilities;
   readonly #table: Table;
   readonly #namespace: string;
   readonly #maxNameBytes: number | undefined;
 
   constructor(name: string, table: Table, capabilities: Capabilities, terms: TierTerms, options: PlainOptions) {
-    super(new PlainLibrary(table), terms, options);
-    this.name = name;
+    super(new PlainLibrary(name, table), terms, options);
     this.#table = table;
     this.capabilities = capabilities;
     this.#namespace = terms.namespace;
     this.#maxNameBytes = options.maxNameBytes;
-  }
-
-  protected override describe(error: Fault | RefusedError): string {
-    return error instanceof RefusedError ? this.#answer(error.reply) : `${this.name} could not be asked, or did not answer in time`;
-  }
-
-  #answer({ detail }: ReplyError): string {
-    return `${this.name} failed: ${detail}`;
-  }
-
-  override refused(reply: ReplyError): "nothing" {
-    if (reply.code === FAILED || reply.code === "OOM") this.tell(this.#answer(reply));
-    return "nothing";
-  }
-
-  override noConnection(reason: string): void {
-    this.tell(`${this.name} cannot be opened: ${reason}`);
   }
 
   #refuse(what: string, instead: string): never {
@@ -95,7 +75,7 @@ export class PlainTier extends RedisTier {
     return { ...step, lease: { ...lease, fill } };
   }
 
-  override async setMany(items: readonly (readonly [string, Isolated])[], terms: Terms): Promise<boolean> {
+  override async setMany(items: readonly (readonly [string, Isolated])[], terms: Terms): Promise<Stored> {
     this.#checkTags(terms.tags);
     return super.setMany(items, terms);
   }

@@ -72,8 +72,20 @@ export interface Listening {
   end(): void;
 }
 
+/** How a store is spoken of that is not Redis, and answers with errors of its own. */
+export interface Words {
+  readonly name: string;
+  /** What a caller is told: it answered with an error, or not at all. */
+  failed(reply: ReplyError | undefined): string;
+  /** What is to be known of an error that it answered with; `undefined` for nothing. */
+  refused(reply: ReplyError): string | undefined;
+  noConnection(reason: string): string;
+}
+
 /** A client library, told where the server is; or what stands in the place of both. */
 export interface Library {
+  /** Where it is not Redis. */
+  readonly words?: Words;
   /** Whether scripts are said by their numbers, as `RUN`, in the place of their texts. */
   readonly hasOwnScripts?: boolean;
   /** The clock, where it is this host's own: milliseconds since 1970. */

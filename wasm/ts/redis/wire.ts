@@ -3,7 +3,7 @@
  */
 import type { Core } from "../core.js";
 import { DecodeError, type Isolated, parse, stringify } from "../value.js";
-import { type Reply, ReplyError } from "./connection.js";
+import { Fault, type FaultKind, type Reply, ReplyError } from "./connection.js";
 import type { Call } from "./script.js";
 
 /** What is to be invalidated: a key, a pattern, a tag, or everything. */
@@ -36,10 +36,13 @@ export interface Seen {
 }
 
 /** What a look at bytes has come to: a value, calls that have to be answered first, what may be replaced, or nothing. */
-export function readSight(
-  core: Core,
-  sight: number,
-): Seen | { readonly tagged: number; readonly calls: readonly Call[] } | { readonly isReplaceable: true } | Record<never, never> {
+export type Sight =
+  | Seen
+  | { readonly tagged: number; readonly calls: readonly Call[] }
+  | { readonly isReplaceable: true }
+  | Record<never, never>;
+
+export function readSight(core: Core, sight: number): Sight {
   if (sight === ASK) return { tagged: core.register(0), calls: readCalls(core) };
   if (sight === REPLACEABLE) return { isReplaceable: true };
   if (sight !== VALUE) return {};
@@ -66,7 +69,7 @@ export function readCalls(core: Core): Call[] {
 }
 
 /** Writes answers, which are read again by the core. */
-export function writeReplies(core: Core, replies: readonly Reply[]): Core {
+function writeReplies(core: Core, replies: readonly Reply[]): Core {
   core.count(replies.length);
   for (const reply of replies) {
     if (reply === null) core.byte(0);
@@ -76,6 +79,13 @@ export function writeReplies(core: Core, replies: readonly Reply[]): Core {
     else writeReplies(core.byte(3), reply);
   }
   return core;
+}
+
+const FAULTS: Readonly<Record<FaultKind, number>> = { unreachable: 1, timedOut: 2, lost: 3, open: 4, protocol: 5 };
+
+/** Writes answers, or what kept a command from being answered. */
+export function writeOutcome(core: Core, outcome: readonly Reply[] | Fault): Core {
+  return outcome instanceof Fault ? core.byte(FAULTS[outcome.kind]) : writeReplies(core.byte(0), outcome);
 }
 
 export function writeTargets(core: Core, targets: readonly Target[]): Core {

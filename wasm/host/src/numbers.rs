@@ -8,22 +8,30 @@ use crate::bridge::{Kind, Output, Refused};
 
 /// A moment of the host's clock.
 #[inline]
-pub(crate) fn moment(millis: f64) -> Moment {
+pub fn moment(millis: f64) -> Moment {
     Moment::from_nanos((millis * 1e6) as u64)
 }
 
 /// Milliseconds from `now`, infinite where the moment does not come.
-pub(crate) fn until(moment: Moment, now: Moment) -> f64 {
+pub fn until(moment: Moment, now: Moment) -> f64 {
     if moment == Moment::NEVER { f64::INFINITY } else { (moment - now).as_secs_f64() * 1e3 }
 }
 
 /// A time to live; infinite for ever.
-pub(crate) fn span(millis: f64) -> Result<Ttl, Refused> {
+///
+/// # Errors
+///
+/// [`Refused`] where it is none.
+pub fn span(millis: f64) -> Result<Ttl, Refused> {
     if millis == f64::INFINITY { Ok(Ttl::FOREVER) } else { Ttl::from_millis(millis).map_err(Refused::of(Kind::Ttl)) }
 }
 
 /// A grace, which may be nothing; infinite for ever.
-pub(crate) fn grace(millis: f64) -> Result<Grace, Refused> {
+///
+/// # Errors
+///
+/// [`Refused`] where it is none.
+pub fn grace(millis: f64) -> Result<Grace, Refused> {
     if millis == f64::INFINITY {
         Ok(Grace::FOREVER)
     } else {
@@ -32,7 +40,7 @@ pub(crate) fn grace(millis: f64) -> Result<Grace, Refused> {
 }
 
 /// Writes the counters, in the order in which the host reads them.
-pub(crate) fn stats(stats: &Stats, output: &mut Output<'_>) {
+pub fn stats(stats: &Stats, output: &mut Output<'_>) {
     let counts = [
         stats.hits,
         stats.stale,

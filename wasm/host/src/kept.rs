@@ -5,38 +5,44 @@
 use core::cell::{LazyCell, RefCell};
 
 /// A value in a `static`.
-pub(crate) struct Kept<T>(T);
+pub struct Kept<T>(T);
 
 // SAFETY: an instance runs on the one thread that calls it. Built for a host that has more, this crate is checked and never run.
 unsafe impl<T> Sync for Kept<T> {}
 
 /// What is kept of a type that has to be made when it is first asked for.
-pub(crate) type Later<T> = Kept<LazyCell<T>>;
+pub type Later<T> = Kept<LazyCell<T>>;
 
 impl<T> Kept<T> {
-    pub(crate) const fn new(value: T) -> Self {
+    /// What is kept from the start.
+    pub const fn new(value: T) -> Self {
         Self(value)
     }
 
-    pub(crate) fn with<R>(&'static self, ask: impl FnOnce(&'static T) -> R) -> R {
+    /// Asks it.
+    pub fn with<R>(&'static self, ask: impl FnOnce(&'static T) -> R) -> R {
         ask(&self.0)
     }
 }
 
 impl<T> Kept<RefCell<T>> {
-    pub(crate) fn with_borrow<R>(&'static self, ask: impl FnOnce(&T) -> R) -> R {
+    /// Reads it.
+    pub fn with_borrow<R>(&'static self, ask: impl FnOnce(&T) -> R) -> R {
         ask(&self.0.borrow())
     }
 
-    pub(crate) fn with_borrow_mut<R>(&'static self, ask: impl FnOnce(&mut T) -> R) -> R {
+    /// Changes it.
+    pub fn with_borrow_mut<R>(&'static self, ask: impl FnOnce(&mut T) -> R) -> R {
         ask(&mut self.0.borrow_mut())
     }
 
-    pub(crate) fn set(&'static self, value: T) {
+    /// Keeps another instead.
+    pub fn set(&'static self, value: T) {
         self.0.replace(value);
     }
 
-    pub(crate) fn take(&'static self) -> T
+    /// Takes it out.
+    pub fn take(&'static self) -> T
     where
         T: Default,
     {
@@ -45,11 +51,13 @@ impl<T> Kept<RefCell<T>> {
 }
 
 impl<T> Kept<LazyCell<RefCell<T>>> {
-    pub(crate) fn with_borrow<R>(&'static self, ask: impl FnOnce(&T) -> R) -> R {
+    /// Reads it.
+    pub fn with_borrow<R>(&'static self, ask: impl FnOnce(&T) -> R) -> R {
         ask(&self.0.borrow())
     }
 
-    pub(crate) fn with_borrow_mut<R>(&'static self, ask: impl FnOnce(&mut T) -> R) -> R {
+    /// Changes it.
+    pub fn with_borrow_mut<R>(&'static self, ask: impl FnOnce(&mut T) -> R) -> R {
         ask(&mut self.0.borrow_mut())
     }
 }

@@ -19,19 +19,19 @@ use donjon_core::lease::Filled;
 use donjon_core::outbox::{Batch, Epoch, Outbox, Target};
 use donjon_core::pattern::Pattern;
 use donjon_core::payload::Payload;
-use donjon_core::remote::call::{Call, Reply};
+use donjon_core::remote::call::Call;
 use donjon_core::remote::lease::{Filling, Lease, Sent};
 use donjon_core::remote::look::{Look, Pending, Step, Want};
 use donjon_core::remote::sight::{Header, Seen, Sight, values_removed};
 use donjon_core::remote::{Notes, Noting, Remote, See, Storing, Tagged};
 use donjon_core::version::Ticket;
+use donjon_wasm_host::bridge::{Input, Kind, Output, Refused, cross, register};
+use donjon_wasm_host::given::{config, key};
+use donjon_wasm_host::kept::Kept;
+use donjon_wasm_host::numbers::{self, moment, span, until};
+use donjon_wasm_host::waits::poll;
 use slab::Slab;
 
-use crate::bridge::{Input, Kind, Output, Refused, cross, register};
-use crate::events;
-use crate::kept::Kept;
-use crate::memory::{config, key, poll};
-use crate::numbers::{self, moment, span, until};
 use crate::wire::{read_outcome, write_calls};
 
 struct Shared {
@@ -42,7 +42,6 @@ struct Shared {
     pass: Pass,
     pending: Slab<Pending<()>>,
     looks: Slab<Look<()>>,
-    /// Numbered beside the waits of the memory, which a cache of this kind has none of.
     joined: Slab<Joined<Payload, ()>>,
     leases: Slab<Lease<()>>,
     sent: Slab<Box<Sent<()>>>,
@@ -366,9 +365,9 @@ pub extern "C" fn filled(sent: u32, now: f64) -> i32 {
 
 /// Ends a load by an error; the calls are to be sent, and their answers do not matter.
 #[unsafe(no_mangle)]
-pub extern "C" fn shared_fail(lease: u32, now: f64) -> i32 {
+pub extern "C" fn shared_fail(lease: u32) -> i32 {
     with(|shared, _, output| {
-        let calls = shared.leases.try_remove(lease as usize).map(|lease| lease.fail((), moment(now)));
+        let calls = shared.leases.try_remove(lease as usize).map(|lease| lease.fail(()));
         write_calls(&calls.unwrap_or_default(), output);
         Ok(0)
     })
@@ -443,12 +442,12 @@ pub extern "C" fn see_tagged(tagged: u32, clock: f64) -> i32 {
     })
 }
 
-/// Counts a plain read: of the value of this number, or of a key without one.
+/// Counts a plain read: of the value of this number, or of none.
 #[unsafe(no_mangle)]
 pub extern "C" fn count_read(seen: i32, clock: f64) -> i32 {
-    with(|shared, input, _| {
+    with(|shared, _, _| {
         let found = usize::try_from(seen).ok().and_then(|seen| shared.seen.get(seen).cloned());
-        shared.remote.count_read(key(input)?, &found.map_or(Sight::Absent, Sight::Value), moment(clock));
+        shared.remote.count_read(&found.map_or(Sight::Absent, Sight::Value), moment(clock));
         Ok(0)
     })
 }
@@ -600,19 +599,6 @@ fn unavailable(shared: &Shared, fault: &Fault) -> Refused {
     Refused::new(Kind::Unavailable, &fault)
 }
 
-/// Refuses answers of which one is an error.
-#[unsafe(no_mangle)]
-pub extern "C" fn confirm() -> i32 {
-    with(|shared, input, _| {
-        for reply in read_outcome(input).map_err(|fault| unavailable(shared, &fault))? {
-            if let Reply::Error(fault) = reply {
-                return Err(unavailable(shared, &fault));
-            }
-        }
-        Ok(0)
-    })
-}
-
 /// The calls that make dead what carries one of these tags.
 #[unsafe(no_mangle)]
 pub extern "C" fn move_tags() -> i32 {
@@ -622,46 +608,34 @@ pub extern "C" fn move_tags() -> i32 {
     })
 }
 
-/// What a sweep looks for, and 1 where it is everything. The loads of this process that match are sent away.
+/// What a sweep looks for, and 1 where it is everything.
 #[unsafe(no_mangle)]
-pub extern "C" fn sweep(now: f64) -> i32 {
+pub extern "C" fn matching() -> i32 {
+    with(|shared, input, output| matching_within(shared, input, output).map(|pattern| pattern.is_everything().into()))
+}
+
+/// As [`matching`]. The loads of this process that match are sent away.
+#[unsafe(no_mangle)]
+pub extern "C" fn sweep() -> i32 {
     with(|shared, input, output| {
-        let pattern = Pattern::new(input.text()).map_err(Refused::of(Kind::Pattern))?;
-        shared.remote.detach_matching(&pattern, moment(now));
-        output.bytes(shared.remote.names().matching(&pattern).as_bytes());
+        let pattern = matching_within(shared, input, output)?;
+        shared.remote.detach_matching(&pattern);
         Ok(pattern.is_everything().into())
     })
 }
 
-/// Sends the loads of keys away.
-#[unsafe(no_mangle)]
-pub extern "C" fn detach(now: f64) -> i32 {
-    with(|shared, input, _| {
-        for text in input.texts() {
-            shared.remote.detach(Key::new(text).map_err(Refused::of(Kind::Key))?, moment(now));
-        }
-        Ok(0)
-    })
+fn matching_within(shared: &Shared, input: &mut Input<'_>, output: &mut Output<'_>) -> Result<Pattern, Refused> {
+    let pattern = Pattern::new(input.text()).map_err(Refused::of(Kind::Pattern))?;
+    output.bytes(shared.remote.names().matching(&pattern).as_bytes());
+    Ok(pattern)
 }
 
-/// What the rules make of an event: keys, patterns and tags.
+/// Sends the loads of keys away.
 #[unsafe(no_mangle)]
-pub extern "C" fn plan() -> i32 {
-    with(|_, input, output| {
-        let plan = events::plan(input)?;
-        // What is no key, or no tag, has no entries.
-        let keys: Vec<&str> = plan.keys.iter().map(|key| &**key).filter(|key| Key::new(key).is_ok()).collect();
-        output.count(keys.len());
-        for key in keys {
-            output.text(key);
-        }
-        output.count(plan.patterns.len());
-        for pattern in &plan.patterns {
-            output.text(pattern.as_str());
-        }
-        output.count(plan.tags.len());
-        for tag in &plan.tags {
-            output.text(tag);
+pub extern "C" fn detach() -> i32 {
+    with(|shared, input, _| {
+        for text in input.texts() {
+            shared.remote.detach(Key::new(text).map_err(Refused::of(Kind::Key))?);
         }
         Ok(0)
     })
@@ -679,17 +653,13 @@ fn read_targets(input: &mut Input<'_>) -> Vec<Target> {
     (0..input.count()).map(|_| read(input)).collect()
 }
 
-/// Which connection the next invalidation will be said over, and in register 0 whether anything is owed.
+/// Whether anything is owed; in register 0 the connection that the next invalidation will be said over, by its number.
 #[unsafe(no_mangle)]
 pub extern "C" fn owed() -> i32 {
     with(|shared, _, _| {
-        register(0, (!shared.outbox.is_empty()).into());
-        Ok(epoch_number(shared.outbox.epoch()))
+        register(0, shared.outbox.epoch().number() as f64);
+        Ok((!shared.outbox.is_empty()).into())
     })
-}
-
-fn epoch_number(epoch: Epoch) -> i32 {
-    i32::try_from(epoch.number()).unwrap_or(i32::MAX)
 }
 
 /// Keeps what could not be said.
@@ -703,9 +673,9 @@ pub extern "C" fn owe() -> i32 {
 
 /// Notes what was said over the connection of this number.
 #[unsafe(no_mangle)]
-pub extern "C" fn paid(epoch: u32, now: f64) -> i32 {
+pub extern "C" fn paid(epoch: f64, now: f64) -> i32 {
     with(|shared, input, _| {
-        shared.outbox.sent(&read_targets(input), Epoch::from_number(epoch.into()), moment(now));
+        shared.outbox.sent(&read_targets(input), Epoch::from_number(epoch as u64), moment(now));
         Ok(0)
     })
 }

@@ -5,8 +5,7 @@ use alloc::vec::Vec;
 use donjon_core::fault::Fault;
 use donjon_core::remote::call::{Call, Reply};
 use donjon_core::remote::script::ALL;
-
-use crate::bridge::{Input, Output, cross};
+use donjon_wasm_host::bridge::{Input, Output, cross};
 
 /// Of each script how many of its arguments are keys, and its text.
 #[unsafe(no_mangle)]

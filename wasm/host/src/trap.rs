@@ -26,7 +26,7 @@ pub extern "C" fn trap() {
 }
 
 /// Where calls trap that are to.
-pub(crate) fn spring() {
+pub fn spring() {
     #[cfg(feature = "trap")]
     assert!(!IS_SET.with(Cell::take), "a test asked for it");
 }

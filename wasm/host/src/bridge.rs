@@ -14,31 +14,41 @@ use crate::trap;
 
 /// What a call was refused for. Its text goes to the host.
 #[derive(Debug)]
-pub(crate) struct Refused {
-    pub(crate) kind: Kind,
-    pub(crate) text: String,
+pub struct Refused {
+    /// Which error it becomes.
+    pub kind: Kind,
+    /// What is wrong.
+    pub text: String,
 }
 
 /// Which of the host's errors it becomes. The host knows them by these numbers, negated.
 #[derive(Clone, Copy, Debug)]
 #[repr(i32)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// No key.
     Key = 1,
+    /// No pattern.
     Pattern = 2,
+    /// No time to live, or no grace.
     Ttl = 3,
+    /// No tag, or too many.
     Tag = 4,
+    /// No rule.
     Rule = 5,
+    /// No setting.
     Config = 6,
+    /// The store could not be asked.
     Unavailable = 7,
 }
 
 impl Refused {
-    pub(crate) fn new(kind: Kind, why: &dyn Display) -> Self {
+    /// For this reason.
+    pub fn new(kind: Kind, why: &dyn Display) -> Self {
         Self { kind, text: why.to_string() }
     }
 
     /// For `map_err`.
-    pub(crate) fn of<W: Display>(kind: Kind) -> impl Fn(W) -> Self {
+    pub fn of<W: Display>(kind: Kind) -> impl Fn(W) -> Self {
         move |why| Self::new(kind, &why)
     }
 }
@@ -50,10 +60,10 @@ static REGISTERS: Kept<[Cell<f64>; REGISTER_COUNT]> = Kept::new([const { Cell::n
 const REGISTER_COUNT: usize = 8;
 
 /// The register that says how many waits were woken.
-pub(crate) const WOKEN: usize = 6;
+pub const WOKEN: usize = 6;
 
 /// The register that says how many values left.
-pub(crate) const LEFT: usize = 7;
+pub const LEFT: usize = 7;
 
 /// Makes room for what the host is about to write; gives where.
 #[unsafe(no_mangle)]
@@ -83,84 +93,116 @@ pub extern "C" fn registers() -> *const f64 {
     REGISTERS.with(|registers| registers.as_ptr().cast())
 }
 
-/// Sets a register.
-pub(crate) fn register(number: usize, value: f64) {
+/// Sets a register, of which there are eight.
+///
+/// # Panics
+///
+/// Where there is none of this number.
+pub fn register(number: usize, value: f64) {
     REGISTERS.with(|registers| registers[number].set(value));
 }
 
-/// What the host wrote, read from the front.
-pub(crate) struct Input<'i>(&'i [u8]);
+/// What the host wrote, read from the front. It writes as much as is read, or the module gives up.
+pub struct Input<'i>(&'i [u8]);
 
 impl<'i> Input<'i> {
-    /// The next so many bytes. The host writes as much as is read.
-    pub(crate) fn bytes(&mut self, count: usize) -> &'i [u8] {
+    /// The next so many bytes.
+    ///
+    /// # Panics
+    ///
+    /// Where the host wrote less, as all that follow.
+    pub fn bytes(&mut self, count: usize) -> &'i [u8] {
         let (taken, rest) = self.0.split_at(count);
         self.0 = rest;
         taken
     }
 
-    pub(crate) fn count(&mut self) -> usize {
+    /// A whole number.
+    ///
+    /// # Panics
+    ///
+    /// See [`Input::bytes`].
+    pub fn count(&mut self) -> usize {
         let (taken, rest) = self.0.split_first_chunk().expect("the host wrote a count");
         self.0 = rest;
         u32::from_le_bytes(*taken) as usize
     }
 
-    pub(crate) fn number(&mut self) -> f64 {
+    /// A number.
+    ///
+    /// # Panics
+    ///
+    /// See [`Input::bytes`].
+    pub fn number(&mut self) -> f64 {
         let (taken, rest) = self.0.split_first_chunk().expect("the host wrote a number");
         self.0 = rest;
         f64::from_le_bytes(*taken)
     }
 
-    pub(crate) fn byte(&mut self) -> u8 {
+    /// One byte.
+    pub fn byte(&mut self) -> u8 {
         self.bytes(1)[0]
     }
 
-    pub(crate) fn sized(&mut self) -> &'i [u8] {
+    /// Bytes after their number.
+    pub fn sized(&mut self) -> &'i [u8] {
         let count = self.count();
         self.bytes(count)
     }
 
-    pub(crate) fn text(&mut self) -> &'i str {
+    /// A text after its length.
+    ///
+    /// # Panics
+    ///
+    /// See [`Input::bytes`].
+    pub fn text(&mut self) -> &'i str {
         core::str::from_utf8(self.sized()).expect("the host writes UTF-8")
     }
 
-    pub(crate) fn texts(&mut self) -> Vec<&'i str> {
+    /// Texts after their number.
+    pub fn texts(&mut self) -> Vec<&'i str> {
         (0..self.count()).map(|_| self.text()).collect()
     }
 }
 
 /// What a call writes for the host.
-pub(crate) struct Output<'o>(&'o mut Vec<u8>);
+pub struct Output<'o>(&'o mut Vec<u8>);
 
 impl Output<'_> {
-    pub(crate) fn byte(&mut self, byte: u8) {
+    /// One byte.
+    pub fn byte(&mut self, byte: u8) {
         self.0.push(byte);
     }
 
-    pub(crate) fn count(&mut self, count: usize) {
+    /// A whole number.
+    pub fn count(&mut self, count: usize) {
         self.0.extend((count as u32).to_le_bytes());
     }
 
-    pub(crate) fn number(&mut self, number: f64) {
+    /// A number.
+    pub fn number(&mut self, number: f64) {
         self.0.extend(number.to_le_bytes());
     }
 
-    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+    /// Bytes alone.
+    pub fn bytes(&mut self, bytes: &[u8]) {
         self.0.extend(bytes);
     }
 
-    pub(crate) fn sized(&mut self, bytes: &[u8]) {
+    /// Bytes after their number.
+    pub fn sized(&mut self, bytes: &[u8]) {
         self.count(bytes.len());
         self.bytes(bytes);
     }
 
-    pub(crate) fn text(&mut self, text: &str) {
+    /// A text after its length.
+    pub fn text(&mut self, text: &str) {
         self.sized(text.as_bytes());
     }
 }
 
 /// Runs a call between the buffers. What it gives is not negative; a refusal is, and its text is the output.
-pub(crate) fn cross(call: impl FnOnce(&mut Input<'_>, &mut Output<'_>) -> Result<i32, Refused>) -> i32 {
+pub fn cross(call: impl FnOnce(&mut Input<'_>, &mut Output<'_>) -> Result<i32, Refused>) -> i32 {
     let mut call = Some(call);
     cross_once(&mut |input, output| call.take().map_or(Ok(0), |call| call(input, output)))
 }

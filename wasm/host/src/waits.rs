@@ -7,7 +7,11 @@ use alloc::sync::Arc;
 use alloc::task::Wake;
 use alloc::vec::Vec;
 use core::cell::RefCell;
-use core::task::Waker;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+
+use donjon_core::flight::{Ending, Joined};
 
 use crate::bridge::{WOKEN, cross, register};
 use crate::kept::Kept;
@@ -26,8 +30,13 @@ impl Wake for Bell {
 }
 
 /// What wakes the host's wait of this number.
-pub(crate) fn bell(wait: u32) -> Waker {
+pub fn bell(wait: u32) -> Waker {
     Arc::new(Bell(wait)).into()
+}
+
+/// Whether what the host's wait of this number waits for has ended; if not, it is woken then.
+pub fn poll<V: Clone, E: Clone>(joined: &mut Joined<V, E>, wait: u32) -> Poll<Ending<V, E>> {
+    Pin::new(joined).poll(&mut Context::from_waker(&bell(wait)))
 }
 
 /// The waits that were woken since this was last called, into the output.

@@ -1,0 +1,158 @@
+/**
+ * Owed: invalidations that Redis has not confirmed, and how they are said before anything is read again.
+ *
+ * Which they are the core knows; here it is seen to that they are said, whether or not anybody reads. Must not know what is said
+ * besides.
+ */
+import { unref } from "../timers.js";
+import { type Arg, Fault, type Library, within } from "./connection.js";
+import type { Instance } from "./instance.js";
+import type { Line } from "./line.js";
+import { AT_ONCE, confirm, inParts, readPage } from "./replies.js";
+import { plain } from "./script.js";
+import { EVERYTHING, KEY, PATTERN, TAG, type Target, writeTargets } from "./wire.js";
+
+/** How soon, and then how often at least, Redis is tried while something is owed. */
+const FIRST_TRY = 20;
+const LONGEST_TRY = 500;
+
+/** How many values are known to have left so far. */
+export interface Count {
+  count: number;
+}
+
+/** The way to Redis. */
+export interface Way {
+  line(): Promise<Line>;
+  /** Notes a fault that is nobody's error. */
+  notice(error: unknown): void;
+}
+
+export class Owed {
+  readonly #instance: Instance;
+  readonly #library: Library;
+  readonly #way: Way;
+  /** How long a command may wait. */
+  readonly #patience: number;
+  #isOwing = false;
+  #isCollecting = false;
+  #replaying: Promise<void> | undefined;
+  #isClosed = false;
+
+  constructor(instance: Instance, library: Library, way: Way, patience: number) {
+    this.#instance = instance;
+    this.#library = library;
+    this.#way = way;
+    this.#patience = patience;
+    // What was owed is not known any more: all of it, then.
+    instance.whenRestarted(() => this.owe([{ kind: EVERYTHING }]));
+  }
+
+  /** Whether something is owed, as of the last look. */
+  get isOwing(): boolean {
+    return this.#isOwing;
+  }
+
+  /** Looks whether something is owed; gives the epoch, by which what is said from here on will be paid. */
+  look(): number {
+    return this.#instance.ask((core) => {
+      this.#isOwing = core.begin().call("owed") !== 0;
+      return core.register(0);
+    });
+  }
+
+  owe(targets: readonly Target[]): void {
+    this.#instance.ask((core) => writeTargets(core.begin(), targets).call("owe"));
+    this.#isOwing = true;
+    this.#collect();
+  }
+
+  /** Notes that targets were said since the look that gave this epoch. */
+  paid(targets: readonly Target[], epoch: number): void {
+    this.#instance.ask((core) => writeTargets(core.begin(), targets).call("paid", epoch, performance.now()));
+    this.look();
+  }
+
+  /** Says what is owed over a line. */
+  async replay(line: Line): Promise<void> {
+    const instance = this.#instance;
+    const { batch, targets } = instance.ask((core) => {
+      const batch = core.begin().call("batch");
+      const targets = Array.from({ length: core.readCount() }, () => ({ kind: core.readByte(), text: core.readText() }));
+      return { batch, targets };
+    });
+    const { era } = instance;
+    let isSaid = false;
+    try {
+      const of = (kind: number): string[] => targets.filter((target) => target.kind === kind).map(({ text }) => text);
+      if (targets.some(({ kind }) => kind === EVERYTHING)) await this.sweep(line, "*", { count: 0 });
+      for (const glob of of(PATTERN)) await this.sweep(line, glob, { count: 0 });
+      const keys = of(KEY).map((key) => instance.prefix + key);
+      confirm(await line.ask(inParts("UNLINK", keys)));
+      const tags = of(TAG);
+      if (tags.length > 0) confirm(await line.ask(instance.calls((core) => core.begin().texts(tags).call("move_tags"))));
+      isSaid = true;
+    } finally {
+      if (era === instance.era) {
+        instance.ask((core) => core.begin().call("replayed", batch, isSaid ? 1 : 0, performance.now()));
+        this.look();
+      }
+    }
+  }
+
+  /** Removes all keys of the namespace that match; a key that is there during all of the sweep is removed by it. */
+  async sweep(line: Line, pattern: string, removed: Count): Promise<void> {
+    const glob = this.#instance.ask((core) => {
+      core.begin().text(pattern).call("sweep");
+      return core.rest().slice();
+    });
+    let [cursor, found]: [Arg, Arg[]] = ["0", []];
+    do {
+      const calls = inParts("UNLINK", found);
+      calls.push(plain("SCAN", cursor, "MATCH", glob, "COUNT", String(AT_ONCE)));
+      const replies = [...(await line.ask(calls))];
+      const page = replies.pop();
+      removed.count += confirm(replies);
+      [cursor, found] = readPage(page);
+    } while (cursor !== "0");
+    removed.count += confirm(await line.ask(inParts("UNLINK", found)));
+    this.#library.swept?.(pattern);
+  }
+
+  /** The open line, with nothing owed any more: for what reads. */
+  async settledLine(): Promise<Line> {
+    const line = await this.#way.line();
+    if (!this.#isOwing) return line;
+    // A sweep may take its time, and is not begun anew for each who wants to read; nor does anybody wait for it longer than for a command.
+    this.#replaying ??= this.replay(line)
+      .catch((error: unknown) => this.#way.notice(error))
+      .finally(() => (this.#replaying = undefined));
+    await within(this.#patience, this.#replaying, () => new Fault("open"));
+    if (this.#isOwing) throw new Fault("open");
+    return line;
+  }
+
+  /** Sees to it that what is owed is said as soon as Redis is there again, whether or not anybody reads. */
+  #collect(): void {
+    if (this.#isCollecting || this.#isClosed) return;
+    this.#isCollecting = true;
+    const attempt = (wait: number): void => {
+      unref(
+        setTimeout(() => {
+          void this.settledLine()
+            .catch(() => undefined)
+            .then(() => {
+              if (this.#isOwing && !this.#isClosed) attempt(Math.min(wait * 2, LONGEST_TRY));
+              else this.#isCollecting = false;
+            });
+        }, wait),
+      );
+    };
+    attempt(FIRST_TRY);
+  }
+
+  /** Tries no more. */
+  close(): void {
+    this.#isClosed = true;
+  }
+}
