@@ -79,7 +79,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         let clock = self.clock();
         let (mut found, mut counters) = (Vec::with_capacity(keys.len()), Vec::new());
         for (key, sight) in keys.iter().zip(sights) {
-            self.remote().count_read(*key, &sight, clock);
+            self.remote().count_read(&sight, clock);
             let Sight::Value(seen) = sight else {
                 found.push(None);
                 continue;
