@@ -24,7 +24,7 @@ from .machine import machine
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests/redis/python"))
 
-from redis_server import RedisServer  # noqa: E402
+from redis_server import RedisServer
 
 KEYS = [f"user:{number}" for number in range(1_000)]
 VALUES = {
@@ -32,6 +32,15 @@ VALUES = {
     "small dict": {"id": 123, "name": "John Smith", "email": "john@example.org", "active": True, "score": 4.5},
 }
 PASSES = 5
+
+
+async def told(near: Cache) -> None:
+    """Redis tells it of changes by now."""
+    await near.ping()
+    for _ in range(1_000):
+        if near.stats().coherence == "tracking":
+            return
+        await asyncio.sleep(0.01)
 
 
 async def filled(memory: Cache, near: Cache, value: Any) -> None:
@@ -59,8 +68,7 @@ async def main(rounds: int) -> None:
     """Prints a line for each kind of value."""
     with RedisServer() as server:
         async with Cache.memory() as memory, Cache.redis(server.url, near=True) as near:
-            while near.stats().coherence != "tracking":
-                await asyncio.sleep(0.01)
+            await told(near)
             for name, value in VALUES.items():
                 await filled(memory, near, value)
                 turns = [(await slice_of(memory), await slice_of(near)) for _ in range(rounds)]

@@ -251,10 +251,14 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
 
     /// Redis's clock. Known from the first connection on; without one, nothing that it decides has arrived.
     fn clock(&self) -> Moment {
+        self.known_clock().unwrap_or(Moment::from_millis(0))
+    }
+
+    fn known_clock(&self) -> Option<Moment> {
         let now = self.now();
         // That of the other connection is set right more often.
         let told = self.inner.tracker.as_ref().and_then(|tracker| tracker.redis_now(now));
-        told.or_else(|| self.inner.link.redis_now(now)).unwrap_or(Moment::from_millis(0))
+        told.or_else(|| self.inner.link.redis_now(now))
     }
 
     /// The open connection, with nothing owed to Redis any more: for what reads.

@@ -58,10 +58,11 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         self.ask(calls).await
     }
 
-    /// Lets memory have what came that way.
+    /// Lets memory have what came that way. A user who may not ask Redis for its time has nothing in memory, as nobody would know
+    /// when it is over.
     pub(super) fn admit(&self, via: &Via, key: Key<'_>, outline: &Outline, payload: &Payload) {
-        if let (Some((_, guard)), Some(front)) = (&via.0, &self.tier().front) {
-            front.memory.admit(guard, key, (outline, payload), self.now(), self.clock());
+        if let (Some((_, guard)), Some(front), Some(clock)) = (&via.0, &self.tier().front, self.known_clock()) {
+            front.memory.admit(guard, key, (outline, payload), self.now(), clock);
         }
     }
 

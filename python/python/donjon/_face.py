@@ -152,8 +152,9 @@ class Face:
 
     # -- underneath
     async def _get_as(self, key: str, default: Any, as_: Any, mode: Mode | None) -> Any:
-        decode = decoder(as_)
-        value = self._memory.hit_in(mode)(key) if self._shared else MISS
+        decode = None if as_ is None else decoder(as_)
+        hit = self._memory.hit_in(mode)
+        value = hit(key) if self._shared else MISS
         if value is MISS:
             value = self._memory.get(key, MISS)
             if self._waits:
