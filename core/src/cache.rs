@@ -19,9 +19,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use ahash::RandomState;
-
-use crate::chance::{Chance, Seed};
+use crate::chance::{Chance, Hasher, Seed};
 use crate::entry::{Freshness, Life, Weight};
 use crate::expiry::{Grace, Ttl};
 use crate::flight::Limits;
@@ -78,7 +76,7 @@ impl<V, E> Clone for Cache<V, E> {
 #[derive(Debug)]
 pub(crate) struct Shared<V, E> {
     shards: Box<[Shard<V, E>]>,
-    hasher: RandomState,
+    hasher: Hasher,
     versions: Versions,
     chance: Chance,
     enabled: AtomicBool,
@@ -357,7 +355,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
 
     /// By what a key is found in here: no other cache has the same.
     pub(crate) fn hash(&self, key: Key<'_>) -> u64 {
-        self.shared.hasher.hash_one(key.as_str())
+        self.shared.hasher.hash(key.as_str())
     }
 
     fn place(&self, key: Key<'_>) -> (u64, &Shard<V, E>) {

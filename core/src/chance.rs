@@ -28,14 +28,27 @@ impl Chance {
     }
 
     /// What hashes keys so that nobody outside can choose some that collide.
-    pub(crate) fn hasher(&self, seed: Seed) -> RandomState {
+    pub(crate) fn hasher(&self, seed: Seed) -> Hasher {
         let (high, low) = ((seed.0 >> 64) as u64, seed.0 as u64);
-        RandomState::with_seeds(high ^ self.bits(), low ^ self.bits(), self.bits(), self.bits())
+        Hasher(RandomState::with_seeds(high ^ self.bits(), low ^ self.bits(), self.bits(), self.bits()))
     }
 
     /// A share of one, never zero: in `(0, 1]`.
     pub(crate) fn share(&self) -> f64 {
         ((self.bits() >> 11) + 1) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+/// Hashes texts.
+#[derive(Clone, Debug)]
+pub(crate) struct Hasher(RandomState);
+
+impl Hasher {
+    // Where it has no instructions of the processor to do it with it is long, so that a WebAssembly module has it once.
+    #[cfg_attr(not(target_family = "wasm"), inline)]
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    pub(crate) fn hash(&self, text: &str) -> u64 {
+        self.0.hash_one(text)
     }
 }
 

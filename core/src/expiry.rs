@@ -17,7 +17,7 @@ use core::time::Duration;
 
 use crate::entry::Life;
 use crate::moment::Moment;
-use crate::shown::{Number, Quoted};
+use crate::shown::{Number, Plain, Quoted};
 use crate::spelling;
 
 /// How long a value stays fresh: 1 ms to ten years (3,650 days), or [`Ttl::FOREVER`].
@@ -282,20 +282,21 @@ impl Default for TtlClasses {
 #[non_exhaustive]
 pub enum InvalidTtl {
     /// A time to live out of range.
-    #[error("a ttl is more than zero and at most ten years, or `FOREVER`; got {given}")]
+    #[error("a ttl is more than zero and at most ten years, or `FOREVER`; got {}", Plain(.given))]
     Ttl {
         /// What was given.
         given: String,
     },
     /// A grace out of range.
-    #[error("a grace is zero or more and at most ten years, or `FOREVER`; got {given}")]
+    #[error("a grace is zero or more and at most ten years, or `FOREVER`; got {}", Plain(.given))]
     Grace {
         /// What was given.
         given: String,
     },
     /// Text that is no length of time.
     #[error(
-        "a length of time is seconds such as `300`, or numbers with units (d h m s ms) such as `5m` or `1h30m`; got {given}"
+        "a length of time is seconds such as `300`, or numbers with units (d h m s ms) such as `5m` or `1h30m`; got {}",
+        Plain(.given)
     )]
     Unreadable {
         /// What was given, in quotes.
@@ -303,8 +304,10 @@ pub enum InvalidTtl {
     },
     /// A class that nobody defined.
     #[error(
-        "there is no ttl class `{given}`; the nearest is `{nearest}`, and a new one is defined by `CACHE_TTL_{}`",
-        given.to_ascii_uppercase()
+        "there is no ttl class `{}`; the nearest is `{}`, and a new one is defined by `CACHE_TTL_{}`",
+        Plain(.given),
+        Plain(.nearest),
+        Plain(&.given.to_ascii_uppercase())
     )]
     UnknownClass {
         /// What was given.
@@ -314,7 +317,8 @@ pub enum InvalidTtl {
     },
     /// A name that no class may have.
     #[error(
-        "a ttl class is named by lower-case letters, digits and `_`, a letter first, at most {LONGEST_CLASS_NAME}; got {given}"
+        "a ttl class is named by lower-case letters, digits and `_`, a letter first, at most {LONGEST_CLASS_NAME}; got {}",
+        Plain(.given)
     )]
     ClassName {
         /// What was given, in quotes.

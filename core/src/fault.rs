@@ -9,6 +9,8 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 
+use crate::shown::Plain;
+
 /// As many bytes of a server's own words as a fault keeps.
 pub const MAX_DETAIL_BYTES: usize = 200;
 
@@ -49,7 +51,7 @@ pub enum Fault {
     #[error("redis failed too often just now, so it is left alone for a moment; see what the calls before said")]
     Open,
     /// The server answered with an error. Made by [`Fault::server`] alone.
-    #[error("redis answered {code}{}; {}", Shown(detail), remedy(code, *class))]
+    #[error("redis answered {}{}; {}", Plain(code), Shown(detail), Plain(remedy(code, *class)))]
     #[non_exhaustive]
     Server {
         /// The first word of the reply, such as `NOPERM`.
@@ -239,7 +241,7 @@ struct Shown<'a>(&'a str);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() { Ok(()) } else { write!(out, ": {}", self.0) }
+        if self.0.is_empty() { Ok(()) } else { write!(out, ": {}", Plain(self.0)) }
     }
 }
 

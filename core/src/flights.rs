@@ -14,9 +14,9 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
-use ahash::RandomState;
 use hashbrown::HashTable;
 
+use crate::chance::Hasher;
 use crate::flight::{Ending, Flight, Joined, Limits};
 use crate::moment::Moment;
 use crate::stats::{Counters, Stats};
@@ -38,7 +38,7 @@ impl<V, E> Clone for Flights<V, E> {
 #[derive(Debug)]
 struct Shared<V, E> {
     rows: Mutex<HashTable<Row<V, E>>>,
-    hasher: RandomState,
+    hasher: Hasher,
     limits: Limits,
     tickets: Tickets,
     counters: Counters,
@@ -80,7 +80,7 @@ pub(crate) struct Lead<V: Clone, E: Clone> {
 }
 
 impl<V: Clone, E: Clone> Flights<V, E> {
-    pub(crate) fn new(limits: Limits, hasher: RandomState) -> Self {
+    pub(crate) fn new(limits: Limits, hasher: Hasher) -> Self {
         Self {
             shared: Arc::new(Shared {
                 rows: Mutex::new(HashTable::new()),
@@ -104,7 +104,7 @@ impl<V: Clone, E: Clone> Flights<V, E> {
         if !enabled.load(Ordering::Relaxed) {
             return Part::Alone;
         }
-        let hash = hasher.hash_one(key);
+        let hash = hasher.hash(key);
         let mut rows = rows.lock();
         let there = rows.find_mut(hash, |row| *row.key == *key);
         if let Some(row) = there.as_ref().filter(|row| limits.awaits(&row.flight, now)) {
@@ -123,7 +123,7 @@ impl<V: Clone, E: Clone> Flights<V, E> {
                 return Part::Alone;
             }
             let row = Row { key: Arc::clone(&key), flight: Arc::clone(&flight) };
-            rows.insert_unique(hash, row, |row| hasher.hash_one(&*row.key));
+            rows.insert_unique(hash, row, |row| hasher.hash(&*row.key));
             None
         };
         drop(rows);
@@ -179,7 +179,7 @@ impl<V: Clone, E: Clone> Flights<V, E> {
 
     /// Takes the row of a key out, where its flight is what is meant.
     fn take(&self, key: &str, is_meant: impl Fn(&Arc<Flight<V, E>>) -> bool) -> Option<Row<V, E>> {
-        let hash = self.shared.hasher.hash_one(key);
+        let hash = self.shared.hasher.hash(key);
         let mut rows = self.shared.rows.lock();
         let entry = rows.find_entry(hash, |row| *row.key == *key && is_meant(&row.flight)).ok()?;
         Some(entry.remove().0)
@@ -246,11 +246,12 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use super::*;
+    use crate::chance::{Chance, Seed};
 
     const LIMITS: Limits = Limits { load_timeout: Duration::from_secs(30), max_flights: 3, max_joined: 2 };
 
     fn flights() -> Flights<u32, ()> {
-        Flights::new(LIMITS, RandomState::with_seeds(1, 2, 3, 4))
+        Flights::new(LIMITS, Chance::new(Seed(7)).hasher(Seed(7)))
     }
 
     fn at(seconds: u64) -> Moment {
@@ -288,11 +289,11 @@ mod tests {
     #[test]
     fn an_error_reaches_those_who_wait_and_a_load_given_up_sends_them_to_look_up_anew() {
         let flights = flights();
-        let (fails, gives_up) = (lead(&flights, "fails", at(0)), lead(&flights, "gives up", at(0)));
+        let (fails, leaves) = (lead(&flights, "fails", at(0)), lead(&flights, "gives up", at(0)));
         let mut failed = join(&flights, "fails", None, at(0));
         let mut deserted = join(&flights, "gives up", None, at(0));
         fails.fail(());
-        drop(gives_up);
+        drop(leaves);
         assert_eq!(poll(&mut failed), Poll::Ready(Ending::Failed(())));
         assert_eq!(poll(&mut deserted), Poll::Ready(Ending::Again));
         let stats = flights.stats();

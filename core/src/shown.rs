@@ -6,6 +6,15 @@
 use core::fmt;
 use core::fmt::Write as _;
 
+/// A text as it is. That of the standard library can also be padded, which no message asks for.
+pub struct Plain<'a>(pub &'a str);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.0)
+    }
+}
+
 /// A text in quotes, with what would end them, break the line or hide what follows written as an escape.
 pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 
@@ -14,7 +23,10 @@ impl fmt::Display for Quoted<'_> {
         out.write_char('"')?;
         for letter in self.0.chars() {
             match letter {
-                '"' | '\\' => write!(out, "\\{letter}")?,
+                '"' | '\\' => {
+                    out.write_char('\\')?;
+                    out.write_char(letter)?;
+                }
                 '\n' => out.write_str("\\n")?,
                 '\r' => out.write_str("\\r")?,
                 '\t' => out.write_str("\\t")?,

@@ -41,6 +41,15 @@ impl<K, V> Sorted<K, V> {
         self.place(key).ok().map(|place| &mut self.0[place].1)
     }
 
+    /// The keys from this one on.
+    pub(crate) fn keys_from<'a, Q: Ord + ?Sized>(&'a self, key: &Q) -> impl Iterator<Item = &'a K> + use<'a, K, V, Q>
+    where
+        K: Borrow<Q>,
+    {
+        let (Ok(place) | Err(place)) = self.place(key);
+        self.0[place..].iter().map(|row| &row.0)
+    }
+
     /// Puts a key in that is not there; what is there stays.
     pub(crate) fn insert(&mut self, key: K, value: V)
     where
@@ -111,6 +120,7 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(sorted.get(&key), tree.get(&key));
+                prop_assert!(sorted.keys_from(&key).eq(tree.range(key..).map(|(key, _)| key)));
                 prop_assert!(sorted.keys().eq(tree.keys()) && sorted.values().eq(tree.values()));
                 prop_assert_eq!((sorted.len(), sorted.is_empty()), (tree.len(), tree.is_empty()));
             }

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use crate::key::{InvalidKey, Key, escape_part};
 use crate::pattern::{InvalidPattern, Pattern, ends_between_tokens, glob_escape};
-use crate::shown::Quoted;
+use crate::shown::{Plain, Quoted};
 use crate::tag::{InvalidTag, check_tag};
 
 /// A text with names to be filled in: `user:{user_id}:profile`. `{{` and `}}` stand for the braces themselves.
@@ -90,7 +90,7 @@ pub enum TemplateFault {
 #[non_exhaustive]
 pub enum RenderError {
     /// No value was given for a name.
-    #[error("no value for `{name}`")]
+    #[error("no value for `{}`", Plain(.name))]
     Missing {
         /// The name.
         name: Box<str>,
@@ -289,8 +289,10 @@ fn pieces(template: &str) -> Result<Vec<Piece>, (usize, TemplateFault)> {
     if pieces.is_empty() { Err((0, TemplateFault::Empty)) } else { Ok(pieces) }
 }
 
+/// Beyond ASCII any character passes for a letter: which of them are letters is a table of kilobytes, in every page that loads this.
 fn is_name(text: &str) -> bool {
-    text.starts_with(|c: char| c == '_' || c.is_alphabetic()) && text.chars().all(|c| c == '_' || c.is_alphanumeric())
+    let is_letter = |c: char| c == '_' || c.is_ascii_alphabetic() || !c.is_ascii();
+    text.starts_with(is_letter) && text.chars().all(|c| is_letter(c) || c.is_ascii_digit())
 }
 
 #[cfg(test)]

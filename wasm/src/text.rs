@@ -8,6 +8,7 @@ use donjon_core::expiry::{InvalidTtl, TtlClasses};
 use donjon_core::key::{Namespace, Part, build, build_pattern};
 use donjon_core::lock::{LOOK_AGAIN, Pace};
 use donjon_core::pattern::{Pattern, glob_escape};
+use donjon_core::shown::Plain;
 use donjon_core::tag::check_tags;
 use donjon_wasm_host::bridge::{Kind, Refused, cross, register};
 use donjon_wasm_host::given::key;
@@ -91,7 +92,9 @@ pub extern "C" fn resolve_ttl() -> i32 {
             InvalidTtl::UnknownClass { given, nearest } => Refused::new(
                 Kind::Ttl,
                 &format_args!(
-                    "there is no ttl class `{given}`; the nearest is `{nearest}`, and a new one is defined by the option `ttls`"
+                    "there is no ttl class `{}`; the nearest is `{}`, and a new one is defined by the option `ttls`",
+                    Plain(&given),
+                    Plain(&nearest)
                 ),
             ),
             why => Refused::new(Kind::Ttl, &why),

@@ -56,7 +56,10 @@ impl<M> Targets<M> {
     }
 
     pub(super) fn tags(&self) -> impl Iterator<Item = &str> {
-        self.others.keys().filter_map(|target| if let Target::Tag(tag) = target { Some(&**tag) } else { None })
+        let from = Target::Tag("".into());
+        self.others
+            .keys_from(&from)
+            .filter_map(|target| if let Target::Tag(tag) = target { Some(&**tag) } else { None })
     }
 
     pub(super) fn keep(&mut self, stays: impl Fn(&Target, &M) -> bool) {

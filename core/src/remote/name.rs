@@ -3,8 +3,7 @@
 //! A key of the user is `{namespace}:{key}`. All else is `{namespace}!…`, and since no namespace holds a `!`, no key, pattern or
 //! sweep of the user reaches it.
 
-use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::key::{Key, Namespace};
@@ -45,7 +44,7 @@ impl Names {
 
     /// How the names of all begin that memory depends on; none is the beginning of another.
     pub fn prefixes(&self) -> [Vec<u8>; 2] {
-        [format!("{}:", self.0.as_str()).into_bytes(), format!("{}!t", self.0.as_str()).into_bytes()]
+        [self.with(&[":"]), self.with(&["!t"])]
     }
 
     /// [`Names::key`] in parts, for who puts them together elsewhere.
@@ -62,17 +61,26 @@ impl Names {
     /// What a sweep looks for: whatever matches within this namespace.
     pub fn matching(&self, pattern: &Pattern) -> String {
         let glob = if pattern.is_everything() { "*" } else { pattern.as_str() };
-        format!("{}:{glob}", glob_escape(self.0.as_str()))
+        [&*glob_escape(self.0.as_str()), ":", glob].concat()
+    }
+
+    /// The namespace, and what follows it.
+    fn with(&self, parts: &[&str]) -> Vec<u8> {
+        let mut name = self.0.as_str().as_bytes().to_vec();
+        for part in parts {
+            name.extend_from_slice(part.as_bytes());
+        }
+        name
     }
 
     /// Who refreshes a stale key.
     pub(crate) fn refresh(&self, key: &str) -> Vec<u8> {
-        format!("{}!r:{key}", self.0.as_str()).into_bytes()
+        self.with(&["!r:", key])
     }
 
     /// The versions of the tags that [`table_of`] puts there.
     pub(crate) fn table(&self, table: u8) -> Vec<u8> {
-        format!("{}!t{table}", self.0.as_str()).into_bytes()
+        self.with(&["!t", &u64::from(table).to_string()])
     }
 
     /// Where the versions of a tag are kept.
@@ -82,22 +90,22 @@ impl Names {
 
     /// Who holds a lock. The braces keep it on one node of a cluster with its count.
     pub fn lock(&self, lock: &str) -> Vec<u8> {
-        format!("{}!{{lock:{lock}}}", self.0.as_str()).into_bytes()
+        self.with(&["!{lock:", lock, "}"])
     }
 
     /// How often a lock was taken.
     pub fn fence(&self, lock: &str) -> Vec<u8> {
-        format!("{}!{{lock:{lock}}}#fence", self.0.as_str()).into_bytes()
+        self.with(&["!{lock:", lock, "}#fence"])
     }
 
     /// A channel of the user's.
     pub fn channel(&self, channel: &str) -> Vec<u8> {
-        format!("{}!ch:{channel}", self.0.as_str()).into_bytes()
+        self.with(&["!ch:", channel])
     }
 
     /// The channel that tells who waits for a lock that it is free.
     pub fn lock_channel(&self, lock: &str) -> Vec<u8> {
-        format!("{}!ch!lock:{lock}", self.0.as_str()).into_bytes()
+        self.with(&["!ch!lock:", lock])
     }
 }
 
