@@ -12,4 +12,6 @@ printf '\n'
 .tools/bench/bin/python -m bench.memory --rounds "${ROUNDS:-15}"
 printf '\n'
 .tools/bench/bin/python -m bench.redis --rounds "${ROUNDS:-7}"
+printf '\n'
+.tools/bench/bin/python -m bench.near_hit
 step "Rust over Redis, built from this checkout" cargo bench --quiet -p donjon --bench redis_get -- "${ROUNDS:-15}"

@@ -9,6 +9,8 @@
 //! A lock that ends by time is safe only while its holder ends in time too: one that was paused may come back after
 //! another took over. What must be exclusive checks the fence: it refuses a number lower than one it has seen.
 
+mod pace;
+
 use alloc::collections::BinaryHeap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -21,6 +23,8 @@ use crate::moment::Moment;
 use crate::sorted::Sorted;
 use crate::sync::Mutex;
 use crate::waiters::{WaiterId, Waiters};
+
+pub use pace::{LOOK_AGAIN, Pace};
 
 /// The locks of one process. A name is limited as a key is.
 ///

@@ -207,6 +207,11 @@ impl<E: Clone> Remote<E> {
         self.count(if let Sight::Value(seen) = sight { seen.life.at(clock) } else { Freshness::Over });
     }
 
+    /// Asks for how long a counter lives, right behind its value: see [`Outline::of_counter`](sight::Outline::of_counter).
+    pub fn lasts(&self, key: Key<'_>) -> Call {
+        Call::plain("PTTL", &self.shared.names.key(key))
+    }
+
     /// Whether a value is within the limit for one.
     pub fn fits(&self, payload: &Payload) -> bool {
         payload.bytes.len() as u64 <= self.shared.max_value_bytes

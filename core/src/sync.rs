@@ -11,7 +11,11 @@ pub(crate) use cell::{Mutex, RwLock};
 
 #[cfg(target_family = "wasm")]
 mod cell {
-    use core::cell::{Ref, RefCell, RefMut};
+    use alloc::boxed::Box;
+    use core::cell::{Cell, RefCell, RefMut};
+    use core::fmt::{self, Debug, Formatter};
+    use core::mem::forget;
+    use core::ops::{Deref, DerefMut};
 
     /// As `parking_lot`'s, of one thread.
     #[derive(Debug, Default)]
@@ -27,22 +31,64 @@ mod cell {
         }
     }
 
-    /// As `parking_lot`'s, of one thread.
-    #[derive(Debug, Default)]
-    pub(crate) struct RwLock<T>(RefCell<T>);
+    /// As `parking_lot`'s, of one thread: whoever locks it has it alone, also to read. That costs a hit less than counting those who read.
+    pub(crate) struct RwLock<T>(Cell<Option<Box<T>>>);
 
     impl<T> RwLock<T> {
-        pub(crate) const fn new(value: T) -> Self {
-            Self(RefCell::new(value))
+        pub(crate) fn new(value: T) -> Self {
+            Self(Cell::new(Some(Box::new(value))))
         }
 
         #[inline(always)]
-        pub(crate) fn read(&self) -> Ref<'_, T> {
-            self.0.borrow()
+        pub(crate) fn read(&self) -> Lent<'_, T> {
+            let value = self.0.take();
+            assert!(value.is_some(), "it is locked already");
+            Lent { lock: self, value }
         }
 
-        pub(crate) fn write(&self) -> RefMut<'_, T> {
-            self.0.borrow_mut()
+        pub(crate) fn write(&self) -> Lent<'_, T> {
+            self.read()
+        }
+    }
+
+    impl<T> Debug for RwLock<T> {
+        fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+            out.write_str("RwLock")
+        }
+    }
+
+    /// What a lock holds, until this is dropped.
+    pub(crate) struct Lent<'l, T> {
+        lock: &'l RwLock<T>,
+        value: Option<Box<T>>,
+    }
+
+    impl<T> Deref for Lent<'_, T> {
+        type Target = T;
+
+        #[inline(always)]
+        fn deref(&self) -> &T {
+            match &self.value {
+                Some(value) => value,
+                None => unreachable!("it is given back when this is dropped"),
+            }
+        }
+    }
+
+    impl<T> DerefMut for Lent<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            match &mut self.value {
+                Some(value) => value,
+                None => unreachable!("it is given back when this is dropped"),
+            }
+        }
+    }
+
+    impl<T> Drop for Lent<'_, T> {
+        #[inline(always)]
+        fn drop(&mut self) {
+            // Nothing is dropped by that, of which the compiler need not know how.
+            forget(self.lock.0.replace(self.value.take()));
         }
     }
 }

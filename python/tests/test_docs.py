@@ -58,5 +58,7 @@ def test_what_a_page_names_is_there(page: Path) -> None:
         assert (page.parent / link).exists(), link
     for file, name in TEST.findall(text):
         is_script = file.endswith("js")
-        start = rf"\btest\({re.escape(json.dumps(name, ensure_ascii=False))}," if is_script else rf"\b(?:def|fn) {name}\("
+        start = (
+            rf"\btest\({re.escape(json.dumps(name, ensure_ascii=False))}," if is_script else rf"\b(?:def|fn) {name}\("
+        )
         assert re.search(start, (TOP / file).read_text(encoding="utf-8")), f"{file}::{name}"

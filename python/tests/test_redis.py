@@ -134,8 +134,6 @@ async def test_settings_open_it(redis_server: RedisServer, namespace: str) -> No
     cache = Cache.from_env(variables | {"CACHE_TTL_STATS": "90"})
     await cache.set("k", 1, ttl="stats")
     assert await cache.ttl("k") == pytest.approx(90, abs=1)
-    with pytest.raises(ConfigError, match="not yet"):
-        Cache.from_env(variables | {"CACHE_NEAR": "true"})
 
 
 def test_what_it_cannot_be_opened_with_is_refused() -> None:

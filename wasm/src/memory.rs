@@ -3,8 +3,9 @@
 //! The host has a table from keys to numbers, and reads by number: no text crosses for a hit. A text crosses when a value is stored
 //! or a key invalidated. After each call that may let values go the host takes their numbers and frees them, before it reads again.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::cell::RefCell;
+use core::cell::Cell;
 use core::task::Poll;
 use core::time::Duration;
 
@@ -37,12 +38,11 @@ struct Memory {
     left: Vec<u32>,
 }
 
-static MEMORY: Kept<RefCell<Option<Memory>>> = Kept::new(RefCell::new(None));
+static MEMORY: Kept<Cell<Option<Box<Memory>>>> = Kept::new(Cell::new(None));
 
 fn with<T>(ask: impl FnOnce(&mut Memory) -> T) -> T {
-    MEMORY.with_borrow_mut(|memory| {
+    MEMORY.lend(|memory| {
         trap::spring();
-        let Some(memory) = memory else { panic!("the host opens the memory first") };
         ask(memory)
     })
 }
@@ -113,7 +113,7 @@ pub extern "C" fn open_memory(max_bytes: f64, max_entries: f64, jitter: f64, ear
         let holder = Holder::Host;
         let cache = Cache::new(&Config { max_bytes: max_bytes as u64, max_entries, holder, ..config }, seed);
         let (leases, joined) = (Slab::new(), Slab::new());
-        MEMORY.set(Some(Memory { cache, slots: Vec::new(), leases, joined, left: Vec::new() }));
+        MEMORY.fill(Memory { cache, slots: Vec::new(), leases, joined, left: Vec::new() });
         Ok(0)
     })
 }

@@ -2,9 +2,11 @@
 
 use alloc::vec::Vec;
 use core::cell::RefCell;
+use core::time::Duration;
 
 use donjon_core::expiry::{InvalidTtl, TtlClasses};
 use donjon_core::key::{Namespace, Part, build, build_pattern};
+use donjon_core::lock::{LOOK_AGAIN, Pace};
 use donjon_core::pattern::{Pattern, glob_escape};
 use donjon_core::shown::Plain;
 use donjon_core::tag::check_tags;
@@ -99,6 +101,19 @@ pub extern "C" fn resolve_ttl() -> i32 {
         })?;
         let millis = ttl.as_duration().map_or(f64::INFINITY, |span| span.as_secs_f64() * 1e3);
         register(0, millis);
+        Ok(0)
+    })
+}
+
+/// The pace of a lock of so many milliseconds: into register 0 for how long it is sure, into 1 when it is renewed, into 2 when that is
+/// tried again, into 3 how often those look who wait for one.
+#[unsafe(no_mangle)]
+pub extern "C" fn lock_pace(ttl: f64) -> i32 {
+    cross(|_, _| {
+        let pace = Pace::of(span(ttl)?.as_duration().unwrap_or(Duration::MAX));
+        for (number, span) in [pace.sure, pace.renew, pace.again, LOOK_AGAIN].into_iter().enumerate() {
+            register(number, span.as_secs_f64() * 1e3);
+        }
         Ok(0)
     })
 }

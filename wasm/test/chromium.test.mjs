@@ -1,22 +1,13 @@
 /** Tabs and IndexedDB in Chromium, two pages of one browser side by side. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { chromium } from "playwright-core";
+import { startChromium } from "./chromium.mjs";
 
-const QUIET = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
 const PAGE = '<!doctype html><script type="module" src="/page.js"></script>';
 const SCRIPT = `
   import * as donjon from "/dist/inline.js";
@@ -47,9 +38,6 @@ const WORKER = `
 let folder, server, origin, browser;
 
 before(async () => {
-  const executablePath =
-    process.env.CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);
-  assert.ok(executablePath, "a Chromium is needed: install Debian's chromium, or name one in CHROMIUM");
   server = createServer(({ url }, response) => {
     const isScript = url.endsWith(".js");
     response.setHeader("content-type", isScript ? "text/javascript" : "text/html");
@@ -61,7 +49,7 @@ before(async () => {
   await once(server, "listening");
   origin = `http://127.0.0.1:${server.address().port}`;
   folder = mkdtempSync(join(tmpdir(), "donjon-chromium-"));
-  browser = await chromium.launchPersistentContext(folder, { executablePath, headless: true, args: QUIET });
+  browser = await startChromium(folder);
 });
 
 after(async () => {

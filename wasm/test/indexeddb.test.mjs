@@ -16,7 +16,7 @@ import {
   createCache,
 } from "../dist/inline.js";
 import { indexedDb } from "../dist/indexeddb.js";
-import { gate, until } from "./until.mjs";
+import { gate, listed, until } from "./kit.mjs";
 
 let databases = 0;
 
@@ -32,12 +32,6 @@ function tabs(t, count, options = {}) {
     Array.from({ length: count }, () => open()),
     { open, database },
   );
-}
-
-async function listed(cache, pattern) {
-  const keys = [];
-  for await (const key of cache.keys(pattern)) keys.push(key);
-  return keys.sort();
 }
 
 test("a value outlasts the cache that stored it, and every tab has it", async (t) => {

@@ -2,12 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CacheClosedError, InvalidPatternError, ManualClock, createCache } from "../dist/inline.js";
-
-async function listed(cache, pattern) {
-  const keys = [];
-  for await (const key of cache.keys(pattern)) keys.push(key);
-  return keys.sort();
-}
+import { listed } from "./kit.mjs";
 
 test("keys are those of values that may be served and that match", async () => {
   const clock = new ManualClock();

@@ -6,7 +6,7 @@ import { Worker } from "node:worker_threads";
 import { build } from "esbuild";
 import { ConfigError, InvalidKeyError, InvalidPatternError, ManualClock, createCache } from "../dist/inline.js";
 import { tabs } from "../dist/tabs.js";
-import { gate, until } from "./until.mjs";
+import { gate, until } from "./kit.mjs";
 
 let namespaces = 0;
 

@@ -23,6 +23,7 @@ import { type Lookup, Hit, LookupMiss } from "./lookup.js";
 import { type CopyMode, type MemoryConfig, MemoryTier } from "./memory.js";
 import { checkNames } from "./options.js";
 import { Rules } from "./rules.js";
+import { type Subscription, listen } from "./subscription.js";
 import { FOREVER, STORE_OPTIONS, type StoreOptions, TermsReader, type Ttl } from "./terms.js";
 import type { Eventually, Explained, Removed as Outcome, Stats, Stored, Tier } from "./tier.js";
 import { Isolated, weigh } from "./value.js";
@@ -97,19 +98,6 @@ export interface LoadOptions extends StoreOptions {
 export interface Removed {
   readonly count: number;
   readonly queued: boolean;
-}
-
-/** A message as one listener gets it. */
-export interface Message<T = unknown> {
-  readonly channel: string;
-  readonly data: T;
-}
-
-/** The messages of some channels. */
-export interface Subscription<T = unknown> extends AsyncIterableIterator<Message<T>>, AsyncDisposable {
-  /** How many were lost because they were not taken in time. */
-  readonly dropped: number;
-  close(): void;
 }
 
 export interface SubscribeOptions {
@@ -479,34 +467,9 @@ export class Cache {
     if (names.length === 0) throw new InvalidKeyError("a subscription needs a channel");
     if (!Number.isSafeInteger(limit) || limit < 1) throw new ConfigError("`limit` is a whole number from 1 on");
     const inbox = tier.subscribe(names, raw, limit);
-    const close = (): void => {
-      inbox.close();
-      signal?.removeEventListener("abort", close);
-      this.#subscriptions.delete(subscription);
-    };
-    const over = { done: true, value: undefined } as const;
-    const subscription: Subscription<T> = {
-      async next(): Promise<IteratorResult<Message<T>>> {
-        for (;;) {
-          const message = inbox.take();
-          if (message !== undefined) return { done: false, value: message as Message<T> };
-          if (!(await inbox.arrived())) return over;
-        }
-      },
-      async return() {
-        close();
-        return over;
-      },
-      [Symbol.asyncIterator]: () => subscription,
-      [Symbol.asyncDispose]: async () => close(),
-      get dropped() {
-        return inbox.dropped;
-      },
-      close,
-    };
+    const subscription = listen<T>(inbox, signal, (closed) => this.#subscriptions.delete(closed));
     this.#subscriptions.add(subscription);
-    if (signal?.aborted === true) close();
-    else signal?.addEventListener("abort", close, { once: true });
+    if (signal?.aborted === true) subscription.close();
     return subscription;
   }
 

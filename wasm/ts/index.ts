@@ -8,11 +8,9 @@ export {
   Cache,
   type CacheOptions,
   type LoadOptions,
-  type Message,
   type Removed,
   type Store,
   type SubscribeOptions,
-  type Subscription,
   type TierTerms,
   createCache,
 } from "./cache.js";
@@ -25,6 +23,7 @@ export type { Lock, LockOptions } from "./lock.js";
 export type { Hit, Lookup, LookupMiss } from "./lookup.js";
 export type { CopyMode } from "./memory.js";
 export type { RuleTargets, Rules } from "./rules.js";
+export type { Message, Subscription } from "./subscription.js";
 export { FOREVER, type StoreOptions, type Ttl } from "./terms.js";
 export type { Explained, Stats } from "./tier.js";
 export type { WarmOptions, WarmReport } from "./warm.js";

@@ -18,12 +18,16 @@ export interface LockOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Renewing late takes this share of the time, and no more than {@link MOST_MARGIN}, off what is sure. */
-const MARGIN = 0.1;
-const MOST_MARGIN = 1_000;
-
-/** Whoever waits looks at least so often, in milliseconds. */
-const LOOK_AGAIN = 500;
+/** When a lock is renewed, as the core has it: milliseconds since it was asked for. */
+interface Pace {
+  /** Then it is lost. */
+  readonly sure: number;
+  readonly renew: number;
+  /** Where it is not known whether it was renewed. */
+  readonly again: number;
+  /** Whoever waits for it looks at least so often. */
+  readonly look: number;
+}
 
 /** A lock that is held. Given back by {@link Lock.release} or at the end of its `await using`. */
 export class Lock {
@@ -34,18 +38,21 @@ export class Lock {
   readonly fence: number;
   readonly #held: Held;
   readonly #ttl: number;
+  readonly #pace: Pace;
   readonly #lost = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #sureUntil: number;
   #isReleased = false;
 
-  constructor(name: string, held: Held, ttl: number, asked: number) {
+  /** @internal */
+  constructor(name: string, held: Held, ttl: number, pace: Pace, asked: number) {
     this.name = name;
     this.fence = held.fence;
     this.#held = held;
     this.#ttl = ttl;
-    this.#sureUntil = asked + sure(ttl);
-    this.#renewIn(ttl / 3);
+    this.#pace = pace;
+    this.#sureUntil = asked + pace.sure;
+    this.#renewIn(pace.renew - (performance.now() - asked));
   }
 
   /** Aborts when the lock was lost: its time ran out before it was renewed, and another may hold it. */
@@ -97,23 +104,19 @@ export class Lock {
       if (this.#isReleased) return;
       if (isOurs === false) return this.#lose();
       if (isOurs === true) {
-        this.#sureUntil = asked + sure(this.#ttl);
-        return this.#renewIn(this.#ttl / 3 - (performance.now() - asked));
+        this.#sureUntil = asked + this.#pace.sure;
+        return this.#renewIn(this.#pace.renew - (performance.now() - asked));
       }
     } catch {
       // Whether it was renewed is not known: tried again while it is sure.
     }
-    if (!this.#isReleased) this.#renewIn(Math.min(this.#ttl / 10, this.#sureUntil - performance.now()));
+    if (!this.#isReleased) this.#renewIn(Math.min(this.#pace.again, this.#sureUntil - performance.now()));
   }
 
   #lose(): void {
     if (this.#isReleased) return;
     this.#lost.abort(new LockLostError(`lock ${this.name} was lost: it could not be renewed in time`));
   }
-}
-
-function sure(ttl: number): number {
-  return ttl - Math.min(ttl * MARGIN, MOST_MARGIN);
 }
 
 /** What `asked` gives, or `undefined` where it takes longer. */
@@ -128,18 +131,26 @@ async function within<T>(ms: number, asked: T | Promise<T>): Promise<T | undefin
 export async function takeLock(tier: Tier, name: string, ttl: number, { wait = 10_000, signal }: LockOptions): Promise<Lock> {
   if (typeof wait !== "number" || !(wait >= 0)) throw new ConfigError("`wait` is milliseconds from 0 on; 0 tries once");
   const deadline = performance.now() + wait;
+  const pace = paceOf(tier, ttl);
   for (;;) {
     signal?.throwIfAborted();
     // It lasts from when it was asked for at least; what the store knows is later.
     const asked = performance.now();
     const held = await tier.lock(name, ttl);
     if (held !== undefined) {
-      if (signal?.aborted !== true) return new Lock(name, held, ttl, asked);
+      if (signal?.aborted !== true) return new Lock(name, held, ttl, pace, asked);
       await held.release();
       signal.throwIfAborted();
     }
     const left = deadline - performance.now();
     if (left <= 0) throw new LockTimeoutError(`lock ${name} is held by another: wait longer, or do without`);
-    await tier.lockFreed(name, Math.min(left, LOOK_AGAIN), signal);
+    await tier.lockFreed(name, Math.min(left, pace.look), signal);
   }
+}
+
+function paceOf(tier: Tier, ttl: number): Pace {
+  return tier.text((core) => {
+    core.begin().call("lock_pace", ttl);
+    return { sure: core.register(0), renew: core.register(1), again: core.register(2), look: core.register(3) };
+  });
 }

@@ -8,6 +8,7 @@ import type { Clock } from "./clock.js";
 import { Core, MEMORY, Trapped } from "./core.js";
 import { NotACounterError } from "./errors.js";
 import { Hub } from "./inbox.js";
+import { readExplained, readStats } from "./readings.js";
 import { NO_SEED, NoSeedError, drawSeed } from "./seed.js";
 import type {
   Ended,
@@ -591,59 +592,4 @@ export function counted(key: string, value: unknown, by: number): number {
   const sum = value + by;
   if (!Number.isSafeInteger(sum)) throw new NotACounterError(`${key} would leave what a number can count to`);
   return sum;
-}
-
-/** What a call has written of a key. */
-export function readExplained(core: Core, tier: string): Explained {
-  const state = core.readText() as Explained["state"];
-  const whyAbsent = core.readText();
-  const numbers = Array.from({ length: 7 }, () => core.readNumber());
-  const [age, freshFor, usableFor, loadTime, bytes, loadingFor, removedAgo] = numbers.map((number) =>
-    Number.isNaN(number) ? undefined : number,
-  );
-  const tags = Array.from({ length: core.readCount() }, () => core.readText());
-  return {
-    tier: state === "absent" ? undefined : tier,
-    state,
-    whyAbsent: whyAbsent === "" ? undefined : whyAbsent,
-    age,
-    freshFor,
-    usableFor,
-    loadTime,
-    bytes,
-    loadingFor,
-    removedAgo,
-    tags,
-  };
-}
-
-const COUNTS = [
-  "hits",
-  "stale",
-  "misses",
-  "loads",
-  "loadFailures",
-  "loadsRefused",
-  "stores",
-  "evictions",
-  "expirations",
-  "invalidations",
-  "replacements",
-  "tooLarge",
-  "takeovers",
-  "foreign",
-  "faults",
-  "queued",
-  "entries",
-  "bytes",
-  "flights",
-  "loadTime",
-  "hitRate",
-  "missRate",
-] as const;
-
-/** What a call has written of the counters. */
-export function readStats(core: Core, own: Pick<Stats, "decodeErrors" | "servedStale" | "restarts">): Stats {
-  const counts = Object.fromEntries(COUNTS.map((name) => [name, core.readNumber()]));
-  return { ...counts, ...own } as unknown as Stats;
 }

@@ -270,3 +270,18 @@ const OVER: u64 = 0;
 
 /// Enough that keys seldom share one: at 10,000 changes a second, one answer in 500 of those that take 200 µs is not kept.
 const KEY_MARKS: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sign_of_life_that_comes_after_the_end_brings_nothing_back() {
+        let (spell, now) = (Spell::new(), Moment::from_millis(1_000));
+        spell.answered(now);
+        assert!(spell.is_trusted(now));
+        spell.end(End::Forgotten);
+        spell.answered(now);
+        assert!(!spell.is_trusted(now) && spell.is_over());
+    }
+}

@@ -23,7 +23,7 @@ use crate::remote::Remote;
 use crate::remote::call::{Call, Replies, Reply};
 use crate::remote::lease::{Hold, Lease};
 use crate::remote::script::{FILL, RELEASE};
-use crate::remote::sight::{Header, Outline, Seen, Sight};
+use crate::remote::sight::{Header, Outline, Seen, Sight, is_counter};
 use crate::remote::tables::{Notes, Standing, ToNote, ToRead};
 use crate::version::Ticket;
 
@@ -360,6 +360,11 @@ impl<E: Clone> Pending<E> {
         matches!(self.stage, Stage::Got { .. } | Stage::Tagged(..))
     }
 
+    /// Whether the commands read the value: what was read before them is not looked at any more.
+    pub fn begins(&self) -> bool {
+        matches!(self.stage, Stage::Got { .. })
+    }
+
     /// Of answers that read a value: what memory has to know of it, should these answers be all that it takes to serve it.
     pub fn outline(&self, replies: &[Reply], clock: Moment) -> Option<Outline> {
         match (&self.stage, replies) {
@@ -367,6 +372,11 @@ impl<E: Clone> Pending<E> {
             (Stage::Tagged(seen, _), _) => seen.outline(clock),
             _ => None,
         }
+    }
+
+    /// Of answers that read a value: whether it is a counter, of which Redis alone knows how long it lives.
+    pub fn is_counter(&self, replies: &[Reply]) -> bool {
+        matches!((&self.stage, replies), (Stage::Got { .. }, [Reply::Bytes(bytes), ..]) if is_counter(bytes))
     }
 
     /// What to send after the commands where nobody is left who waits for their answers: the lease that they may have taken is

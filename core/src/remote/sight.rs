@@ -83,6 +83,15 @@ pub struct Outline {
 }
 
 impl Outline {
+    /// Of a counter, by what `PTTL` answered right behind its value: milliseconds, or -1 for ever. `None` of one that is gone.
+    pub fn of_counter(millis: i64, clock: Moment) -> Option<Self> {
+        let end = match millis {
+            -1 => Moment::NEVER,
+            millis => clock.after(Duration::from_millis(u64::try_from(millis).ok()?)),
+        };
+        Some(Self { life: Life::new(end, end), tables: Vec::new() })
+    }
+
     pub(crate) fn new(life: Life, marks: &[Mark]) -> Self {
         let mut tables: Vec<u8> = marks.iter().map(|mark| table_of(&mark.name)).collect();
         tables.sort_unstable();
@@ -99,7 +108,7 @@ impl Outline {
 }
 
 impl Seen {
-    /// What memory has to know of it; `None` of a counter, whose end Redis alone knows, and of what is not fresh.
+    /// What memory has to know of it; `None` of what is not fresh, and of a counter: see [`Outline::of_counter`].
     pub fn outline(&self, clock: Moment) -> Option<Outline> {
         let keeps = !self.counter && self.life.at(clock) == Freshness::Fresh;
         keeps.then(|| Outline::new(self.life, &self.marks))
@@ -135,6 +144,11 @@ impl Sight {
         bytes.advance(from);
         Self::Value(Seen { payload: Payload { codec, bytes }, header, life, load_time, marks, counter: false })
     }
+}
+
+/// Whether these are the bytes of a counter.
+pub(crate) fn is_counter(bytes: &[u8]) -> bool {
+    matches!(decode(bytes), Decoded::Counter(_))
 }
 
 /// Of the answers to [`delete`](super::Remote::delete), a pair for each key: how many values left. What is of another type, a list or a

@@ -19,7 +19,7 @@ use donjon_core::expiry::Ttl;
 use donjon_core::flight::Ending;
 use donjon_core::key::Key;
 use donjon_core::lease;
-use donjon_core::lock::{Locks, Token, Waiting};
+use donjon_core::lock::{Locks, Pace, Token, Waiting};
 use donjon_core::moment::Moment;
 use donjon_core::pattern::Pattern;
 use donjon_core::pubsub::Hub;
@@ -296,9 +296,9 @@ impl Memory {
 
     /// Renews a lock until it is lost.
     pub(super) async fn keep(&self, name: Key<'_>, token: Token, ttl: Ttl) {
-        let pause = ttl.as_duration().unwrap_or(Duration::MAX) / 3;
+        let pace = Pace::of(ttl.as_duration().unwrap_or(Duration::MAX));
         loop {
-            sleep(pause).await;
+            sleep(pace.renew).await;
             if !self.renew(name, token, ttl) {
                 return;
             }

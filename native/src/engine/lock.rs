@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use donjon_core::fault::Fault;
 use donjon_core::key::Key;
+use donjon_core::lock::{LOOK_AGAIN, Pace};
 use donjon_core::moment::Moment;
 use donjon_core::payload::Payload;
 use donjon_core::remote::call::{Call, Reply};
@@ -66,14 +67,13 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         Ok(self.one(self.remote().unlock(name, token)).await? != 0)
     }
 
-    /// Renews a lock at a third of its time, and ends when it is lost: another has it, or Redis could not confirm in time that none
+    /// Renews a lock at its [`Pace`], and ends when it is lost: another has it, or Redis could not confirm in time that none
     /// does. Dropping the future ends the renewals.
     ///
     /// It was last asked for, or extended, at `since`.
     pub async fn keep(&self, name: &str, token: &[u8; 16], millis: u64, since: Moment) {
-        let ttl = Duration::from_millis(millis);
-        let sure = ttl.saturating_sub((ttl / 10).min(MOST_MARGIN));
-        let (mut end, mut due) = (since.after(sure), since.after(ttl / 3));
+        let Pace { sure, renew, again } = Pace::of(Duration::from_millis(millis));
+        let (mut end, mut due) = (since.after(sure), since.after(renew));
         loop {
             let runtime = self.inner.link.runtime();
             runtime.sleep(due.min(end) - runtime.now()).await;
@@ -82,8 +82,8 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
                 return;
             }
             match race(self.extend(name, token, millis), runtime.sleep(end - asked)).await {
-                Either::First(Ok(true)) => (end, due) = (asked.after(sure), asked.after(ttl / 3)),
-                Either::First(Err(_)) => due = runtime.now().after(jittered((ttl / 10).min(LOOK_AGAIN))),
+                Either::First(Ok(true)) => (end, due) = (asked.after(sure), asked.after(renew)),
+                Either::First(Err(_)) => due = runtime.now().after(jittered(again)),
                 Either::First(Ok(false)) | Either::Second(()) => return,
             }
         }
@@ -161,9 +161,3 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Drop for Undo<'_, R, E> {
 
 /// What PTTL says of a key that is not there.
 const NO_KEY: i64 = -2;
-
-/// Who waits for a lock looks at least so often; on average three times in two of these.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
-
-/// What is taken off the time of a lock, a tenth of it, is no longer than this.
-const MOST_MARGIN: Duration = Duration::from_secs(1);

@@ -35,6 +35,10 @@ impl Model for Near {
             promised_at: [0, NEVER, NEVER],
             own: 0,
             owed: false,
+            said: false,
+            usual_is_old: false,
+            replica: None,
+            took_over: false,
             key: Key::Absent,
             table: 0,
             tells_key: false,
@@ -127,6 +131,7 @@ impl Near {
                     self.forget(state);
                 }
             }),
+            Writing::Sending if own && state.usual_is_old => {}
             Writing::Sending => {
                 match how {
                     How::Delete | How::OwnDelete => step("UNLINK is carried out", &|state| {
@@ -148,7 +153,7 @@ impl Near {
                     step("cannot reach Redis; the invalidation is owed, and returns", &|state| {
                         state.failures -= 1;
                         state.owed = true;
-                        self.own_returns(state);
+                        self.own_returns(state, Rule::OwedForgottenAfter);
                     });
                 }
             }
@@ -156,7 +161,8 @@ impl Near {
                 state.promised = state.source;
                 state.promised_at[usize::from(state.promised)] = state.now;
                 if own {
-                    self.own_returns(state);
+                    state.said = true;
+                    self.own_returns(state, Rule::OwnForgottenAfter);
                 } else {
                     state.writer = Writer { round: state.writer.round + 1, at: Writing::Idle };
                 }
@@ -164,9 +170,9 @@ impl Near {
         }
     }
 
-    fn own_returns(&self, state: &mut State) {
+    fn own_returns(&self, state: &mut State, forgotten: Rule) {
         state.own = state.source;
-        if self.keeps(Rule::OwnForgottenAfter) {
+        if self.keeps(forgotten) {
             self.forget(state);
         }
         state.writer = Writer { round: state.writer.round + 1, at: Writing::Idle };
@@ -301,6 +307,9 @@ impl Near {
             }
             Line::Broken => step("is found broken, and made anew", &|state| {
                 state.line = Line::Up;
+                if self.keeps(Rule::BothMadeAnew) {
+                    usual_made_anew(state);
+                }
                 state.ping = None;
                 state.believed_until = if self.world.time == 0 { TRUST } else { 0 };
                 if self.keeps(Rule::LossRemoves) {
@@ -345,8 +354,45 @@ impl Near {
                 state.owed = false;
             });
         }
+        if state.usual_is_old {
+            step("the usual connection", "is found broken, and made anew", &usual_made_anew);
+        }
+        if self.world.failover && !state.took_over {
+            failover_steps(state, next);
+        }
+        let mut step = |who, what, change: &dyn Fn(&mut State)| next(Step { who, what }, state.with(change));
         if state.now < self.world.time {
             step("time", "moves on", &|state| state.now += 1);
         }
     }
+}
+
+fn failover_steps(state: &State, next: &mut dyn FnMut(Step, State)) {
+    let mut step = |what, change: &dyn Fn(&mut State)| next(Step { who: "the replica", what }, state.with(change));
+    let Some((key, table, promised)) = state.replica else {
+        return step("has got all up to now", &|state| {
+            state.replica = Some((state.key, state.table, state.promised));
+        });
+    };
+    step("takes over", &|state| {
+        state.took_over = true;
+        state.replica = None;
+        (state.key, state.table) = (key, table);
+        state.line = Line::Broken;
+        state.usual_is_old = true;
+        (state.tells_key, state.tells_table) = (false, false);
+        (state.answers, state.aside) = (Queue::default(), Queue::default());
+        // What others were promised since is lost, which nobody promised them.
+        state.promised = promised;
+        state.promised_at[usize::from(promised) + 1..].fill(NEVER);
+        if state.writer.at == Writing::Done {
+            state.writer.at = Writing::Sending;
+        }
+    });
+}
+
+/// Before anything is read over it, what was said of late is said again.
+fn usual_made_anew(state: &mut State) {
+    state.owed |= state.usual_is_old && state.said;
+    state.usual_is_old = false;
 }

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use donjon_test_redis::{Answer, Direction, Proxy, Reply, Rogue, Server};
+use donjon_test_redis::{Answer, Cluster, Direction, Proxy, Reply, Rogue, Sentinels, Server};
 
 #[test]
 fn a_server_keeps_what_a_foreign_client_writes() {
@@ -262,4 +262,39 @@ fn read(stream: &mut TcpStream) -> String {
         _ => panic!("no reply: {error}"),
     });
     String::from_utf8_lossy(&bytes[..count]).into_owned()
+}
+
+#[test]
+fn a_cluster_is_whole_and_a_slot_moves_with_its_keys() {
+    let cluster = Cluster::start();
+    let slot = cluster.slot("k");
+    cluster.ask("k", &["SET", "k", "v"]);
+    let (from, to) = (cluster.owner(slot), cluster.other(slot));
+    cluster.open(slot, to);
+    cluster.carry(&["k"], to);
+    assert!(from.client().call(&["GET", "k"]).unwrap_err().starts_with("ASK "));
+    cluster.close(slot, to);
+    assert!(from.client().call(&["GET", "k"]).unwrap_err().starts_with("MOVED "));
+    assert_eq!(cluster.ask("k", &["GET", "k"]).text(), "v");
+}
+
+#[test]
+fn a_replica_of_a_cluster_takes_over_when_it_is_told_to_and_when_its_primary_is_gone() {
+    let cluster = Cluster::start_with_replicas();
+    let slot = cluster.slot("k");
+    let first = cluster.owner(slot);
+    let second = cluster.hand_over(first);
+    assert!(second.has(slot));
+    cluster.settle();
+    second.kill();
+    first.wait("it is a primary again", || first.has(slot));
+}
+
+#[test]
+fn sentinels_name_another_primary_when_theirs_is_gone() {
+    let watched = Sentinels::start();
+    let former = watched.primary();
+    former.kill();
+    watched.wait_for_another(former);
+    assert!(watched.primary().is_running());
 }

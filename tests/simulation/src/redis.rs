@@ -56,6 +56,11 @@ impl Redis {
         Self { clock, keys: BTreeMap::new(), tracking: Tracking::default(), clients: 0 }
     }
 
+    /// A server that has what this one has, and nobody connected.
+    pub fn replica(&self) -> Self {
+        Self { tracking: Tracking::default(), ..self.clone() }
+    }
+
     /// What its clock says.
     pub fn clock(&self) -> Moment {
         self.clock

@@ -2,7 +2,9 @@
 //!
 //! Without the standard library there is no `thread_local!`; and a module has one thread, so what it keeps needs no more than a cell.
 
-use core::cell::{OnceCell, RefCell};
+use alloc::boxed::Box;
+use core::cell::{Cell, OnceCell, RefCell};
+use core::mem::forget;
 
 /// A value in a `static`.
 pub struct Kept<T>(T);
@@ -47,6 +49,27 @@ impl<T> Kept<RefCell<T>> {
         T: Default,
     {
         self.0.take()
+    }
+}
+
+impl<T> Kept<Cell<Option<Box<T>>>> {
+    /// Puts a value in.
+    pub fn fill(&'static self, value: T) {
+        self.0.set(Some(Box::new(value)));
+    }
+
+    /// Lends it out for one call, in the midst of which nobody else has it. Costs less than a cell that counts who borrows.
+    ///
+    /// # Panics
+    ///
+    /// Where nothing was put in, or it is lent out already.
+    #[inline(always)]
+    pub fn lend<R>(&'static self, ask: impl FnOnce(&mut T) -> R) -> R {
+        let Some(mut value) = self.0.take() else { panic!("the host opens it first") };
+        let given = ask(&mut value);
+        // Nothing is dropped by that, of which the compiler need not know how.
+        forget(self.0.replace(Some(value)));
+        given
     }
 }
 

@@ -488,7 +488,7 @@ test("errors and caches are shown by their names, though what is packed has shor
   const it = cache();
   const miss = await it.lookup("k");
   miss.abandon();
-  equal([it, it.rules, miss].map((one) => one.constructor.name).join(), "Cache,Rules,LookupMiss");
+  equal([it, it.rules, miss].map((shown) => shown.constructor.name).join(), "Cache,Rules,LookupMiss");
   const error = await rejects(() => it.get(""), InvalidKeyError);
   equal(`${error.constructor.name} ${error.name}`, "InvalidKeyError InvalidKeyError");
 });

@@ -4,7 +4,7 @@
 import type { TierTerms } from "../cache.js";
 import { type Capabilities, SHARED } from "../capabilities.js";
 import type { Core } from "../core.js";
-import { readStats } from "../memory.js";
+import { readStats } from "../readings.js";
 import type { Explained, Held, Inbox, Lease, Removed, Stats, Step, Stored, Terms, Tier, Want } from "../tier.js";
 import { Texts } from "../texts.js";
 import type { Isolated } from "../value.js";

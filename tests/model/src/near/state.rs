@@ -21,6 +21,13 @@ pub struct State {
     /// The latest that this process invalidated, what is only owed included.
     pub(super) own: u8,
     pub(super) owed: bool,
+    /// Whether it said something of late.
+    pub(super) said: bool,
+    /// Of the usual connection of the process: whether it is to a server that is no more, which the process does not know.
+    pub(super) usual_is_old: bool,
+    /// What a replica has, and what was promised by then.
+    pub(super) replica: Option<(Key, u8, u8)>,
+    pub(super) took_over: bool,
     pub(super) key: Key,
     /// The version of the tag.
     pub(super) table: u8,

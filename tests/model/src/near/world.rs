@@ -31,10 +31,15 @@ pub enum Rule {
     LossKeepsOut,
     /// The process forgets what it invalidates once that has returned, not only before.
     OwnForgottenAfter,
-    /// … and keeps out what was sent for before.
+    /// That holds no less where the invalidation is only owed.
+    OwedForgottenAfter,
+    /// It keeps out what was sent for before, too.
     OwnKeptOut,
     /// What is owed to Redis is said before the process reads from it.
     OwedFirst,
+    /// When the connection that is told is made anew, the usual one is too: what was said of late over that is said again, should
+    /// another server have taken over, before anything is read there.
+    BothMadeAnew,
     /// Memory is believed only for a while after a sign of life.
     BeliefEnds,
     /// That while is counted from when the sign was asked for, not from when it came.
@@ -44,7 +49,7 @@ pub enum Rule {
 }
 
 /// All of them, each with the name of a world that falls without it.
-pub const RULES: [(Rule, &str); 18] = [
+pub const RULES: [(Rule, &str); 20] = [
     (Rule::GuardAsked, "deletes by others"),
     (Rule::GuardTakenBefore, "deletes of its own"),
     (Rule::PushRemoves, "deletes by others"),
@@ -58,8 +63,10 @@ pub const RULES: [(Rule, &str); 18] = [
     (Rule::LossRemoves, "lost connections"),
     (Rule::LossKeepsOut, "lost connections"),
     (Rule::OwnForgottenAfter, "deletes of its own"),
+    (Rule::OwedForgottenAfter, "deletes of its own"),
     (Rule::OwnKeptOut, "deletes of its own"),
     (Rule::OwedFirst, "deletes of its own"),
+    (Rule::BothMadeAnew, "failover"),
     (Rule::BeliefEnds, "signs of life"),
     (Rule::BeliefFromAsking, "signs of life"),
     (Rule::EndsWithRedis, "values that end"),
@@ -82,6 +89,8 @@ pub struct World {
     pub time: u8,
     /// After what time a value ends in Redis.
     pub ttl: u8,
+    /// Whether a replica may take over that did not get the latest.
+    pub failover: bool,
     /// Whether changes are told by way of another connection than that of the answers.
     pub aside: bool,
 }
@@ -102,19 +111,29 @@ pub enum How {
 }
 
 /// The worlds that are searched.
-pub const WORLDS: [World; 8] = [
+pub const WORLDS: [World; 9] = [
     World { name: "deletes by others", rounds: &[How::Delete, How::Delete], ..PLAIN },
     World { name: "tags moved by others", rounds: &[How::MoveTag, How::Delete], ..PLAIN },
     World { name: "a flush", rounds: &[How::Flush], ..PLAIN },
     World { name: "deletes of its own", rounds: &[How::OwnDelete, How::OwnMoveTag], failures: 1, ..PLAIN },
     World { name: "lost connections", rounds: &[How::Delete], losses: 2, ..PLAIN },
+    World { name: "failover", rounds: &[How::OwnDelete], failover: true, ..PLAIN },
     World { name: "signs of life", rounds: &[How::Delete], reads: 1, losses: 1, time: 3, ..PLAIN },
     World { name: "values that end", reads: 2, time: 3, ttl: 1, ..PLAIN },
     World { name: "told aside", rounds: &[How::Delete, How::MoveTag], aside: true, ..PLAIN },
 ];
 
-const PLAIN: World =
-    World { name: "", rounds: &[], reads: 3, losses: 0, failures: 0, time: 0, ttl: u8::MAX, aside: false };
+const PLAIN: World = World {
+    name: "",
+    rounds: &[],
+    reads: 3,
+    losses: 0,
+    failures: 0,
+    time: 0,
+    ttl: u8::MAX,
+    failover: false,
+    aside: false,
+};
 
 /// For how long memory is believed after a sign of life.
 pub const TRUST: u8 = 2;

@@ -1,3 +1,5 @@
+/** Kit: what tests of stores are written with. */
+
 /** Waits until a condition holds, for ten seconds at most. */
 export async function until(holds, what = "what was awaited") {
   const deadline = performance.now() + 10_000;
@@ -12,4 +14,11 @@ export function gate() {
   let open, fail;
   const opened = new Promise((resolve, reject) => ([open, fail] = [resolve, reject]));
   return { opened, open, fail };
+}
+
+/** The keys that match, in order. */
+export async function listed(cache, pattern) {
+  const keys = [];
+  for await (const key of cache.keys(pattern)) keys.push(key);
+  return keys.sort();
 }
