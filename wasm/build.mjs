@@ -16,10 +16,10 @@ const top = fileURLToPath(new URL("..", import.meta.url));
 const dist = `${here}${trap ? "dist-trap" : "dist"}`;
 const run = (command, args, cwd = here) => execFileSync(command, args, { cwd, stdio: "inherit" });
 
-/** The modules: what they are called in Rust, and where TypeScript is told of them. */
+/** The modules: what they are called in Rust, and where TypeScript is told where they come from. */
 const MODULES = {
-  core: { crate: "donjon-wasm", source: "MEMORY" },
-  remote: { crate: "donjon-wasm-remote", source: "REMOTE" },
+  core: { crate: "donjon-wasm", source: "MEMORY", of: "core" },
+  remote: { crate: "donjon-wasm-remote", source: "REMOTE", of: "redis/instance" },
 };
 
 const how = trap
@@ -43,7 +43,8 @@ for (const [name, { crate }] of Object.entries(MODULES)) {
   if (!trap && (isOlder(small, compiled) || isOlder(small, `${here}build.mjs`))) {
     // No feature flags: the module says itself which it needs, and more of them would shut older hosts out.
     // What is lowest in memory is the far end of the stack, where nothing is before it is exhausted.
-    const passes = ["-Oz", "--converge", "--low-memory-unused", "--strip-debug", "--strip-producers"];
+    // How an access is aligned is a hint that no host takes, and differs for nothing.
+    const passes = ["-Oz", "--converge", "--low-memory-unused", "--dealign", "--strip-debug", "--strip-producers"];
     run("node_modules/.bin/wasm-opt", [...passes, "-o", small, compiled]);
   }
   copyFileSync(trap ? compiled : small, `${dist}/${name}.wasm`);
@@ -73,8 +74,8 @@ function sourceOf(script) {
   const [of, kind] = script in GIVEN ? ["index", script] : script.split(".");
   const name = BRINGING[of];
   if (name === undefined) return { file: script };
-  const { source } = MODULES[name];
-  const brought = `${GIVEN[kind ?? "inline"](name)} import { ${source} } from "./core.js"; ${source}.comesFrom(module);`;
+  const { source, of: file } = MODULES[name];
+  const brought = `${GIVEN[kind ?? "inline"](name)} import { ${source} } from "./${file}.js"; ${source}.comesFrom(module);`;
   return { text: `${brought} export * from "./${of}.js";` };
 }
 

@@ -86,10 +86,14 @@ impl fmt::Display for Number {
             out.write_char('.')?;
         }
         while rest > 0 {
-            write!(out, "{}", rest / unit)?;
+            out.write_char(char::from(b'0' + (rest / unit) as u8))?;
             (rest, unit) = (rest % unit, unit / 10);
         }
-        if exponent == 0 { Ok(()) } else { write!(out, "e{exponent}") }
+        if exponent == 0 {
+            return Ok(());
+        }
+        out.write_str(if exponent < 0 { "e-" } else { "e" })?;
+        write!(out, "{}", u64::from(exponent.unsigned_abs()))
     }
 }
 

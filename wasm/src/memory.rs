@@ -163,7 +163,7 @@ pub extern "C" fn explain(now: f64) -> i32 {
     change(|memory, input, output| {
         let now = moment(now);
         let explained = memory.cache.explain(key(input)?, now);
-        let millis = |span: Option<Duration>| span.map_or(f64::NAN, |span| span.as_secs_f64() * 1e3);
+        let millis = |span: Option<Duration>| span.map_or(f64::NAN, numbers::millis);
         output.text(explained.state());
         output.text(explained.why_absent().unwrap_or_default());
         output.number(millis(explained.age));
@@ -220,7 +220,7 @@ pub extern "C" fn begin(since: f64, again: i32, now: f64) -> i32 {
             }
             Step::Join(joined, at_most) => {
                 register(2, joined.ticket().get() as f64);
-                register(3, at_most.as_secs_f64() * 1e3);
+                register(3, numbers::millis(at_most));
                 let wait = memory.joined.insert(joined);
                 register(1, wait as f64);
                 // So that it is known to the flight; it cannot have ended, as nothing runs beside us.

@@ -99,7 +99,7 @@ pub extern "C" fn resolve_ttl() -> i32 {
             ),
             why => Refused::new(Kind::Ttl, &why),
         })?;
-        let millis = ttl.as_duration().map_or(f64::INFINITY, |span| span.as_secs_f64() * 1e3);
+        let millis = ttl.as_duration().map_or(f64::INFINITY, numbers::millis);
         register(0, millis);
         Ok(0)
     })
@@ -112,7 +112,7 @@ pub extern "C" fn lock_pace(ttl: f64) -> i32 {
     cross(|_, _| {
         let pace = Pace::of(span(ttl)?.as_duration().unwrap_or(Duration::MAX));
         for (number, span) in [pace.sure, pace.renew, pace.again, LOOK_AGAIN].into_iter().enumerate() {
-            register(number, span.as_secs_f64() * 1e3);
+            register(number, numbers::millis(span));
         }
         Ok(0)
     })

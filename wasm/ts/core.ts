@@ -29,13 +29,8 @@ type CompiledModule = object;
 
 /** A module, compiled when it is first needed. */
 export class Source {
-  readonly #ifMissing: string;
   #compiled: CompiledModule | undefined;
   #compile: (() => CompiledModule) | undefined;
-
-  constructor(ifMissing: string) {
-    this.#ifMissing = ifMissing;
-  }
 
   /** Says where it comes from; who says so first counts. The entry of each host does. */
   comesFrom(compile: () => CompiledModule): void {
@@ -43,16 +38,14 @@ export class Source {
   }
 
   get module(): CompiledModule {
-    if (this.#compile === undefined) throw new Error(this.#ifMissing);
+    // Entries with a store bring theirs, so that this can only be the memory's.
+    if (this.#compile === undefined) throw new Error("the core is not there yet: call `init` or `initSync` of `donjon/slim` first");
     return (this.#compiled ??= this.#compile());
   }
 }
 
 /** What every cache needs: the memory, and what texts mean. */
-export const MEMORY = new Source("the core is not there yet: call `init` or `initSync` of `donjon/slim` first");
-
-/** What a cache over a store needs beside it; each entry with a store brings it along. */
-export const REMOTE = new Source("the store's module is not there: take the store from its entry, such as `donjon/redis`");
+export const MEMORY = new Source();
 
 /** One instance of a module. */
 export class Core {

@@ -1,5 +1,7 @@
 //! Numbers: times and counts as the host has them, in milliseconds and as floats.
 
+use core::time::Duration;
+
 use donjon_core::expiry::{Grace, Ttl};
 use donjon_core::moment::Moment;
 use donjon_core::stats::Stats;
@@ -12,9 +14,15 @@ pub fn moment(millis: f64) -> Moment {
     Moment::from_nanos((millis * 1e6) as u64)
 }
 
+/// Milliseconds.
+#[inline(never)]
+pub fn millis(span: Duration) -> f64 {
+    span.as_secs_f64() * 1e3
+}
+
 /// Milliseconds from `now`, infinite where the moment does not come.
 pub fn until(moment: Moment, now: Moment) -> f64 {
-    if moment == Moment::NEVER { f64::INFINITY } else { (moment - now).as_secs_f64() * 1e3 }
+    if moment == Moment::NEVER { f64::INFINITY } else { millis(moment - now) }
 }
 
 /// A time to live; infinite for ever.
@@ -65,7 +73,7 @@ pub fn stats(stats: &Stats, output: &mut Output<'_>) {
     for count in counts {
         output.number(count as f64);
     }
-    output.number(stats.load_time.as_secs_f64() * 1e3);
+    output.number(millis(stats.load_time));
     output.number(stats.hit_rate());
     output.number(stats.miss_rate());
 }

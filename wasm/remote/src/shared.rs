@@ -143,7 +143,7 @@ fn step(shared: &mut Shared, step: Step<()>, output: &mut Output<'_>) -> i32 {
         }
         Step::Join(look, joined, at_most) => {
             register(2, joined.ticket().get() as f64);
-            register(3, at_most.as_secs_f64() * 1e3);
+            register(3, numbers::millis(at_most));
             let wait = shared.joined.insert(joined);
             register(1, wait as f64);
             // So that it is known to the flight; it cannot have ended, as nothing runs beside us.
@@ -152,7 +152,7 @@ fn step(shared: &mut Shared, step: Step<()>, output: &mut Output<'_>) -> i32 {
             JOIN
         }
         Step::Sleep(look, pause) => {
-            register(3, pause.as_secs_f64() * 1e3);
+            register(3, numbers::millis(pause));
             register(0, shared.looks.insert(*look) as f64);
             SLEEP
         }
@@ -407,7 +407,7 @@ fn sight(shared: &mut Shared, sight: Sight, clock: f64, output: &mut Output<'_>)
     let clock = moment(clock);
     register(1, until(seen.life.fresh_until(), clock));
     register(2, until(seen.life.usable_until(), clock));
-    register(3, seen.load_time.as_secs_f64() * 1e3);
+    register(3, numbers::millis(seen.load_time));
     register(4, seen.counter.into());
     output.count(seen.tags().count());
     seen.tags().for_each(|tag| output.text(tag));

@@ -4,12 +4,15 @@
  * Owns who waits for what the core will say has ended. Must not know what is asked of the store, nor what it answers.
  */
 import type { TierTerms } from "../cache.js";
-import { Core, REMOTE, Trapped } from "../core.js";
+import { Core, Source, Trapped } from "../core.js";
 import type { Isolated } from "../value.js";
 import { NO_SEED, NoSeedError, drawSeed } from "../seed.js";
 import { Waits } from "../waits.js";
 import type { Call, Script } from "./script.js";
 import { readCalls } from "./wire.js";
+
+/** What a cache over a store needs beside the memory's module; each entry with a store brings it along. */
+export const REMOTE = new Source();
 
 /** All that is needed to tell what an entry without tags is. */
 const START_BYTES = 52;
