@@ -43,7 +43,7 @@ pub struct Builder {
 #[derive(Clone, Debug)]
 enum Place {
     Memory,
-    Redis(Remote),
+    Redis(Box<Remote>),
 }
 
 #[derive(Clone, Debug)]
@@ -61,7 +61,7 @@ impl Builder {
 
     pub(super) fn redis(url: &str) -> Self {
         let target = RedisTarget::parse(url);
-        Self::new(Place::Redis(Remote { target, ca: None, connect_timeout: None, command_timeout: None }))
+        Self::new(Place::Redis(Box::new(Remote { target, ca: None, connect_timeout: None, command_timeout: None })))
     }
 
     fn new(place: Place) -> Self {

@@ -1,6 +1,8 @@
 //! Lease: the right to load a key, kept alive while the load runs and given up on every way out.
 
+use donjon_core::key::Key;
 use donjon_core::lease::Filled;
+use donjon_core::moment::Moment;
 use donjon_core::payload::Payload;
 use donjon_core::remote::Storing;
 use donjon_core::remote::lease::{Filling, Lease as Right};
@@ -46,7 +48,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Lease<R, E> {
     pub async fn fill(mut self, payload: Payload, storing: &Storing) -> Filled {
         let engine = self.engine.clone();
         let Some(right) = self.right.take() else { return Filled::Refused };
-        let clock = engine.clock();
+        let clock = Key::new(right.key()).map_or_else(|_| Moment::from_millis(0), |key| engine.clock(key));
         match right.fill(payload, storing, engine.now(), clock) {
             Filling::Done(filled) => filled,
             Filling::Send(sent, calls) => {
