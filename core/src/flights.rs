@@ -123,7 +123,7 @@ impl<V: Clone, E: Clone> Flights<V, E> {
                 return Part::Alone;
             }
             let row = Row { key: Arc::clone(&key), flight: Arc::clone(&flight) };
-            rows.insert_unique(hash, row, |row| hasher.hash(&*row.key));
+            rows.insert_unique(hash, row, |row| hasher.hash(&row.key));
             None
         };
         drop(rows);

@@ -46,7 +46,7 @@ pub struct Builder {
 #[derive(Clone, Debug)]
 enum Place {
     Memory,
-    Redis(Remote),
+    Redis(Box<Remote>),
 }
 
 #[derive(Clone, Debug)]
@@ -67,7 +67,7 @@ impl Builder {
 
     pub(super) fn redis(url: &str) -> Self {
         let target = RedisTarget::parse(url);
-        Self::new(Place::Redis(Remote {
+        Self::new(Place::Redis(Box::new(Remote {
             target,
             ca: None,
             connect_timeout: None,
@@ -75,7 +75,7 @@ impl Builder {
             near: false,
             near_broadcast: false,
             near_max_stale: Duration::ZERO,
-        }))
+        })))
     }
 
     fn new(place: Place) -> Self {
