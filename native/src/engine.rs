@@ -205,12 +205,11 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     pub fn new(tier: Arc<Tier<E>>, runtime: R, options: Options) -> Self {
         let patience = options.command_budget;
         let subscriber = Subscriber::new(runtime.clone(), options.clone(), tier.remote.names().clone());
-        let is_shared_out = matches!(options.target.address(), RedisAddress::Cluster { .. });
-        let tracker = tier.front.clone().filter(|_| !is_shared_out).map(|front| {
+        let tracker = tier.front.clone().filter(|_| options.can_have_memory()).map(|front| {
             let names = tier.remote.names().clone();
             Tracker::new(runtime.clone(), options.clone(), names, front.memory, front.watches)
         });
-        let way = if is_shared_out {
+        let way = if matches!(options.target.address(), RedisAddress::Cluster { .. }) {
             Way::Many(Nodes::new(Arc::clone(&tier), runtime.clone(), options))
         } else {
             let (greeted, clock) = (Arc::clone(&tier), runtime.clone());
