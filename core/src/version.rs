@@ -76,7 +76,7 @@ impl TagSet {
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().flat_map(|tags| tags.iter().map(|tag| &*tag.name))
+        self.0.as_deref().unwrap_or_default().iter().map(|tag| &*tag.name)
     }
 }
 

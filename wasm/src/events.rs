@@ -2,14 +2,14 @@
 
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
-use core::cell::{LazyCell, RefCell};
+use core::cell::RefCell;
 
 use donjon_core::key::Key;
 use donjon_core::rules::{Plan, Rules, Targets};
 use donjon_wasm_host::bridge::{Input, Kind, Refused, cross};
 use donjon_wasm_host::kept::Later;
 
-static RULES: Later<RefCell<Rules>> = Later::new(LazyCell::new(|| RefCell::new(Rules::default())));
+static RULES: Later<RefCell<Rules>> = Later::later();
 
 /// Adds a rule: an event, and the keys, patterns and tags that it invalidates.
 #[unsafe(no_mangle)]
@@ -18,7 +18,7 @@ pub extern "C" fn on() -> i32 {
         let event = input.text();
         let (keys, patterns, tags) = (input.texts(), input.texts(), input.texts());
         let targets = Targets { keys: &keys, patterns: &patterns, tags: &tags };
-        RULES.with_borrow_mut(|rules| rules.on(event, targets)).map_err(Refused::of(Kind::Rule))?;
+        RULES.made().borrow_mut().on(event, targets).map_err(Refused::of(Kind::Rule))?;
         Ok(0)
     })
 }
@@ -51,5 +51,5 @@ pub(crate) fn planned(input: &mut Input<'_>) -> Result<Plan, Refused> {
     let event = input.text();
     let named: Vec<(&str, &str)> = (0..input.count()).map(|_| (input.text(), input.text())).collect();
     let value = |name: &str| named.iter().find(|(other, _)| *other == name).map(|(_, value)| Cow::Borrowed(*value));
-    RULES.with_borrow(|rules| rules.plan(event, value)).map_err(Refused::of(Kind::Rule))
+    RULES.made().borrow().plan(event, value).map_err(Refused::of(Kind::Rule))
 }

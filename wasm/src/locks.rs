@@ -1,6 +1,6 @@
 //! Locks: of one process, by name.
 
-use core::cell::{LazyCell, RefCell};
+use core::cell::RefCell;
 
 use donjon_core::lock::{Locks, Token, Waiting};
 use donjon_wasm_host::bridge::{cross, register};
@@ -10,7 +10,7 @@ use donjon_wasm_host::numbers::{moment, span, until};
 use donjon_wasm_host::waits::bell;
 use slab::Slab;
 
-static LOCKS: Later<Locks> = Later::new(LazyCell::new(Locks::default));
+static LOCKS: Later<Locks> = Later::later();
 static WAITING: Kept<RefCell<Slab<Waiting>>> = Kept::new(RefCell::new(Slab::new()));
 
 /// Takes a lock that is free: 1, its token into register 0 and its fence into 1. 0 where another holds it.
@@ -19,7 +19,8 @@ pub extern "C" fn lock(ttl: f64, now: f64) -> i32 {
     cross(|input, _| {
         let (name, ttl) = (key(input)?, span(ttl)?);
         Ok(LOCKS
-            .with(|locks| locks.acquire(name, ttl, moment(now)))
+            .made()
+            .acquire(name, ttl, moment(now))
             .is_ok_and(|granted| {
                 register(0, granted.token.as_u64() as f64);
                 register(1, granted.fence as f64);
@@ -34,7 +35,7 @@ pub extern "C" fn lock(ttl: f64, now: f64) -> i32 {
 pub extern "C" fn extend_lock(token: f64, ttl: f64, now: f64) -> i32 {
     cross(|input, _| {
         let (name, ttl) = (key(input)?, span(ttl)?);
-        Ok(LOCKS.with(|locks| locks.renew(name, Token::from_u64(token as u64), ttl, moment(now))).into())
+        Ok(LOCKS.made().renew(name, Token::from_u64(token as u64), ttl, moment(now)).into())
     })
 }
 
@@ -43,7 +44,7 @@ pub extern "C" fn extend_lock(token: f64, ttl: f64, now: f64) -> i32 {
 pub extern "C" fn unlock(token: f64, now: f64) -> i32 {
     cross(|input, _| {
         let name = key(input)?;
-        Ok(LOCKS.with(|locks| locks.release(name, Token::from_u64(token as u64), moment(now))).into())
+        Ok(LOCKS.made().release(name, Token::from_u64(token as u64), moment(now)).into())
     })
 }
 
@@ -53,7 +54,7 @@ pub extern "C" fn unlock(token: f64, now: f64) -> i32 {
 pub extern "C" fn await_lock(wait: u32, now: f64) -> i32 {
     cross(|input, _| {
         let (name, now) = (key(input)?, moment(now));
-        let Some(waiting) = LOCKS.with(|locks| locks.wait(name, bell(wait), now)) else { return Ok(0) };
+        let Some(waiting) = LOCKS.made().wait(name, bell(wait), now) else { return Ok(0) };
         register(1, until(waiting.until, now));
         register(0, WAITING.with_borrow_mut(|all| all.insert(waiting)) as f64);
         Ok(1)
@@ -64,5 +65,5 @@ pub extern "C" fn await_lock(wait: u32, now: f64) -> i32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn leave_lock(number: u32) {
     let left = WAITING.with_borrow_mut(|all| all.try_remove(number as usize));
-    LOCKS.with(|locks| left.iter().for_each(|waiting| locks.leave(waiting)));
+    left.iter().for_each(|waiting| LOCKS.made().leave(waiting));
 }

@@ -1,7 +1,7 @@
 //! Text: keys, patterns, tags and times that a host has as text.
 
 use alloc::vec::Vec;
-use core::cell::{LazyCell, RefCell};
+use core::cell::RefCell;
 use core::time::Duration;
 
 use donjon_core::expiry::{InvalidTtl, TtlClasses};
@@ -15,7 +15,7 @@ use donjon_wasm_host::given::key;
 use donjon_wasm_host::kept::Later;
 use donjon_wasm_host::numbers::{self, span};
 
-static CLASSES: Later<RefCell<TtlClasses>> = Later::new(LazyCell::new(|| RefCell::new(TtlClasses::default())));
+static CLASSES: Later<RefCell<TtlClasses>> = Later::later();
 
 /// Refuses what is no key.
 #[unsafe(no_mangle)]
@@ -78,7 +78,7 @@ pub extern "C" fn glob_matches() -> i32 {
 pub extern "C" fn define_ttl(millis: f64) -> i32 {
     cross(|input, _| {
         let (name, ttl) = (input.text(), span(millis)?);
-        CLASSES.with_borrow_mut(|classes| classes.define(name, ttl)).map_err(Refused::of(Kind::Ttl))?;
+        CLASSES.made().borrow_mut().define(name, ttl).map_err(Refused::of(Kind::Ttl))?;
         Ok(0)
     })
 }
@@ -87,7 +87,7 @@ pub extern "C" fn define_ttl(millis: f64) -> i32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn resolve_ttl() -> i32 {
     cross(|input, _| {
-        let ttl = CLASSES.with_borrow(|classes| classes.resolve(input.text())).map_err(|why| match why {
+        let ttl = CLASSES.made().borrow().resolve(input.text()).map_err(|why| match why {
             // Nobody sets variables here.
             InvalidTtl::UnknownClass { given, nearest } => Refused::new(
                 Kind::Ttl,

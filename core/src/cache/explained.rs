@@ -72,7 +72,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
             age: held.map(|held| now - held.stored),
             load_time: held.map(Held::load_time),
             weight: held.and(slot).and_then(|slot| rows.weight(slot)),
-            tags: held.iter().flat_map(|held| held.tags.names().map(Into::into)).collect(),
+            tags: held.map(|held| held.tags.names().map(Into::into).collect()).unwrap_or_default(),
             tag_invalidated: slot.is_some_and(|slot| rows.tag_invalidated(slot)),
             loading: slot.and_then(|slot| rows.flight(slot)).map(|flight| now - flight.begun),
             last_removal: match slot.and_then(|slot| rows.over(slot, now)) {

@@ -3,7 +3,7 @@
 //! Without the standard library there is no `thread_local!`; and a module has one thread, so what it keeps needs no more than a cell.
 
 use alloc::boxed::Box;
-use core::cell::{Cell, LazyCell, RefCell};
+use core::cell::{Cell, OnceCell, RefCell};
 use core::mem::forget;
 
 /// A value in a `static`.
@@ -12,8 +12,8 @@ pub struct Kept<T>(T);
 // SAFETY: an instance runs on the one thread that calls it. Built for a host that has more, this crate is checked and never run.
 unsafe impl<T> Sync for Kept<T> {}
 
-/// What is kept of a type that has to be made when it is first asked for.
-pub type Later<T> = Kept<LazyCell<T>>;
+/// What is kept, empty at first, of a type that has to be made when it is first asked for.
+pub type Later<T> = Kept<OnceCell<T>>;
 
 impl<T> Kept<T> {
     /// What is kept from the start.
@@ -73,14 +73,14 @@ impl<T> Kept<Cell<Option<Box<T>>>> {
     }
 }
 
-impl<T> Kept<LazyCell<RefCell<T>>> {
-    /// Reads it.
-    pub fn with_borrow<R>(&'static self, ask: impl FnOnce(&T) -> R) -> R {
-        ask(&self.0.borrow())
+impl<T: Default> Later<T> {
+    /// What is made later.
+    pub const fn later() -> Self {
+        Self(OnceCell::new())
     }
 
-    /// Changes it.
-    pub fn with_borrow_mut<R>(&'static self, ask: impl FnOnce(&mut T) -> R) -> R {
-        ask(&mut self.0.borrow_mut())
+    /// It, made by now.
+    pub fn made(&'static self) -> &'static T {
+        self.0.get_or_init(T::default)
     }
 }
