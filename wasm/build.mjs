@@ -1,7 +1,7 @@
-// Builds the package into dist/: the core as a module, the entries that bring it along, and their types.
+// Builds the package into dist/: the two modules of the core, the entries that bring them along, and their types.
 //
 // Needs cargo with the target wasm32-unknown-unknown, and the packages of package.json. With `--trap` it builds, into dist-trap/ and
-// quickly, what the tests of traps need: a core that traps when told to, and the entry that is handed a core.
+// quickly, what the tests of traps need: modules that trap when told to, and the entries that are handed or bring them.
 
 import { execFileSync } from "node:child_process";
 import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync } from "node:fs";
@@ -16,22 +16,38 @@ const top = fileURLToPath(new URL("..", import.meta.url));
 const dist = `${here}${trap ? "dist-trap" : "dist"}`;
 const run = (command, args, cwd = here) => execFileSync(command, args, { cwd, stdio: "inherit" });
 
-const how = trap ? ["--features", "trap"] : ["--profile", "wasm"];
-run("cargo", ["build", "--quiet", ...how, "--package", "donjon-wasm", "--target", "wasm32-unknown-unknown"], top);
+/** The modules: what they are called in Rust, and where TypeScript is told of them. */
+const MODULES = {
+  core: { crate: "donjon-wasm", source: "MEMORY" },
+  remote: { crate: "donjon-wasm-remote", source: "REMOTE" },
+};
+
+const how = trap
+  ? [
+      "--features",
+      Object.values(MODULES)
+        .map(({ crate }) => `${crate}/trap`)
+        .join(),
+    ]
+  : ["--profile", "wasm"];
+const crates = Object.values(MODULES).flatMap(({ crate }) => ["--package", crate]);
+run("cargo", ["build", "--quiet", ...how, ...crates, "--target", "wasm32-unknown-unknown"], top);
 
 rmSync(dist, { recursive: true, force: true });
 mkdirSync(dist);
-const compiled = `${process.env.CARGO_TARGET_DIR ?? `${top}target`}/wasm32-unknown-unknown/${trap ? "debug" : "wasm"}/donjon_wasm.wasm`;
-const small = `${compiled}.small`;
-const isOlder = (file, than) => (statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0) < statSync(than).mtimeMs;
-if (!trap && (isOlder(small, compiled) || isOlder(small, `${here}build.mjs`))) {
-  // No feature flags: the module says itself which it needs, and more of them would shut older hosts out.
-  run("node_modules/.bin/wasm-opt", ["-Oz", "--converge", "--strip-debug", "--strip-producers", "-o", small, compiled]);
+for (const [name, { crate }] of Object.entries(MODULES)) {
+  const target = `${process.env.CARGO_TARGET_DIR ?? `${top}target`}/wasm32-unknown-unknown/${trap ? "debug" : "wasm"}`;
+  const compiled = `${target}/${crate.replaceAll("-", "_")}.wasm`;
+  const small = `${compiled}.small`;
+  const isOlder = (file, than) => (statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0) < statSync(than).mtimeMs;
+  if (!trap && (isOlder(small, compiled) || isOlder(small, `${here}build.mjs`))) {
+    // No feature flags: the module says itself which it needs, and more of them would shut older hosts out.
+    run("node_modules/.bin/wasm-opt", ["-Oz", "--converge", "--strip-debug", "--strip-producers", "-o", small, compiled]);
+  }
+  copyFileSync(trap ? compiled : small, `${dist}/${name}.wasm`);
+  new WebAssembly.Module(readFileSync(`${dist}/${name}.wasm`));
 }
-copyFileSync(trap ? compiled : small, `${dist}/core.wasm`);
 for (const name of ["LICENSE-APACHE", "LICENSE-MIT"]) copyFileSync(top + name, here + name);
-const wasm = readFileSync(`${dist}/core.wasm`);
-new WebAssembly.Module(wasm);
 
 /** What the package exports that is named like this. */
 function exported(named, target = JSON.parse(readFileSync(`${here}package.json`, "utf8")).exports) {
@@ -39,10 +55,30 @@ function exported(named, target = JSON.parse(readFileSync(`${here}package.json`,
   return named.exec(target)?.[1] ?? [];
 }
 
-// The scripts that are exported are what is built.
-const entries = trap ? ["slim", "redis"] : exported(/^\.\/dist\/(\w+)\.js$/);
+/** The entries that bring a module along: of what, and which. Of each there is one for each kind of host. */
+const BRINGING = { index: "core", redis: "remote", upstash: "remote", kv: "remote", indexeddb: "remote" };
+
+/** How a kind of host is given a module: within the script, so that it needs no file and bundles anywhere, or by an import. */
+const GIVEN = {
+  inline: (name) =>
+    `import letters from "letters:${name}"; import { unpacked } from "./letters.js"; const module = () => unpacked(letters);`,
+  workerd: (name) => `import imported from "./${name}.wasm"; const module = () => imported;`,
+  edge: (name) => `import imported from "./${name}.wasm?module"; const module = () => imported;`,
+};
+
+/** What an exported script is made of: a file of that name, or one that a module is brought for. */
+function sourceOf(script) {
+  const [of, kind] = script in GIVEN ? ["index", script] : script.split(".");
+  const name = BRINGING[of];
+  if (name === undefined) return { file: script };
+  const { source } = MODULES[name];
+  const brought = `${GIVEN[kind ?? "inline"](name)} import { ${source} } from "./core.js"; ${source}.comesFrom(module);`;
+  return { text: `${brought} export * from "./${of}.js";` };
+}
+
+const entries = trap ? ["slim", "redis"] : exported(/^\.\/dist\/([\w.]+)\.js$/);
 await build({
-  entryPoints: entries.map((name) => `${here}ts/${name}.ts`),
+  entryPoints: entries.map((name) => ({ in: `entry:${name}`, out: name })),
   outdir: dist,
   bundle: true,
   splitting: true,
@@ -56,12 +92,19 @@ await build({
   external: ["*.wasm", "*.wasm?module"],
   plugins: [
     {
-      // Deflated first: letters of what is packed already pack again to about its size, those of the module itself to a third more.
-      name: "the core, in letters",
+      name: "entries, and modules in letters",
       setup({ onResolve, onLoad }) {
-        const letters = deflateRawSync(wasm, { level: 9 }).toString("base64");
-        onResolve({ filter: /^core:letters$/ }, () => ({ path: "core", namespace: "core" }));
-        onLoad({ filter: /.*/, namespace: "core" }, () => ({ contents: letters, loader: "text" }));
+        onResolve({ filter: /^entry:/ }, ({ path }) => {
+          const { file } = sourceOf(path.slice(6));
+          return file === undefined ? { path: path.slice(6), namespace: "entry" } : { path: `${here}ts/${file}.ts` };
+        });
+        onLoad({ filter: /.*/, namespace: "entry" }, ({ path }) => ({ contents: sourceOf(path).text, resolveDir: `${here}ts` }));
+        onResolve({ filter: /^letters:/ }, ({ path }) => ({ path: path.slice(8), namespace: "letters" }));
+        // Deflated first: letters of what is packed already pack again to about its size, those of the module itself to a third more.
+        onLoad({ filter: /.*/, namespace: "letters" }, ({ path }) => {
+          const packed = deflateRawSync(readFileSync(`${dist}/${path}.wasm`), { level: 9 });
+          return { contents: packed.toString("base64"), loader: "text" };
+        });
       },
     },
   ],
@@ -87,7 +130,7 @@ if (!trap) {
   run("node_modules/.bin/tsc", ["-p", here]);
   pruneTypes();
   const kilobytes = (bytes) => (bytes / 1_000).toFixed(1).padStart(7);
-  for (const name of ["core.wasm", ...entries.map((entry) => `${entry}.js`)]) {
+  for (const name of [...Object.keys(MODULES).map((name) => `${name}.wasm`), ...entries.map((entry) => `${entry}.js`)]) {
     const bytes = readFileSync(`${dist}/${name}`);
     console.log(`${kilobytes(bytes.length)} kB, gzip ${kilobytes(gzipSync(bytes, { level: 9 }).length)} kB  ${name}`);
   }

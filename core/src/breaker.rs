@@ -52,7 +52,7 @@ pub struct BreakerConfig {
     pub in_a_row: u32,
     /// The longest that it stays open for the first time. Default 50 ms.
     pub first_wait: Duration,
-    /// The longest that it ever stays open. Default 5 s.
+    /// The longest that it ever stays open. Default 2 s.
     pub longest_wait: Duration,
     /// As long has the one who tries before another may. Default 1 s.
     pub probe: Duration,
@@ -175,7 +175,7 @@ impl Default for BreakerConfig {
         Self {
             in_a_row: 5,
             first_wait: Duration::from_millis(50),
-            longest_wait: Duration::from_secs(5),
+            longest_wait: Duration::from_secs(2),
             probe: Duration::from_secs(1),
         }
     }
@@ -323,14 +323,14 @@ mod tests {
     fn the_wait_doubles_up_to_its_bound_and_begins_anew_after_a_success() {
         let mut breaker = open(at(0));
         let mut now = at(0);
-        for wait in [50, 100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000] {
+        for wait in [50, 100, 200, 400, 800, 1_600, 2_000, 2_000] {
             let until = now.after(Duration::from_millis(wait));
             assert_eq!(breaker.allow(now), Allowed::No { until });
             now = until;
             let pass = pass(&mut breaker, now);
             breaker.failed(pass, 1, now, 1.0);
         }
-        now = now.after(Duration::from_secs(5));
+        now = now.after(Duration::from_secs(2));
         let probe = pass(&mut breaker, now);
         breaker.succeeded(probe, now);
         let pass = pass(&mut breaker, now);

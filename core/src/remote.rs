@@ -1,8 +1,7 @@
 //! Remote: a tier that processes share, which is one Redis: what to ask it, what its answers mean, and what to do about them.
 //!
 //! Owns the protocol that `docs/coherence.md` describes: leases across processes, tags, and what is a hit, stale or dead. Must not
-//! know how a connection works: it gives [`call::Call`]s and is told [`call::Reply`]s. Loads of one process are shared by the
-//! flights of a cache that keeps nothing.
+//! know how a connection works: it gives [`call::Call`]s and is told [`call::Reply`]s. Nothing is kept here but the loads under way.
 //!
 //! | to find out | look in |
 //! |---|---|
@@ -22,18 +21,20 @@ pub mod sight;
 mod tables;
 
 use alloc::boxed::Box;
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::{Buf, Bytes};
 
-use crate::cache::{Cache, Config};
+use crate::cache::Config;
 use crate::chance::{Chance, Seed};
 use crate::entry::{Freshness, Life};
 use crate::envelope::{Codec, Content, Decoded, Entry, Token, decode_start};
-use crate::expiry::{Early, Grace, Ttl};
+use crate::expiry::{Early, Grace, Jitter, Ttl};
 use crate::fault::Fault;
+use crate::flights::Flights;
 use crate::key::{Key, Namespace};
 use crate::moment::Moment;
 use crate::pattern::Pattern;
@@ -65,8 +66,9 @@ impl<E: Clone> Clone for Remote<E> {
 #[derive(Debug)]
 struct Shared<E> {
     names: Names,
-    /// Keeps no values: it is where loads of this process meet.
-    flights: Cache<Payload, E>,
+    /// Where loads of this process meet, and what is counted of them.
+    flights: Flights<Payload, E>,
+    jitter: Jitter,
     early: Early,
     load_timeout: Duration,
     max_value_bytes: u64,
@@ -78,9 +80,6 @@ struct Shared<E> {
 
 #[derive(Debug, Default)]
 struct Counters {
-    stores: Counter,
-    refused: Counter,
-    too_large: Counter,
     takeovers: Counter,
     closed: Counter,
     faults: Counter,
@@ -119,11 +118,12 @@ impl<E: Clone> Remote<E> {
     /// which is nothing. The seed comes from the operating system, and a child of `fork` needs another.
     pub fn new(namespace: Namespace, config: &Config, max_value_bytes: u64, seed: Seed) -> Self {
         let chance = Chance::new(seed);
-        let flights = Cache::new(config, Seed(seed.0.rotate_left(64) ^ u128::from(chance.bits())));
+        let hasher = chance.hasher(seed);
         Self {
             shared: Arc::new(Shared {
                 names: Names::new(namespace),
-                flights,
+                flights: Flights::new(config.limits(), hasher),
+                jitter: config.jitter,
                 early: config.early,
                 load_timeout: config.load_timeout,
                 max_value_bytes,
@@ -160,9 +160,9 @@ impl<E: Clone> Remote<E> {
 
     /// The hot path of a call that would load: takes the value out of these bytes, where it is fresh, has no tags and need not
     /// be refreshed early. Counts a hit, or nothing: on `None` go on with [`Remote::look`].
-    pub fn hit(&self, key: Key<'_>, bytes: &mut Option<Vec<u8>>, clock: Moment) -> Option<Payload> {
+    pub fn hit(&self, bytes: &mut Option<Vec<u8>>, clock: Moment) -> Option<Payload> {
         let (codec, from) = self.plain(bytes.as_deref()?, 0, clock)?;
-        self.count(key.as_str(), Freshness::Fresh);
+        self.count(Freshness::Fresh);
         let mut bytes = Bytes::from(bytes.take()?);
         bytes.advance(from);
         Some(Payload { codec, bytes })
@@ -172,7 +172,7 @@ impl<E: Clone> Remote<E> {
     /// first bytes under a key, all the header among them, and `beyond` how many follow.
     pub fn hit_start(&self, start: &[u8], beyond: usize, clock: Moment) -> Option<(Codec, usize)> {
         let found = self.plain(start, beyond, clock)?;
-        self.shared.flights.count_hit();
+        self.count(Freshness::Fresh);
         Some(found)
     }
 
@@ -194,7 +194,8 @@ impl<E: Clone> Remote<E> {
         match Sight::of(bytes, clock) {
             Sight::Value(seen) if !seen.marks.is_empty() => {
                 let tags = ToRead::of(seen.marks.iter().map(|mark| &*mark.name));
-                let calls = tags.calls(&self.shared.names).collect();
+                let mut calls = Vec::new();
+                self.ask_tags(&tags, &mut calls);
                 See::Tagged(Box::new(Tagged(seen, tags)), calls)
             }
             sight => See::Plain(sight),
@@ -202,8 +203,13 @@ impl<E: Clone> Remote<E> {
     }
 
     /// Counts a plain read by what it found.
-    pub fn count_read(&self, key: Key<'_>, sight: &Sight, clock: Moment) {
-        self.count(key.as_str(), if let Sight::Value(seen) = sight { seen.life.at(clock) } else { Freshness::Over });
+    pub fn count_read(&self, sight: &Sight, clock: Moment) {
+        self.count(if let Sight::Value(seen) = sight { seen.life.at(clock) } else { Freshness::Over });
+    }
+
+    /// Asks for how long a counter lives, right behind its value: see [`Outline::of_counter`](sight::Outline::of_counter).
+    pub fn lasts(&self, key: Key<'_>) -> Call {
+        Call::plain("PTTL", &self.shared.names.key(key))
     }
 
     /// Whether a value is within the limit for one.
@@ -221,7 +227,8 @@ impl<E: Clone> Remote<E> {
     /// What to ask before a value with these tags is stored by hand; no calls where it has none.
     pub fn note(&self, tags: &[Box<str>]) -> (Noting, Vec<Call>) {
         let noting = ToNote::of(tags);
-        let calls = noting.calls(&self.shared.names, self.bits()).collect();
+        let mut calls = Vec::new();
+        self.ask_notes(noting, &mut calls);
         (Noting(noting), calls)
     }
 
@@ -236,7 +243,7 @@ impl<E: Clone> Remote<E> {
     ) -> Option<Call> {
         let (entry, span) = self.written(payload, storing, notes, clock)?;
         let call = Call::plain("SET", &self.shared.names.key(key)).with(entry);
-        self.shared.counters.stores.one();
+        self.shared.flights.counters().stores.one();
         Some(if span == 0 { call } else { call.word("PX").number(span) })
     }
 
@@ -265,7 +272,7 @@ impl<E: Clone> Remote<E> {
 
     /// Gives a value another time to live; its grace stays as long as it was. Answers with a number, 0 where it is gone.
     pub fn touch(&self, key: Key<'_>, seen: &Seen, ttl: Ttl, clock: Moment) -> Call {
-        let fresh_until = self.shared.flights.life(ttl, Grace::NONE, clock).fresh_until();
+        let fresh_until = self.life(ttl, Grace::NONE, clock).fresh_until();
         let call = Call::run(&TOUCH, &self.shared.names.key(key)).with(seen.header.as_bytes().to_vec());
         if seen.counter {
             return call.with(&b""[..]).with(&b""[..]).number(lasting(Life::new(fresh_until, fresh_until), clock));
@@ -278,13 +285,13 @@ impl<E: Clone> Remote<E> {
     /// Adds to a counter. Answers with the sum as text, or with a list of one: a value with tags, to be judged, and the call made
     /// again saying whether what has its header is dead or alive.
     pub fn increment(&self, key: Key<'_>, by: i64, ttl: Ttl, judged: Option<(&Header, bool)>, clock: Moment) -> Call {
-        let life = self.shared.flights.life(ttl, Grace::NONE, clock);
+        let life = self.life(ttl, Grace::NONE, clock);
         let header = |wanted: bool| {
             let header = judged.filter(|(_, alive)| *alive == wanted).map(|(header, _)| header.as_bytes().to_vec());
             header.unwrap_or_default()
         };
         Call::run(&INCREMENT, &self.shared.names.key(key))
-            .number(by)
+            .with(by.to_string().into_bytes())
             .number(lasting(life, clock))
             .with(header(false))
             .with(header(true))
@@ -330,21 +337,21 @@ impl<E: Clone> Remote<E> {
     // -- this process
 
     /// Sends away the load of a key that is under way in this process.
-    pub fn detach(&self, key: Key<'_>, now: Moment) {
-        self.shared.flights.delete(key, now);
+    pub fn detach(&self, key: Key<'_>) {
+        self.shared.flights.detach(key.as_str());
     }
 
     /// Sends away the loads of the keys that match.
-    pub fn detach_matching(&self, pattern: &Pattern, now: Moment) {
-        drop(self.shared.flights.invalidate_pattern(pattern, now));
+    pub fn detach_matching(&self, pattern: &Pattern) {
+        self.shared.flights.detach_matching(|key| pattern.is_everything() || pattern.matches(key.as_bytes()));
     }
 
     /// Sends away all loads.
-    pub fn detach_all(&self, now: Moment) {
-        drop(self.shared.flights.clear(now));
+    pub fn detach_all(&self) {
+        self.shared.flights.detach_matching(|_| true);
     }
 
-    /// Switches the cache on or off, as [`Cache::switch`] does.
+    /// Switches the cache on or off, as [`Cache::switch`](crate::cache::Cache::switch) does.
     pub fn switch(&self, enabled: bool) {
         self.shared.flights.switch(enabled);
     }
@@ -363,9 +370,6 @@ impl<E: Clone> Remote<E> {
     pub fn stats(&self) -> Stats {
         let counters = &self.shared.counters;
         let mut stats = self.shared.flights.stats();
-        stats.stores += counters.stores.read();
-        stats.loads_refused += counters.refused.read();
-        stats.too_large += counters.too_large.read();
         stats.takeovers = counters.takeovers.read();
         stats.foreign = counters.closed.read();
         stats.faults = counters.faults.read();
@@ -374,19 +378,29 @@ impl<E: Clone> Remote<E> {
 
     /// Sets the counters back to zero.
     pub fn reset_stats(&self) {
-        let Counters { stores, refused, too_large, takeovers, closed, faults } = &self.shared.counters;
-        for counter in [stores, refused, too_large, takeovers, closed, faults] {
+        let Counters { takeovers, closed, faults } = &self.shared.counters;
+        for counter in [takeovers, closed, faults] {
             counter.reset();
         }
-        self.shared.flights.reset_stats();
+        self.shared.flights.counters().reset();
     }
 
-    fn written(&self, payload: &Payload, storing: &Storing, notes: &Notes, clock: Moment) -> Option<(Vec<u8>, u128)> {
+    /// Asks how the tables of tags stand, before a value with them is loaded or stored.
+    fn ask_notes(&self, notes: ToNote, calls: &mut Vec<Call>) {
+        notes.ask(&self.shared.names, self.bits(), calls);
+    }
+
+    /// Asks how tags stand.
+    fn ask_tags(&self, tags: &ToRead, calls: &mut Vec<Call>) {
+        tags.ask(&self.shared.names, calls);
+    }
+
+    fn written(&self, payload: &Payload, storing: &Storing, notes: &Notes, clock: Moment) -> Option<(Vec<u8>, u64)> {
         if !self.fits(payload) {
-            self.shared.counters.too_large.one();
+            self.shared.flights.counters().too_large.one();
             return None;
         }
-        let life = self.shared.flights.life(storing.ttl, storing.grace, clock);
+        let life = self.life(storing.ttl, storing.grace, clock);
         let (entry, _) = self.entry(payload, life, Duration::ZERO, &storing.tags, notes)?;
         self.is_enabled().then(|| (entry, lasting(life, clock)))
     }
@@ -425,13 +439,18 @@ impl<E: Clone> Remote<E> {
             && self.shared.early.due(clock, end, took, self.share())
     }
 
-    fn count(&self, key: &str, freshness: Freshness) {
-        self.shared.flights.count(self.key(key), freshness);
+    fn life(&self, ttl: Ttl, grace: Grace, clock: Moment) -> Life {
+        self.shared.jitter.apply(ttl, 1.0 - self.share()).life(grace, clock)
     }
 
-    #[expect(clippy::unused_self, reason = "says whose key it is")]
-    fn key<'k>(&self, key: &'k str) -> Key<'k> {
-        Key::new(key).expect("a look-up begins with a key")
+    /// Counts a look-up by how the value stands that it found.
+    fn count(&self, freshness: Freshness) {
+        let counters = self.shared.flights.counters();
+        match freshness {
+            Freshness::Fresh => counters.hits.one(),
+            Freshness::Stale => counters.stale.one(),
+            Freshness::Over => counters.misses.one(),
+        }
     }
 }
 
@@ -460,9 +479,9 @@ impl Noting {
 }
 
 /// Milliseconds from `clock` until nothing may be served any more; 0 for ever.
-fn lasting(life: Life, clock: Moment) -> u128 {
+fn lasting(life: Life, clock: Moment) -> u64 {
     match life.usable_until() {
         Moment::NEVER => 0,
-        until => (until - clock).as_millis().max(1),
+        until => ((until - clock).as_millis() as u64).max(1),
     }
 }

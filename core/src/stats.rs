@@ -14,6 +14,8 @@ use crate::entry::Removal;
 pub struct Stats {
     /// Look-ups answered by a fresh value.
     pub hits: u64,
+    /// Look-ups answered by memory in front of a shared tier: `hits` and `stale` count them, too.
+    pub memory_hits: u64,
     /// Look-ups answered by a value past its time to live, within its grace.
     pub stale: u64,
     /// Look-ups that found nothing usable, whether they loaded, waited for a load, or went away.

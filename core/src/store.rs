@@ -259,6 +259,25 @@ impl<V: Clone, E: Clone> Rows<V, E> {
         }
     }
 
+    /// The value of `slot`, if it `is` the one meant, takes so many bytes, key included, from now on.
+    pub(crate) fn reweigh(
+        &mut self,
+        slot: Slot,
+        is: impl FnOnce(&V) -> bool,
+        bytes: u64,
+        leaving: &mut Leaving<'_, V, E>,
+    ) {
+        let (Some(held), Some(life)) = (&self.list[slot.index()].held, self.policy.life(slot)) else { return };
+        if !is(&held.value) {
+            return;
+        }
+        let weight = Weight::new(bytes.saturating_add(held.tags.weight() + row_overhead::<V, E>()));
+        self.policy.put(slot, weight, life);
+        while let Some((victim, why)) = self.policy.evict(leaving.now) {
+            self.left(victim, why, leaving);
+        }
+    }
+
     /// Lets up to `limit` entries whose time is over leave; true where more may be due.
     pub(crate) fn expire(&mut self, limit: usize, leaving: &mut Leaving<'_, V, E>) -> bool {
         for _ in 0..limit {

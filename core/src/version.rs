@@ -80,10 +80,21 @@ impl TagSet {
     }
 }
 
-/// All tags of a cache with their versions, and the count that versions and tickets are drawn from.
+/// The count that tickets are drawn from.
+#[derive(Debug, Default)]
+pub(crate) struct Tickets(AtomicU64);
+
+impl Tickets {
+    /// The next one.
+    pub(crate) fn next(&self) -> Ticket {
+        Ticket::after(self.0.fetch_add(1, Ordering::AcqRel))
+    }
+}
+
+/// All tags of a cache with their versions, which are drawn from the same count as the tickets of loads.
 #[derive(Debug)]
 pub(crate) struct Versions {
-    count: AtomicU64,
+    tickets: Tickets,
     table: Mutex<Table>,
 }
 
@@ -99,12 +110,12 @@ struct Table {
 impl Versions {
     pub(crate) fn new(hasher: RandomState) -> Self {
         let tags = HashMap::with_hasher(hasher);
-        Self { count: AtomicU64::new(0), table: Mutex::new(Table { tags, floor: 0, prune_at: PRUNE_FROM }) }
+        Self { tickets: Tickets::default(), table: Mutex::new(Table { tags, floor: 0, prune_at: PRUNE_FROM }) }
     }
 
     /// The next ticket.
     pub(crate) fn ticket(&self) -> Ticket {
-        Ticket::after(self.count.fetch_add(1, Ordering::AcqRel))
+        self.tickets.next()
     }
 
     /// The tags of these names, made where they are new.

@@ -91,6 +91,17 @@ pub use write::{Add, Incr, Set, SetMany};
 #[derive(Clone)]
 pub struct Cache {
     shared: Arc<Shared>,
+    mode: Mode,
+}
+
+/// How fresh an answer has to be. It makes a difference where there is [memory in front of Redis](Builder::near).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Memory may answer: usually under a millisecond behind what other processes change, and never more than two seconds.
+    #[default]
+    Local,
+    /// Redis answers: nothing that was invalidated before the call.
+    Strong,
 }
 
 /// Making one, and its end.
@@ -180,6 +191,26 @@ impl Cache {
         self.shared.backend().is_enabled()
     }
 
+    /// The same cache, whose reads are answered so. Default: as [`Builder::mode`] says.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use donjon::{Cache, Mode};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), donjon::Error> {
+    /// let cache = Cache::redis("redis://localhost:1/0").near().build()?;
+    /// let shown = cache.get::<u64>("balance:5").await?; // from memory, where it is there
+    /// let booked = cache.in_mode(Mode::Strong).get::<u64>("balance:5").await?; // asks Redis
+    /// # assert_eq!((shown, booked), (None, None));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn in_mode(&self, mode: Mode) -> Self {
+        Self { shared: Arc::clone(&self.shared), mode }
+    }
+
     /// The kill switch. Off, reads miss, stores are dropped and every caller loads for itself; invalidations still take effect, so
     /// that nothing stale is there when it is switched on again.
     pub fn set_enabled(&self, enabled: bool) {
@@ -218,7 +249,7 @@ impl Cache {
     pub async fn get<T: Decode>(&self, key: &str) -> Result<Option<T>, Error> {
         let backend = self.shared.open()?;
         let key = Key::new(key)?;
-        let Some(payload) = backend.get(key).await else { return Ok(None) };
+        let Some(payload) = backend.get(key, self.mode).await else { return Ok(None) };
         Ok(T::decode(&payload).map_err(|why| self.undecodable::<T>(key, &why)).ok())
     }
 
@@ -235,7 +266,7 @@ impl Cache {
         let names: Vec<String> = keys.into_iter().map(Into::into).collect();
         let keys = write::keys(&names)?;
         let mut found = HashMap::with_capacity(keys.len());
-        for (key, payload) in keys.iter().zip(backend.get_many(&keys).await) {
+        for (key, payload) in keys.iter().zip(backend.get_many(&keys, self.mode).await) {
             let Some(payload) = payload else { continue };
             match T::decode(&payload) {
                 Ok(value) => drop(found.insert(key.as_str().to_owned(), value)),
@@ -324,7 +355,7 @@ impl Cache {
     /// # }
     /// ```
     pub fn get_or_set<'a, F>(&'a self, key: &'a str, loader: F) -> GetOrSet<'a, F> {
-        GetOrSet::new(&self.shared, key, loader)
+        GetOrSet::new(&self.shared, self.mode, key, loader)
     }
 
     /// The values of many keys; those that are missing, and that nobody else loads, come from one call of the loader.
@@ -360,7 +391,7 @@ impl Cache {
         keys: impl IntoIterator<Item = impl Into<String>>,
         loader: F,
     ) -> GetOrSetMany<'_, F> {
-        GetOrSetMany::new(&self.shared, keys, loader)
+        GetOrSetMany::new(&self.shared, self.mode, keys, loader)
     }
 
     /// A hit, or a miss that holds the right to load: for loads that do not fit into a closure.
@@ -390,7 +421,7 @@ impl Cache {
     /// # }
     /// ```
     pub async fn lookup<T: Decode>(&self, key: &str) -> Result<Found<T>, Error> {
-        lookup::lookup(&self.shared, key).await
+        lookup::lookup(&self.shared, self.mode, key).await
     }
 
     /// Loads those keys that have no fresh value, before anybody asks. An error is noted in the report and stops nothing.

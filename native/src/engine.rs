@@ -12,14 +12,18 @@
 //! | how values are stored and changed by hand | `write` |
 //! | how keys, patterns and tags are invalidated | `invalidate`, `replay` |
 //! | how locks are held and waited for, and messages sent | `lock`, [`Subscriber`] |
+//! | what memory in front may have, and who hears of changes | [`Memory`], `via`, `tracker` |
 //! | what is sent | `wire`, `watch` |
 
 mod invalidate;
 mod lease;
 mod lock;
 mod look;
+mod memory;
 mod renewals;
 mod replay;
+mod tracker;
+mod via;
 mod watch;
 mod wire;
 mod write;
@@ -48,9 +52,12 @@ use crate::runtime::Runtime;
 pub use invalidate::Removed;
 pub use lease::{Lease, Looked};
 pub use lock::Held;
+pub use memory::{Keep, Memory};
+pub use tracker::Watches;
 pub use write::{Peeked, WriteError};
 
 use renewals::{Renewal, Renewals};
+use tracker::Tracker;
 
 /// What the engines of one process share, whatever runtimes they run on: loads under way, counters, and the invalidations that are
 /// still to be said.
@@ -58,13 +65,55 @@ use renewals::{Renewal, Renewals};
 pub struct Tier<E: Clone> {
     remote: Remote<E>,
     outbox: Outbox,
+    front: Option<Front>,
+}
+
+/// Memory in front of the shared tier.
+#[derive(Clone, Debug)]
+pub struct Front {
+    /// What is kept: a [`Near`](donjon_core::near::Near) of the same namespace, on the clock of [`now`](crate::runtime::now).
+    pub memory: Arc<dyn Memory>,
+    /// What Redis is to tell of.
+    pub watches: Watches,
 }
 
 impl<E: Clone> Tier<E> {
     /// A tier under `namespace`; a value may have up to `max_value_bytes`. The seed comes from the operating system.
     pub fn new(namespace: Namespace, config: &Config, max_value_bytes: u64, seed: Seed) -> Arc<Self> {
+        Self::behind(None, namespace, config, max_value_bytes, seed)
+    }
+
+    /// The same behind memory. Reads go on to Redis whatever that has: who asks looks there first, if what it has will do.
+    pub fn behind(
+        front: Option<Front>,
+        namespace: Namespace,
+        config: &Config,
+        max_value_bytes: u64,
+        seed: Seed,
+    ) -> Arc<Self> {
         let remote = Remote::new(namespace, config, max_value_bytes, seed);
-        Arc::new(Self { remote, outbox: Outbox::default() })
+        Arc::new(Self { remote, outbox: Outbox::default(), front })
+    }
+
+    /// What is in front.
+    pub fn front(&self) -> Option<&Front> {
+        self.front.as_ref()
+    }
+
+    /// Switches the cache on or off, as [`Remote::switch`] does.
+    pub fn switch(&self, enabled: bool) {
+        self.remote.switch(enabled);
+        if let Some(front) = &self.front {
+            front.memory.switch(enabled);
+        }
+    }
+
+    /// Sets the counters back to zero.
+    pub fn reset_stats(&self) {
+        self.remote.reset_stats();
+        if let Some(front) = &self.front {
+            front.memory.reset_stats();
+        }
     }
 
     /// What is decided, and counted.
@@ -76,6 +125,9 @@ impl<E: Clone> Tier<E> {
     pub fn stats(&self) -> Stats {
         let mut stats = self.remote.stats();
         stats.queued = self.outbox.batch().targets().len() as u64;
+        if let Some(front) = &self.front {
+            front.memory.add_to(&mut stats);
+        }
         stats
     }
 }
@@ -94,6 +146,8 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Clone for Engine<R, E> {
 struct Inner<R: Runtime, E: Clone + Send + Sync + 'static> {
     tier: Arc<Tier<E>>,
     link: Link<R>,
+    /// Where there is memory in front.
+    tracker: Option<Tracker<R>>,
     subscriber: Subscriber<R>,
     /// How long a command may wait.
     patience: Duration,
@@ -121,11 +175,16 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         };
         let patience = options.command_budget;
         let subscriber = Subscriber::new(runtime.clone(), options.clone(), tier.remote.names().clone());
+        let tracker = tier.front.clone().map(|front| {
+            let names = tier.remote.names().clone();
+            Tracker::new(runtime.clone(), options.clone(), names, front.memory, front.watches)
+        });
         let link = Link::new(runtime, options, Arc::new(greet));
         Self {
             inner: Arc::new(Inner {
                 tier,
                 link,
+                tracker,
                 subscriber,
                 patience,
                 renewals: Arc::default(),
@@ -159,7 +218,15 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     ///
     /// [`Fault`] where it is not, or does not let us in.
     pub async fn ping(&self) -> Result<(), Fault> {
+        if let Some(tracker) = &self.inner.tracker {
+            tracker.start();
+        }
         self.inner.link.ask(&redis::cmd("PING")).await.map(drop)
+    }
+
+    /// Whether Redis is left alone for now, since it failed.
+    pub fn is_left_alone(&self) -> bool {
+        self.inner.link.is_left_alone()
     }
 
     /// Ends the subscriptions, sends what is still owed and closes the connections; waits for neither longer than `within`.
@@ -167,6 +234,9 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         self.inner.subscriber.close();
         if !self.inner.tier.outbox.is_empty() {
             let _said_or_not = self.within(within, self.settled_line()).await;
+        }
+        if let Some(tracker) = &self.inner.tracker {
+            tracker.close();
         }
         self.inner.link.close();
     }
@@ -181,7 +251,10 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
 
     /// Redis's clock. Known from the first connection on; without one, nothing that it decides has arrived.
     fn clock(&self) -> Moment {
-        self.inner.link.redis_now(self.now()).unwrap_or(Moment::from_millis(0))
+        let now = self.now();
+        // That of the other connection is set right more often.
+        let told = self.inner.tracker.as_ref().and_then(|tracker| tracker.redis_now(now));
+        told.or_else(|| self.inner.link.redis_now(now)).unwrap_or(Moment::from_millis(0))
     }
 
     /// The open connection, with nothing owed to Redis any more: for what reads.

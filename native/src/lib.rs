@@ -78,7 +78,7 @@ pub use donjon_core::payload;
 pub use self::{
     cache::{
         Add, Builder, Cache, Call, Explained, FOREVER, Fill, Found, GetOrSet, GetOrSetMany, Getting, Incr, Lock,
-        LockGuard, Message, Miss, Publish, Remaining, Removed, Rules, Set, SetMany, Span, Stats, Subscribe,
+        LockGuard, Message, Miss, Mode, Publish, Remaining, Removed, Rules, Set, SetMany, Span, Stats, Subscribe,
         Subscription, Warm, WarmReport,
     },
     error::{Error, LoadError},
@@ -88,6 +88,7 @@ pub use self::{
 pub use donjon_core::{
     envelope::Codec,
     key::{Part, build as key, build_pattern as pattern},
+    near::State as Coherence,
     payload::Payload,
     rules::Targets,
 };

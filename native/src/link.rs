@@ -38,7 +38,8 @@ use donjon_core::settings::{RedisAddress, RedisTarget};
 use parking_lot::Mutex;
 use redis::{Cmd, Pipeline, Value};
 
-pub(crate) use self::ear::Heard;
+pub(crate) use self::ear::{CHANGES, Heard, Said};
+pub(crate) use self::handshake::beat;
 use self::hub::{Found, Hub};
 pub use self::line::Line;
 pub use self::script::Script;
@@ -107,7 +108,8 @@ impl<R: Runtime> Link<R> {
         Self::make(runtime, options, greet, None)
     }
 
-    /// A link whose connections are for `SUBSCRIBE`, one channel a command, and whose messages go to `heard`.
+    /// A link whose connections are told something of their own accord, which goes to `heard`: messages, by one `SUBSCRIBE` a channel,
+    /// or what changed.
     pub(crate) fn listening(runtime: R, options: Options, heard: Heard) -> Self {
         Self::make(runtime, options, Arc::new(|_| Box::pin(async { Ok(()) })), Some(heard))
     }
@@ -173,6 +175,11 @@ impl<R: Runtime> Link<R> {
     /// The number of the connection that is open to callers; 0 where there is none. A later one has a larger number.
     pub fn generation(&self) -> u64 {
         self.0.hub.generation()
+    }
+
+    /// Whether the server is left alone for now, since it failed.
+    pub fn is_left_alone(&self) -> bool {
+        self.0.hub.is_left_alone()
     }
 
     /// Where it runs.

@@ -8,8 +8,7 @@ mod tokio;
 
 use std::future::Future;
 use std::io;
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
 use donjon_core::moment::Moment;
@@ -40,9 +39,22 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     /// Is done when `span` has passed.
     fn sleep(&self, span: Duration) -> impl Future<Output = ()> + Send;
 
-    /// The time on a clock that never goes back. One clock for all runtimes of a process.
+    /// The time by [`now`]: one clock for all runtimes of a process.
     fn now(&self) -> Moment {
-        static START: OnceLock<Instant> = OnceLock::new();
-        Moment::from_nanos(START.get_or_init(Instant::now).elapsed().as_nanos() as u64)
+        now()
     }
+}
+
+/// The time on a clock that never goes back, and that counts on while the machine is suspended where the system has one. 25 ns.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn now() -> Moment {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Moment::from_nanos(time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned())
+}
+
+/// The time on a clock that never goes back.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn now() -> Moment {
+    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    Moment::from_nanos(START.get_or_init(std::time::Instant::now).elapsed().as_nanos() as u64)
 }

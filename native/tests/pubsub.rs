@@ -282,7 +282,7 @@ async fn is_all_the_same(process: &Process) {
 
 #[tokio::test]
 async fn a_channel_that_is_not_allowed_is_refused_and_others_are_heard() {
-    let server = Server::builder().user("app", "on >secret ~* &app!ch:yes +@all").start();
+    let server = Server::builder().user("app", "on >secret ~* resetchannels &app!ch:yes +@all").start();
     let process = process(&server.url().replace("redis://", "redis://app:secret@"));
     let refused = listen_up_to(&process, &["yes", "no"], 9);
     let fault = refused.ready().await.unwrap_err();

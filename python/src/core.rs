@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use donjon_core::cache::{Ask, Cache, Config, Fill, Lookup, Removed, Step};
 use donjon_core::key::{Key, Namespace};
-use donjon_core::moment::Moment;
 use donjon_core::pattern::Pattern;
 use donjon_core::rules::{Rules, Targets};
 use donjon_core::version::Ticket;
@@ -27,7 +26,9 @@ use crate::errors::{NotACounter, Refused};
 use crate::lease::{Join, Lease};
 use crate::names::seconds;
 use crate::sentinel::miss;
-use crate::terms::{Store, Terms, config, entropy, figures, read_items, read_keys, tag_names, texts, weighed};
+use crate::terms::{
+    Store, Terms, config, entropy, explained, figures, read_items, read_keys, seconds_until, tag_names, texts, weighed,
+};
 use crate::text;
 use crate::value::Kept;
 
@@ -132,21 +133,8 @@ impl Core {
     }
 
     fn explain<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
-        let (py, now) = (key.py(), self.terms.clock.exact());
-        let explained = self.store.explain(text::key(key)?, now);
-        let facts = PyDict::new(py);
-        facts.set_item("tier", explained.freshness.map(|_| "memory"))?;
-        facts.set_item("state", explained.state())?;
-        facts.set_item("why_absent", explained.why_absent())?;
-        facts.set_item("age", explained.age.map(|age| age.as_secs_f64()))?;
-        facts.set_item("fresh_for", explained.life.map(|life| seconds_until(life.fresh_until(), now)))?;
-        facts.set_item("usable_for", explained.life.map(|life| seconds_until(life.usable_until(), now)))?;
-        facts.set_item("load_seconds", explained.load_time.map(|time| time.as_secs_f64()))?;
-        facts.set_item("bytes", explained.weight.map(donjon_core::entry::Weight::get))?;
-        facts.set_item("loading_for", explained.loading.map(|time| time.as_secs_f64()))?;
-        facts.set_item("removed_ago", explained.last_removal.map(|(_, ago)| ago.as_secs_f64()))?;
-        facts.set_item("tags", explained.tags)?;
-        Ok(facts)
+        let now = self.terms.clock.exact();
+        explained(key.py(), self.store.explain(text::key(key)?, now), now)
     }
 
     // -- loads
@@ -353,9 +341,4 @@ impl Core {
         self.graveyard.lock().extend(removed.values);
         removed.count
     }
-}
-
-/// Seconds from `now`; infinite where the moment does not come.
-fn seconds_until(moment: Moment, now: Moment) -> f64 {
-    if moment == Moment::NEVER { f64::INFINITY } else { (moment - now).as_secs_f64() }
 }

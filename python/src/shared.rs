@@ -6,6 +6,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "what pyo3 extracts is owned")]
 
 mod begun;
+mod held;
 mod hub;
 mod inner;
 mod locks;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use donjon::engine::Looked;
+use donjon::runtime::now;
 use donjon_core::pattern::Pattern;
 use donjon_core::remote::look::Want;
 use donjon_core::rules::Targets;
@@ -49,7 +51,8 @@ impl Shared {
     #[new]
     #[pyo3(signature = (url, told, *, namespace = "app", max_value_bytes = 16 << 20, ttl_classes = None, default_ttl = None,
         jitter = 0.0, early = 1.0, load_timeout = 30.0, enabled = true, foreign = None, ca = None, connect_timeout = 0.25,
-        command_timeout = 0.1))]
+        command_timeout = 0.1, near = false, near_broadcast = false, near_max_stale = 0.0, max_bytes = 256 << 20,
+        max_entries = None))]
     #[expect(clippy::too_many_arguments, reason = "named in Python, each with a default")]
     fn new(
         url: &str,
@@ -66,12 +69,18 @@ impl Shared {
         ca: Option<Vec<u8>>,
         connect_timeout: f64,
         command_timeout: f64,
+        near: bool,
+        near_broadcast: bool,
+        near_max_stale: f64,
+        max_bytes: u64,
+        max_entries: Option<u64>,
     ) -> PyResult<Self> {
         let options = inner::options(url, ca, connect_timeout, command_timeout, max_value_bytes)?;
         let terms = crate::terms::Terms::new(None, ttl_classes, default_ttl, foreign)?;
         let config = crate::terms::config(jitter, early, load_timeout)?;
-        let inner = Inner::new(namespace, &config, max_value_bytes, options, terms, told)?;
-        inner.tier.remote().switch(enabled);
+        let near = near.then(|| inner::near(near_broadcast, near_max_stale, max_bytes, max_entries)).transpose()?;
+        let inner = Inner::new(namespace, &config, max_value_bytes, options, terms, told, near)?;
+        inner.tier.switch(enabled);
         Ok(Self { inner: Arc::new(inner), face: Face::Awaiting })
     }
 
@@ -108,7 +117,7 @@ impl Shared {
 
     #[setter]
     fn set_enabled(&self, enabled: bool) {
-        self.inner.tier.remote().switch(enabled);
+        self.inner.tier.switch(enabled);
     }
 
     fn ping<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -123,6 +132,11 @@ impl Shared {
     }
 
     // -- reads
+
+    /// What memory in front has: a value, counted as a hit, or MISS, counted as nothing.
+    fn hit(&self, key: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        self.inner.hit(key.py(), text::key(key)?)
+    }
 
     #[pyo3(signature = (key, default = None, /))]
     fn get<'py>(&self, key: &Bound<'py, PyAny>, default: Option<Py<PyAny>>) -> PyResult<Bound<'py, PyAny>> {
@@ -170,7 +184,27 @@ impl Shared {
     }
 
     fn explain<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        self.peek(key, inner::explained)
+        let (py, name, inner) = (key.py(), Name::of(key)?, Arc::clone(&self.inner));
+        self.run(
+            py,
+            |engine| async move {
+                let known = engine.tier().front().and_then(|front| front.memory.explain(name.key(), now()));
+                let peeked = if known.is_none() { engine.peek(name.key()).await } else { Ok(None) };
+                (known, peeked, engine.is_left_alone())
+            },
+            move |py, (known, peeked, is_left_alone)| {
+                if let Err(fault) = &peeked {
+                    inner.tier.remote().noticed(fault);
+                }
+                let facts = match known {
+                    Some(known) => crate::terms::explained(py, known, now())?,
+                    None => inner::explained(py, peeked)?,
+                };
+                inner.show_coherence(&facts)?;
+                facts.set_item("redis_left_alone", is_left_alone)?;
+                Ok(facts.into_any().unbind())
+            },
+        )
     }
 
     // -- loads
@@ -451,11 +485,13 @@ impl Shared {
     // -- the rest
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        crate::terms::figures(py, &self.inner.tier.stats())
+        let figures = crate::terms::figures(py, &self.inner.tier.stats())?;
+        self.inner.show_coherence(&figures)?;
+        Ok(figures)
     }
 
     fn reset_stats(&self) {
-        self.inner.tier.remote().reset_stats();
+        self.inner.tier.reset_stats();
     }
 }
 

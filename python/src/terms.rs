@@ -5,8 +5,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use donjon_core::cache::{Cache, Config, Fill};
+use donjon_core::cache::{Cache, Config, Explained, Fill};
 use donjon_core::chance::Seed;
+use donjon_core::entry::Weight;
 use donjon_core::expiry::{Early, Grace, Jitter, Ttl, TtlClasses};
 use donjon_core::moment::Moment;
 use donjon_core::stats::Stats;
@@ -160,11 +161,34 @@ pub(crate) fn read_items<'py>(items: &Bound<'py, PyMapping>) -> PyResult<(Object
     Ok(pairs.into_iter().unzip())
 }
 
+/// What memory knows of a key, by the names that Python has for it.
+pub(crate) fn explained(py: Python<'_>, explained: Explained, now: Moment) -> PyResult<Bound<'_, PyDict>> {
+    let facts = PyDict::new(py);
+    facts.set_item("tier", explained.freshness.map(|_| "memory"))?;
+    facts.set_item("state", explained.state())?;
+    facts.set_item("why_absent", explained.why_absent())?;
+    facts.set_item("age", explained.age.map(|age| age.as_secs_f64()))?;
+    facts.set_item("fresh_for", explained.life.map(|life| seconds_until(life.fresh_until(), now)))?;
+    facts.set_item("usable_for", explained.life.map(|life| seconds_until(life.usable_until(), now)))?;
+    facts.set_item("load_seconds", explained.load_time.map(|time| time.as_secs_f64()))?;
+    facts.set_item("bytes", explained.weight.map(Weight::get))?;
+    facts.set_item("loading_for", explained.loading.map(|time| time.as_secs_f64()))?;
+    facts.set_item("removed_ago", explained.last_removal.map(|(_, ago)| ago.as_secs_f64()))?;
+    facts.set_item("tags", explained.tags)?;
+    Ok(facts)
+}
+
+/// Seconds from `now`; infinite where the moment does not come.
+pub(crate) fn seconds_until(moment: Moment, now: Moment) -> f64 {
+    if moment == Moment::NEVER { f64::INFINITY } else { (moment - now).as_secs_f64() }
+}
+
 /// The counters by their names.
 pub(crate) fn figures<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, PyDict>> {
     let figures = PyDict::new(py);
     for (name, count) in [
         ("hits", stats.hits),
+        ("memory_hits", stats.memory_hits),
         ("stale", stats.stale),
         ("misses", stats.misses),
         ("loads", stats.loads),

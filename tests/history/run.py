@@ -58,8 +58,13 @@ def donjon() -> list[Program]:
     subprocess.run(build, cwd=TOP, check=True)
     worker = Path(os.environ.get("CARGO_TARGET_DIR", TOP / "target")) / "debug" / "history-worker"
     rust = Program("rust", lambda plan, log, seed: [str(worker), str(plan), str(log), seed])
-    pythons = [*[python("donjon")] * 2, *[python("donjon-faces", "python-faces")] * 2]
-    return [*pythons, *[rust] * 2, *[node("redis")] * 3, node("rest", "node-rest")]
+    near = Program("rust-near", lambda plan, log, seed: [str(worker), str(plan), str(log), seed, "near"])
+    pythons = [
+        *[python("donjon")] * 2,
+        python("donjon-faces", "python-faces"),
+        *[python("donjon-near", "python-near")] * 2,
+    ]
+    return [*pythons, rust, *[near] * 2, *[node("redis")] * 3, node("rest", "node-rest")]
 
 
 def run(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from check import ACTS, LEAST, Report, check
+from check import ACTS, BOUND, LEAST, Report, check
 from history import FAILED, OK, QUEUED, History, Log
 from source import Source
 
@@ -83,6 +83,26 @@ def test_an_invalidation_binds_the_keys_that_it_covers_and_no_others(tmp_path: P
     reader.read(300, 301, "b", 1, "load")
     reader.read(300, 301, "c", 0, "load")
     assert [stale.read.key for stale in checked(tmp_path).stale] == ["b"]
+
+
+def test_a_read_from_memory_may_be_behind_others_by_its_bound_and_no_more(
+    tmp_path: Path, log: Callable[[str], Log]
+) -> None:
+    log("writer").invalidation(100, 200, "key a", OK, {"a": 7})
+    reader = log("reader")
+    reader.read(200 + BOUND, 201 + BOUND, "a", 6, "near get")
+    report = checked(tmp_path)
+    assert (report.stale_reads, report.behind, report.furthest) == (0, 1, BOUND)
+    reader.read(201 + BOUND, 202 + BOUND, "a", 6, "near get")
+    reader.read(201, 202, "a", 6, "get")
+    assert checked(tmp_path).stale_reads == 2
+
+
+def test_a_read_from_memory_is_never_behind_its_own_process(tmp_path: Path, log: Callable[[str], Log]) -> None:
+    process = log("process")
+    process.invalidation(100, 200, "key a", OK, {"a": 7})
+    process.read(201, 202, "a", 6, "near get")
+    assert checked(tmp_path).stale_reads == 1
 
 
 def test_a_queued_invalidation_binds_its_own_process_only(tmp_path: Path, log: Callable[[str], Log]) -> None:

@@ -21,6 +21,7 @@ def test_what_was_invalidated_is_never_read_again_in_any_process(tmp_path: Path)
     assert report.faults == {}, "the loader works, so no read fails"
     assert report.shortfalls == []
     assert report.slowest < LONGEST_READ
+    assert report.counters["memory_hits"] > 1_000, "memory in front of redis did answer"
 
 
 def test_cache_aside_by_hand_is_found_out(tmp_path: Path) -> None:

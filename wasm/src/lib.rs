@@ -5,17 +5,14 @@
 //!
 //! | to find out | look in |
 //! |---|---|
-//! | how texts and lists cross | `bridge`, `numbers` |
-//! | what stays between calls, and in which memory | `kept`, `heap` |
-//! | what becomes of a panic | `trap` |
-//! | who is told that a wait is over | `waits` |
 //! | what the memory of one process is asked | `memory` |
-//! | what the tier that processes share is asked | `shared`, `wire` |
+//! | who holds a lock of this process | `locks` |
 //! | what events invalidate | `events` |
 //! | what keys, patterns, tags and times may be | `text` |
+//! | how all this crosses | the crate `donjon-wasm-host`, in `host/` |
+//! | what the tier that processes share is asked | the module beside this one, in `remote/` |
 
-// Names that a host can find need `no_mangle`, which Rust counts as unsafe: two symbols could share one name. The only other
-// is what `kept` says of threads.
+// Names that a host can find need `no_mangle`, which Rust counts as unsafe: two symbols could share one name.
 #![allow(unsafe_code)]
 #![no_std]
 
@@ -24,15 +21,7 @@ extern crate alloc;
 #[cfg(not(target_family = "wasm"))]
 extern crate std;
 
-mod bridge;
 mod events;
-mod heap;
-mod kept;
 mod locks;
 mod memory;
-mod numbers;
-mod shared;
 mod text;
-mod trap;
-mod waits;
-mod wire;

@@ -3,13 +3,12 @@
 use core::cell::{LazyCell, RefCell};
 
 use donjon_core::lock::{Locks, Token, Waiting};
+use donjon_wasm_host::bridge::{cross, register};
+use donjon_wasm_host::given::key;
+use donjon_wasm_host::kept::{Kept, Later};
+use donjon_wasm_host::numbers::{moment, span, until};
+use donjon_wasm_host::waits::bell;
 use slab::Slab;
-
-use crate::bridge::{cross, register};
-use crate::kept::{Kept, Later};
-use crate::memory::key;
-use crate::numbers::{moment, span, until};
-use crate::waits::bell;
 
 static LOCKS: Later<Locks> = Later::new(LazyCell::new(Locks::default));
 static WAITING: Kept<RefCell<Slab<Waiting>>> = Kept::new(RefCell::new(Slab::new()));

@@ -6,29 +6,27 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::cell::Cell;
-use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::Poll;
 use core::time::Duration;
 
 use donjon_core::cache::{Ask, Cache, Config, Fill, Holder, Lookup, Removed, Step, Tags};
-use donjon_core::chance::Seed;
-use donjon_core::expiry::{Early, Grace, Jitter, Ttl};
+use donjon_core::expiry::{Grace, Ttl};
 use donjon_core::flight::{Ending, Joined};
 use donjon_core::key::Key;
 use donjon_core::lease::{Filled, Lease};
 use donjon_core::moment::Moment;
 use donjon_core::pattern::Pattern;
 use donjon_core::policy::Slot;
-use donjon_core::shown::Number;
 use donjon_core::version::Ticket;
+use donjon_wasm_host::bridge::{Input, Kind, LEFT, Output, Refused, cross, register};
+use donjon_wasm_host::given::{config, key};
+use donjon_wasm_host::kept::Kept;
+use donjon_wasm_host::numbers::{self, moment, span, until};
+use donjon_wasm_host::trap;
+use donjon_wasm_host::waits::poll;
 use slab::Slab;
 
-use crate::bridge::{Input, Kind, LEFT, Output, Refused, cross, register};
 use crate::events;
-use crate::kept::Kept;
-use crate::numbers::{self, moment, span, until};
-use crate::trap;
-use crate::waits::bell;
 
 struct Memory {
     cache: Cache<u32, ()>,
@@ -49,8 +47,14 @@ fn with<T>(ask: impl FnOnce(&mut Memory) -> T) -> T {
     })
 }
 
-/// As [`cross`], for what may let values go.
-fn change(call: impl FnOnce(&mut Memory, &mut Input<'_>, &mut Output<'_>) -> Result<i32, Refused>) -> i32 {
+/// As [`cross`], of what asks the memory, and may let values go.
+fn change(mut call: impl FnMut(&mut Memory, &mut Input<'_>, &mut Output<'_>) -> Result<i32, Refused>) -> i32 {
+    change_once(&mut call)
+}
+
+/// What all such calls have in common, once in the module.
+#[inline(never)]
+fn change_once(call: &mut dyn FnMut(&mut Memory, &mut Input<'_>, &mut Output<'_>) -> Result<i32, Refused>) -> i32 {
     with(|memory| {
         let outcome = cross(|input, output| call(memory, input, output));
         memory.left.append(&mut memory.cache.take_left());
@@ -100,41 +104,14 @@ impl Terms {
     }
 }
 
-pub(crate) fn key<'i>(input: &mut Input<'i>) -> Result<Key<'i>, Refused> {
-    Key::new(input.text()).map_err(Refused::of(Kind::Key))
-}
-
-/// How a cache treats loads and time, as the host says it. The input begins with a seed.
-pub(crate) fn config(
-    input: &mut Input<'_>,
-    jitter: f64,
-    early: f64,
-    load_timeout: f64,
-) -> Result<(Config, Seed), Refused> {
-    let seed = u128::from_le_bytes(input.bytes(16).try_into().expect("so many were taken"));
-    let timeout = Some(load_timeout).filter(|millis| millis.is_finite() && (1.0..=1e12).contains(millis));
-    let config = Config {
-        jitter: Jitter::new(jitter).map_err(Refused::of(Kind::Config))?,
-        early: Early::new(early).map_err(Refused::of(Kind::Config))?,
-        load_timeout: timeout.map(|millis| Duration::from_micros((millis * 1e3) as u64)).ok_or_else(|| {
-            Refused::new(
-                Kind::Config,
-                &format_args!("a load timeout is a positive time; got {} ms", Number(load_timeout)),
-            )
-        })?,
-        holder: Holder::Host,
-        ..Config::default()
-    };
-    Ok((config, Seed(seed)))
-}
-
 /// Opens the memory, empty. `max_entries` is negative for as many as the bytes allow.
 #[unsafe(no_mangle)]
 pub extern "C" fn open_memory(max_bytes: f64, max_entries: f64, jitter: f64, early: f64, load_timeout: f64) -> i32 {
     cross(|input, _| {
         let (config, seed) = config(input, jitter, early, load_timeout)?;
         let max_entries = (max_entries >= 0.0).then_some(max_entries as u64);
-        let cache = Cache::new(&Config { max_bytes: max_bytes as u64, max_entries, ..config }, seed);
+        let holder = Holder::Host;
+        let cache = Cache::new(&Config { max_bytes: max_bytes as u64, max_entries, holder, ..config }, seed);
         let (leases, joined) = (Slab::new(), Slab::new());
         MEMORY.fill(Memory { cache, slots: Vec::new(), leases, joined, left: Vec::new() });
         Ok(0)
@@ -168,41 +145,37 @@ pub extern "C" fn get(number: i32, now: f64) -> i32 {
 /// How long the value of a key is still fresh, into the first register, infinite for ever; 0 where there is none.
 #[unsafe(no_mangle)]
 pub extern "C" fn fresh_for(now: f64) -> i32 {
-    with(|memory| {
-        cross(|input, _| {
-            let now = moment(now);
-            let seen = memory.cache.peek(key(input)?, now);
-            Ok(seen
-                .is_some_and(|seen| {
-                    register(0, until(seen.life.fresh_until(), now));
-                    true
-                })
-                .into())
-        })
+    change(|memory, input, _| {
+        let now = moment(now);
+        let seen = memory.cache.peek(key(input)?, now);
+        Ok(seen
+            .is_some_and(|seen| {
+                register(0, until(seen.life.fresh_until(), now));
+                true
+            })
+            .into())
     })
 }
 
 /// What is known of a key.
 #[unsafe(no_mangle)]
 pub extern "C" fn explain(now: f64) -> i32 {
-    with(|memory| {
-        cross(|input, output| {
-            let now = moment(now);
-            let explained = memory.cache.explain(key(input)?, now);
-            let millis = |span: Option<Duration>| span.map_or(f64::NAN, |span| span.as_secs_f64() * 1e3);
-            output.text(explained.state());
-            output.text(explained.why_absent().unwrap_or_default());
-            output.number(millis(explained.age));
-            output.number(explained.life.map_or(f64::NAN, |life| until(life.fresh_until(), now)));
-            output.number(explained.life.map_or(f64::NAN, |life| until(life.usable_until(), now)));
-            output.number(millis(explained.load_time));
-            output.number(explained.weight.map_or(f64::NAN, |weight| weight.get() as f64));
-            output.number(millis(explained.loading));
-            output.number(millis(explained.last_removal.map(|(_, ago)| ago)));
-            output.count(explained.tags.len());
-            explained.tags.iter().for_each(|tag| output.text(tag));
-            Ok(0)
-        })
+    change(|memory, input, output| {
+        let now = moment(now);
+        let explained = memory.cache.explain(key(input)?, now);
+        let millis = |span: Option<Duration>| span.map_or(f64::NAN, |span| span.as_secs_f64() * 1e3);
+        output.text(explained.state());
+        output.text(explained.why_absent().unwrap_or_default());
+        output.number(millis(explained.age));
+        output.number(explained.life.map_or(f64::NAN, |life| until(life.fresh_until(), now)));
+        output.number(explained.life.map_or(f64::NAN, |life| until(life.usable_until(), now)));
+        output.number(millis(explained.load_time));
+        output.number(explained.weight.map_or(f64::NAN, |weight| weight.get() as f64));
+        output.number(millis(explained.loading));
+        output.number(millis(explained.last_removal.map(|(_, ago)| ago)));
+        output.count(explained.tags.len());
+        explained.tags.iter().for_each(|tag| output.text(tag));
+        Ok(0)
     })
 }
 
@@ -271,10 +244,6 @@ pub extern "C" fn bypass(now: f64) -> i32 {
 fn lead(memory: &mut Memory, lease: Lease<u32, ()>) {
     register(2, lease.ticket().get() as f64);
     register(1, memory.leases.insert(lease) as f64);
-}
-
-pub(crate) fn poll<V: Clone, E: Clone>(joined: &mut Joined<V, E>, wait: u32) -> Poll<Ending<V, E>> {
-    Pin::new(joined).poll(&mut Context::from_waker(&bell(wait)))
 }
 
 /// How a load ended for a wait that was woken: 0 with the value that the host has just filled, 1 with the error that it has just
@@ -373,11 +342,9 @@ pub extern "C" fn add(number: u32, ttl: f64, bytes: f64, now: f64) -> i32 {
 /// The number of the value of a key, or -1. Counts nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn peek(now: f64) -> i32 {
-    with(|memory| {
-        cross(|input, _| {
-            register(0, memory.cache.peek(key(input)?, moment(now)).map_or(-1.0, |seen| seen.value.into()));
-            Ok(0)
-        })
+    change(|memory, input, _| {
+        register(0, memory.cache.peek(key(input)?, moment(now)).map_or(-1.0, |seen| seen.value.into()));
+        Ok(0)
     })
 }
 
@@ -440,7 +407,7 @@ pub extern "C" fn clear(now: f64) -> i32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn emit(now: f64) -> i32 {
     change(|memory, input, _| {
-        let plan = events::plan(input)?;
+        let plan = events::planned(input)?;
         let removed = memory.cache.carry_out(&plan, moment(now));
         Ok(memory.removed(removed))
     })
@@ -451,12 +418,10 @@ pub extern "C" fn emit(now: f64) -> i32 {
 /// The values that left since this was last called, into the output.
 #[unsafe(no_mangle)]
 pub extern "C" fn take_left() -> i32 {
-    with(|memory| {
-        cross(|_, output| {
-            memory.left.drain(..).for_each(|number| output.count(number as usize));
-            register(LEFT, 0.0);
-            Ok(0)
-        })
+    change(|memory, _, output| {
+        memory.left.drain(..).for_each(|number| output.count(number as usize));
+        register(LEFT, 0.0);
+        Ok(0)
     })
 }
 
@@ -476,14 +441,12 @@ pub extern "C" fn switch(enabled: i32) {
     with(|memory| memory.cache.switch(enabled != 0));
 }
 
-/// The counters, as [`crate::numbers::stats`] writes them.
+/// The counters, as [`numbers::stats`] writes them.
 #[unsafe(no_mangle)]
 pub extern "C" fn stats() -> i32 {
-    with(|memory| {
-        cross(|_, output| {
-            numbers::stats(&memory.cache.stats(), output);
-            Ok(0)
-        })
+    change(|memory, _, output| {
+        numbers::stats(&memory.cache.stats(), output);
+        Ok(0)
     })
 }
 

@@ -9,11 +9,10 @@ use donjon_core::key::{Namespace, Part, build, build_pattern};
 use donjon_core::lock::{LOOK_AGAIN, Pace};
 use donjon_core::pattern::{Pattern, glob_escape};
 use donjon_core::tag::check_tags;
-
-use crate::bridge::{Kind, Refused, cross, register};
-use crate::kept::Later;
-use crate::memory::key;
-use crate::numbers::{self, span};
+use donjon_wasm_host::bridge::{Kind, Refused, cross, register};
+use donjon_wasm_host::given::key;
+use donjon_wasm_host::kept::Later;
+use donjon_wasm_host::numbers::{self, span};
 
 static CLASSES: Later<RefCell<TtlClasses>> = Later::new(LazyCell::new(|| RefCell::new(TtlClasses::default())));
 

@@ -68,6 +68,17 @@ test("each entry for programs can be imported, alone and after the others", asyn
   for (const one of [...load, load.join("\n")]) await run(process.execPath, ["--input-type=module", "--eval", one]);
 });
 
+test("it runs where `process` throws when asked for a module, as in an edge runtime, and knows a loader that asks for its own key", async () => {
+  const edge = `
+    import { AsyncLocalStorage } from "node:async_hooks";
+    globalThis.AsyncLocalStorage = AsyncLocalStorage;
+    process.getBuiltinModule = () => { throw new Error("not supported in the Edge Runtime"); };
+    const { createCache } = await import("donjon");
+    const cache = createCache();
+    console.log(await cache.getOrSet("k", async () => \`around \${await cache.getOrSet("k", () => "itself")}\`));`;
+  assert.equal(await run(process.execPath, ["--input-type=module", "--eval", edge]), "around itself\n");
+});
+
 test("an entry that was not given its core says what to do", async () => {
   const asks = `
     import { createCache, initSync } from "donjon/slim";
@@ -85,7 +96,8 @@ test("an entry that was not given its core says what to do", async () => {
 
 test("publint finds nothing wrong", () => run(bin("publint"), ["run", archive, "--strict"]));
 
-test("are the types wrong? No", () => run(bin("attw"), [archive, "--profile", "esm-only", "--exclude-entrypoints", "core.wasm"]));
+test("are the types wrong? No", () =>
+  run(bin("attw"), [archive, "--profile", "esm-only", "--exclude-entrypoints", "core.wasm", "remote.wasm"]));
 
 const NODE = ["--lib", "es2022", "--types", "node", "--typeRoots", `${wasm}node_modules/@types`];
 const BROWSER = ["--lib", "es2022,dom,dom.iterable", "--types", ""];
@@ -115,6 +127,47 @@ for (const [host, options, samples] of [
   }
 }
 
+/** Stores that can be made of nothing, and how. */
+const STORES = {
+  upstash: 'upstash({ url: "https://example.com", token: "token" })',
+  kv: "kv({ get() {}, put() {}, delete() {}, list() {} })",
+};
+
+for (const [store, made] of Object.entries(STORES)) {
+  const contents = `
+    import { createCache } from "donjon";
+    import { ${store} } from "donjon/${store}";
+    const cache = createCache({ store: ${made} });
+    console.log(cache.capabilities.reach);
+    await cache.close();`;
+
+  test(`a program with donjon/${store} runs once it is bundled, with all that is not used left out`, async () => {
+    const outfile = join(program, `with-${store}.mjs`);
+    await build({ stdin: { contents, resolveDir: program }, bundle: true, minify: true, format: "esm", outfile });
+    assert.match(await run(process.execPath, [outfile]), /^(all|process)\n$/);
+  });
+
+  for (const [condition, ending] of [
+    ["workerd", ".wasm"],
+    ["edge-light", ".wasm?module"],
+  ]) {
+    test(`a program with donjon/${store} imports both modules under the condition ${condition}, and holds neither`, async () => {
+      const { metafile } = await build({
+        stdin: { contents, resolveDir: program },
+        bundle: true,
+        format: "esm",
+        conditions: [condition],
+        external: ["*.wasm", "*.wasm?module"],
+        metafile: true,
+        write: false,
+      });
+      const [output] = Object.values(metafile.outputs);
+      assert.deepEqual(output.imports.map(({ path }) => path).sort(), [`./core${ending}`, `./remote${ending}`]);
+      assert.ok(output.bytes < 400_000, `${output.bytes} bytes of script`);
+    });
+  }
+}
+
 /** Says how large something is beside where it is to get, and that it has not grown beyond what it was. */
 function checkSize(t, what, bytes) {
   const { most, goal } = limits[what];
@@ -125,10 +178,12 @@ function checkSize(t, what, bytes) {
 
 test("what npm packs has not grown", async (t) => checkSize(t, "what npm packs", (await stat(archive)).size));
 
-test("the core has not grown", async (t) => {
-  const core = await readFile(join(program, "node_modules/donjon/dist/core.wasm"));
-  checkSize(t, "core.wasm, gzipped", gzipSync(core, { level: 9 }).length);
-});
+for (const name of ["core.wasm", "remote.wasm"]) {
+  test(`${name} has not grown`, async (t) => {
+    const module = await readFile(join(program, "node_modules/donjon/dist", name));
+    checkSize(t, `${name}, gzipped`, gzipSync(module, { level: 9 }).length);
+  });
+}
 
 test("the default entry has not grown", async (t) => {
   const { outputFiles } = await build({

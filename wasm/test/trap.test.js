@@ -241,3 +241,18 @@ test("a trap over Redis keeps no loader from running, and the cache goes on", as
   assert.equal(await cache.getOrSet("k", () => "loaded again"), "loaded again");
   await cache.close();
 });
+
+test("a trap over Redis of the core that is asked what texts mean fails what was asked, and it knows all that it was told", async () => {
+  const client = createClient({ url: "redis://127.0.0.1:1" });
+  const { cache } = trappable({ clock: undefined, ttls: { brief: 5 }, store: redis(client) });
+  cache.rules.on("event", { keys: ["k"] });
+  const texts = cores.findLast((core) => "resolve_ttl" in core);
+  texts.trap();
+  await assert.rejects(
+    cache.getOrSet("k", () => "loaded", { ttl: "7m" }),
+    { name: "Trapped" },
+  );
+  assert.equal(await cache.getOrSet("k", () => "loaded", { ttl: "brief" }), "loaded");
+  assert.equal((await cache.emit("event")).queued, true);
+  await cache.close();
+});

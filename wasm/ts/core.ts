@@ -1,12 +1,12 @@
 /**
- * Core: one instance of the WebAssembly module, and how texts and lists cross to it.
+ * Core: one instance of a WebAssembly module, and how texts and lists cross to it.
  *
- * Owns the module's memory as seen from here. Must not know what a call means. A cache has an instance of its own; what it held is
- * freed with it. Where the module traps, its instance is of no more use: {@link Trapped} says so, and whoever holds it starts anew.
+ * Owns the module's memory as seen from here. Must not know what a call means. A cache has instances of its own; what they held is
+ * freed with them. Where a module traps, its instance is of no more use: {@link Trapped} says so, and whoever holds it starts anew.
  */
 import { REFUSALS } from "./errors.js";
 
-/** The calls of the module, by name. */
+/** The calls of a module, by name. */
 export type Calls = Record<string, (...numbers: number[]) => number>;
 
 /** The instance has come to an end in the midst of a call, and with it all that it held. */
@@ -27,25 +27,34 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 /** A `WebAssembly.Module`, in words that are understood where no types of a browser are. */
 type CompiledModule = object;
 
-let compiled: CompiledModule | undefined;
-let compile: (() => CompiledModule) | undefined;
+/** A module, compiled when it is first needed. */
+export class Source {
+  readonly #ifMissing: string;
+  #compiled: CompiledModule | undefined;
+  #compile: (() => CompiledModule) | undefined;
 
-/** Says where the module comes from. The entry of each host does so. */
-export function provideModule(provider: () => CompiledModule): void {
-  compile ??= provider;
-}
-
-function module(): CompiledModule {
-  if (compiled === undefined) {
-    if (compile === undefined) {
-      throw new Error("the core is not there yet: call `init` or `initSync` of `donjon/slim` first");
-    }
-    compiled = compile();
+  constructor(ifMissing: string) {
+    this.#ifMissing = ifMissing;
   }
-  return compiled;
+
+  /** Says where it comes from; who says so first counts. The entry of each host does. */
+  comesFrom(compile: () => CompiledModule): void {
+    this.#compile ??= compile;
+  }
+
+  get module(): CompiledModule {
+    if (this.#compile === undefined) throw new Error(this.#ifMissing);
+    return (this.#compiled ??= this.#compile());
+  }
 }
 
-/** One instance of the module. */
+/** What every cache needs: the memory, and what texts mean. */
+export const MEMORY = new Source("the core is not there yet: call `init` or `initSync` of `donjon/slim` first");
+
+/** What a cache over a store needs beside it; each entry with a store brings it along. */
+export const REMOTE = new Source("the store's module is not there: take the store from its entry, such as `donjon/redis`");
+
+/** One instance of a module. */
 export class Core {
   /** The calls, for those that take and give numbers alone. */
   readonly calls: Calls;
@@ -59,8 +68,8 @@ export class Core {
   #written = 0;
   #outputAt = 0;
 
-  constructor() {
-    const { exports } = new WebAssembly.Instance(module() as WebAssembly.Module, {});
+  constructor(source: Source) {
+    const { exports } = new WebAssembly.Instance(source.module as WebAssembly.Module, {});
     this.calls = exports as unknown as Calls;
     this.#memory = exports["memory"] as WebAssembly.Memory;
     this.#registersAt = this.calls["registers"]!();

@@ -1,8 +1,8 @@
 /**
  * Keys: how a key, or a pattern of keys, is made of parts so that no part can be taken for another.
  */
-import { Core, Trapped } from "./core.js";
 import { InvalidKeyError, InvalidPatternError } from "./errors.js";
+import { Texts } from "./texts.js";
 
 /** What may stand in a key: a text, a whole number, a truth value, or null for nothing. */
 export type KeyPart = string | number | bigint | boolean | null;
@@ -10,18 +10,8 @@ export type KeyPart = string | number | bigint | boolean | null;
 /** Stands for any part in a pattern. */
 export const ANY: unique symbol = Symbol("any");
 
-let shared: Core | undefined;
-
-/** Asks a core that knows texts alone. */
-function ask<T>(call: (core: Core) => T): T {
-  shared ??= new Core();
-  try {
-    return call(shared);
-  } catch (error) {
-    if (error instanceof Trapped) shared = undefined;
-    throw error;
-  }
-}
+/** What is the same for every cache. */
+const shared = new Texts(() => undefined);
 
 /** What stands for itself in a key; the core sees to the rest, and to keys that may be too long. */
 const PLAIN = /^[A-Za-z0-9_.@-]{0,128}$/;
@@ -60,7 +50,7 @@ export function key(...parts: readonly [KeyPart, ...KeyPart[]]): string {
     const joined = texts.join(":");
     if (joined !== "" && joined.length <= SURELY_SHORT) return joined;
   }
-  return ask((core) => {
+  return shared.ask((core) => {
     core.begin().texts(texts).call("build_key");
     return core.readRest();
   });
@@ -76,7 +66,7 @@ export function key(...parts: readonly [KeyPart, ...KeyPart[]]): string {
  */
 export function pattern(...parts: readonly [KeyPart | typeof ANY, ...(KeyPart | typeof ANY)[]]): string {
   const texts = parts.map((part) => (part === ANY ? undefined : textOf(part)));
-  return ask((core) => {
+  return shared.ask((core) => {
     core.begin().count(texts.length);
     for (const text of texts) {
       if (text === undefined) core.byte(0);
@@ -90,7 +80,7 @@ export function pattern(...parts: readonly [KeyPart | typeof ANY, ...(KeyPart | 
 /** `text` as a pattern that matches it alone. */
 export function escapePattern(text: string): string {
   checkPattern(text);
-  return ask((core) => {
+  return shared.ask((core) => {
     core.begin().text(text).call("escape_glob");
     return core.readRest();
   });
@@ -101,7 +91,7 @@ export function matches(glob: string, text: string): boolean {
   checkPattern(glob);
   checkKey(text);
   const bytes = new TextEncoder().encode(text);
-  return ask((core) => core.begin().text(glob).sized(bytes).call("glob_matches") !== 0);
+  return shared.ask((core) => core.begin().text(glob).sized(bytes).call("glob_matches") !== 0);
 }
 
 /** Refuses what cannot be a key; how long it is the core checks. */

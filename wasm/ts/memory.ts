@@ -5,7 +5,7 @@
  */
 import { type Capabilities, SHARED } from "./capabilities.js";
 import type { Clock } from "./clock.js";
-import { Core, Trapped } from "./core.js";
+import { Core, MEMORY, Trapped } from "./core.js";
 import { NotACounterError } from "./errors.js";
 import { Hub } from "./inbox.js";
 import { readExplained, readStats } from "./readings.js";
@@ -97,7 +97,7 @@ export class MemoryTier implements Tier {
 
   #open(): Core {
     const { maxBytes, maxEntries, jitter, early, loadTimeout, prepare } = this.#config;
-    const core = new Core();
+    const core = new Core(MEMORY);
     const seed = drawSeed();
     this.#isSeeded = seed !== undefined;
     core.begin().bytes(seed ?? NO_SEED);

@@ -17,7 +17,12 @@ interface Owned {
 }
 
 function findStorage(): Storage | undefined {
-  const { process } = globalThis as { process?: { getBuiltinModule?(name: string): Record<string, unknown> | undefined } };
+  const { AsyncLocalStorage: Global, process } = globalThis as {
+    AsyncLocalStorage?: new () => Storage;
+    process?: { getBuiltinModule?(name: string): Record<string, unknown> | undefined };
+  };
+  // Asked for first: the edge runtime that has it as a global throws where its `process` is asked for a module.
+  if (Global !== undefined) return new Global();
   const Found = process?.getBuiltinModule?.("node:async_hooks")?.["AsyncLocalStorage"] as (new () => Storage) | undefined;
   return Found === undefined ? undefined : new Found();
 }

@@ -1,5 +1,8 @@
-/** The entry for those who load the core's module themselves: to stream it, or to keep it out of the script. */
-import { provideModule } from "./core.js";
+/**
+ * The entry for those who load the core's module themselves: to stream it, or to keep it out of the script. The entries of stores bring
+ * theirs along.
+ */
+import { MEMORY } from "./core.js";
 
 export * from "./index.js";
 
@@ -10,7 +13,7 @@ export * from "./index.js";
  */
 export function initSync(source: WebAssembly.Module | BufferSource): void {
   const module = source instanceof WebAssembly.Module ? source : new WebAssembly.Module(source);
-  provideModule(() => module);
+  MEMORY.comesFrom(() => module);
 }
 
 /** Starts from a module, its bytes, a response, or the address of `donjon/core.wasm`. */

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::expiry::{Early, Jitter};
+use crate::flight::Limits;
 
 /// How large a cache may grow and how it treats time.
 #[derive(Clone, Debug)]
@@ -48,6 +49,13 @@ impl Default for Config {
             max_joined: 10_000,
             holder: Holder::Cache,
         }
+    }
+}
+
+impl Config {
+    /// How far loads are shared.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { load_timeout: self.load_timeout, max_flights: self.max_flights, max_joined: self.max_joined }
     }
 }
 

@@ -66,11 +66,6 @@ impl<V: Clone, E: Clone> Lease<V, E> {
         Self { shared: Arc::clone(shared), key: key.into(), hash, ticket, begun: now, flight: None, falls_back: false }
     }
 
-    /// Whether others join this load. Of one that goes past them, the fill is always refused.
-    pub(crate) fn leads(&self) -> bool {
-        self.flight.is_some()
-    }
-
     /// The key to load.
     pub fn key(&self) -> &str {
         &self.key
@@ -135,27 +130,6 @@ impl<V: Clone, E: Clone> Lease<V, E> {
         }
         self.shared.settle(leaving);
         filled
-    }
-
-    /// Closes the flight to the value of this load: who asks from now on waits for its end and then looks up anew. For a host
-    /// that is about to say elsewhere what was loaded, and learns only later whether something was invalidated before.
-    pub(crate) fn close(&self) {
-        if let Some((_, flight)) = &self.flight {
-            flight.close();
-        }
-    }
-
-    /// Ends a load whose value is kept elsewhere: hands the value to those who wait, or sends them to look up anew.
-    pub(crate) fn hand_on(mut self, value: Option<V>, now: Moment) {
-        let counters = &self.shared.shard(self.hash).counters;
-        counters.loads.one();
-        counters.load_nanos.add((now - self.begun).as_nanos() as u64);
-        self.give_up(value.map_or(Ending::Again, Ending::Value));
-    }
-
-    /// When the load began.
-    pub(crate) fn begun(&self) -> Moment {
-        self.begun
     }
 
     /// Passes the loader's error to those who wait. Gives the value to serve instead, as [`Lease::stale`] does.

@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use crate::cache::lease::Lease;
 use crate::cache::{Ask, Cache, Step};
 use crate::entry::Freshness;
-use crate::flight::{Flight, Joined};
+use crate::flight::Flight;
 use crate::key::Key;
 use crate::moment::Moment;
 use crate::policy::Slot;
@@ -56,7 +56,10 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         match (verdict, lease) {
             (Verdict::Serve(_, value) | Verdict::Refresh(_, value), None) => Step::Done(value),
             (Verdict::Serve(_, value) | Verdict::Refresh(_, value), Some(lease)) => Step::Stale(value, lease),
-            (Verdict::Join(flight), _) => self.join(key, flight, ask, now),
+            (Verdict::Join(flight), _) => match self.shared.limits.join(flight, ask.since, now) {
+                Some((joined, at_most)) => Step::Join(joined, at_most),
+                None => Step::Load(self.bypass(key, now)),
+            },
             (Verdict::Load, lease) => Step::Load(lease.unwrap_or_else(|| self.bypass(key, now))),
         }
     }
@@ -77,7 +80,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
 
     fn judge(&self, rows: &Rows<V, E>, slot: Option<Slot>, ask: Ask, chance: f64, now: Moment) -> Verdict<V, E> {
         let Some(slot) = slot else { return Verdict::Load };
-        let flight = rows.flight(slot).filter(|flight| now - flight.begun < self.shared.config.load_timeout);
+        let flight = rows.flight(slot).filter(|flight| self.shared.limits.awaits(flight, now));
         let serves = |held: &Held<V>| ask.since.is_none_or(|since| held.ticket > since);
         match rows.usable(slot, now).filter(|(_, held)| serves(held)) {
             Some((freshness, held)) => {
@@ -107,7 +110,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         falls_back: bool,
         leaving: &mut Leaving<'_, V, E>,
     ) -> Option<Lease<V, E>> {
-        let most = (self.shared.config.max_flights / self.shared.shards.len() as u64).max(1);
+        let most = (self.shared.limits.max_flights / self.shared.shards.len() as u64).max(1);
         let takes_over = || rows.find(hash, key.as_str()).is_some_and(|slot| rows.flight(slot).is_some());
         if rows.flights() >= most && !takes_over() {
             return None;
@@ -115,14 +118,6 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         let slot = rows.open(hash, key.as_str());
         let flight = rows.take_off(slot, self.shared.versions.ticket(), leaving);
         Some(Lease::new(&self.shared, key.as_str(), hash, slot, flight, falls_back))
-    }
-
-    fn join(&self, key: Key<'_>, flight: Arc<Flight<V, E>>, ask: Ask, now: Moment) -> Step<V, E> {
-        if flight.joined() >= self.shared.config.max_joined {
-            return Step::Load(self.bypass(key, now));
-        }
-        let at_most = self.shared.config.load_timeout.saturating_sub(now - flight.begun);
-        Step::Join(Joined::new(flight, ask.since), at_most)
     }
 }
 

@@ -2,17 +2,17 @@
 //!
 //! Must not know what a mark means. Invariants: each target is in it once; the counts are those of what is in it.
 
-use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{MAX_NAMES, MAX_PATTERNS, Target};
+use crate::sorted::Sorted;
 
 /// Targets, each with a mark that only rises: everything, and beside it what was put in after.
 #[derive(Debug)]
 pub(super) struct Targets<M> {
     pub(super) everything: Option<M>,
-    pub(super) others: BTreeMap<Target, M>,
+    pub(super) others: Sorted<Target, M>,
     /// How many keys, patterns and tags the others are.
     pub(super) counts: [usize; 3],
     pub(super) bounds: [usize; 3],
@@ -46,10 +46,23 @@ impl<M> Targets<M> {
         Room::Enough
     }
 
-    pub(super) fn keep(&mut self, stays: impl Fn(&M) -> bool) {
-        self.everything = self.everything.take().filter(&stays);
+    /// Whether there is what may mean any key.
+    pub(super) fn means_many(&self) -> bool {
+        self.everything.is_some() || self.counts[PATTERNS] > 0
+    }
+
+    pub(super) fn has_key(&self, key: &str) -> bool {
+        self.others.get(&Target::Key(key.into())).is_some()
+    }
+
+    pub(super) fn tags(&self) -> impl Iterator<Item = &str> {
+        self.others.keys().filter_map(|target| if let Target::Tag(tag) = target { Some(&**tag) } else { None })
+    }
+
+    pub(super) fn keep(&mut self, stays: impl Fn(&Target, &M) -> bool) {
+        self.everything = self.everything.take().filter(|mark| stays(&Target::Everything, mark));
         self.others.retain(|target, mark| {
-            let stays = stays(mark);
+            let stays = stays(target, mark);
             if let (false, Some(kind)) = (stays, kind(target)) {
                 self.counts[kind] -= 1;
             }
@@ -64,7 +77,7 @@ impl<M> Targets<M> {
 
 impl<M> Default for Targets<M> {
     fn default() -> Self {
-        Self { everything: None, others: BTreeMap::new(), counts: [0; 3], bounds: BOUNDS }
+        Self { everything: None, others: Sorted::default(), counts: [0; 3], bounds: BOUNDS }
     }
 }
 
@@ -72,11 +85,13 @@ impl<M> Default for Targets<M> {
 pub(super) fn kind(target: &Target) -> Option<usize> {
     match target {
         Target::Key(_) => Some(0),
-        Target::Pattern(_) => Some(1),
+        Target::Pattern(_) => Some(PATTERNS),
         Target::Tag(_) => Some(2),
         Target::Everything => None,
     }
 }
+
+const PATTERNS: usize = 1;
 
 /// How many keys, patterns and tags are kept one by one.
 const BOUNDS: [usize; 3] = [MAX_NAMES, MAX_PATTERNS, MAX_NAMES];

@@ -4,6 +4,7 @@ use alloc::borrow::Cow;
 use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::{IntoIter, Vec};
+use core::time::Duration;
 
 use crate::fault::Fault;
 use crate::remote::script::Script;
@@ -21,6 +22,24 @@ pub enum Call {
 }
 
 impl Call {
+    /// The key that it is about, as it is called in Redis; none where it is about none. Who calls with several asks for them one by
+    /// one where they need not be together.
+    pub fn name(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(args) => {
+                let [command, name, ..] = &args[..] else { return None };
+                let of_none = matches!(&**command, b"PUBLISH" | b"SCAN" | b"CLUSTER");
+                (!of_none).then_some(name)
+            }
+            Self::Run(_, args) => args.first().map(AsRef::as_ref),
+        }
+    }
+
+    /// Whether it changes nothing.
+    pub fn only_reads(&self) -> bool {
+        matches!(self, Self::Plain(args) if matches!(args.first().map(AsRef::as_ref), Some(b"GET" | b"GETRANGE" | b"HMGET" | b"PTTL")))
+    }
+
     pub(crate) fn plain(command: &'static str, name: &[u8]) -> Self {
         Self::Plain(vec![command.as_bytes().into(), name.to_vec().into()])
     }
@@ -43,8 +62,13 @@ impl Call {
     }
 
     /// With a number in digits.
-    pub(crate) fn number(self, number: impl core::fmt::Display) -> Self {
+    pub(crate) fn number(self, number: u64) -> Self {
         self.with(number.to_string().into_bytes())
+    }
+
+    /// With so many milliseconds.
+    pub(crate) fn millis(self, span: Duration) -> Self {
+        self.number(span.as_millis() as u64)
     }
 }
 

@@ -10,13 +10,14 @@ use alloc::vec::Vec;
 use crate::entry::Life;
 use crate::envelope::{Content, Entry};
 use crate::fault::Fault;
-use crate::lease::{Filled, Lease as Local};
+use crate::flights::Lead;
+use crate::lease::Filled;
 use crate::moment::Moment;
 use crate::payload::Payload;
 use crate::remote::call::{Call, Replies, Reply};
 use crate::remote::look::LEASE;
 use crate::remote::script::{FILL, RELEASE, RENEW};
-use crate::remote::sight::Header;
+use crate::remote::sight::{Header, Outline};
 use crate::remote::tables::{Mark, Notes, ToRead};
 use crate::remote::{Remote, Storing, lasting};
 use crate::version::Ticket;
@@ -26,7 +27,7 @@ use crate::version::Ticket;
 #[derive(Debug)]
 pub struct Lease<E: Clone> {
     remote: Remote<E>,
-    local: Local<Payload, E>,
+    lead: Lead<Payload, E>,
     name: Vec<u8>,
     hold: Hold,
     notes: Notes,
@@ -61,7 +62,7 @@ pub enum Filling<E: Clone> {
 #[derive(Debug)]
 pub struct Sent<E: Clone> {
     remote: Remote<E>,
-    local: Local<Payload, E>,
+    lead: Lead<Payload, E>,
     payload: Payload,
     kind: Kind,
 }
@@ -69,6 +70,7 @@ pub struct Sent<E: Clone> {
 #[derive(Debug)]
 enum Kind {
     Stored {
+        life: Life,
         marks: Vec<Mark>,
         tags: ToRead,
         elected: bool,
@@ -81,67 +83,67 @@ enum Kind {
 }
 
 impl<E: Clone> Lease<E> {
-    pub(crate) fn new(remote: Remote<E>, local: Local<Payload, E>, name: Vec<u8>, hold: Hold, notes: Notes) -> Self {
-        Self { remote, local, name, hold, notes }
+    pub(crate) fn new(remote: Remote<E>, lead: Lead<Payload, E>, name: Vec<u8>, hold: Hold, notes: Notes) -> Self {
+        Self { remote, lead, name, hold, notes }
     }
 
     /// The key to load.
     pub fn key(&self) -> &str {
-        self.local.key()
+        self.lead.key()
     }
 
     /// The ticket under which this load runs.
     pub fn ticket(&self) -> Ticket {
-        self.local.ticket()
+        self.lead.ticket()
     }
 
     /// What keeps it from running out, to be sent every third of a lease while the load runs.
     pub fn renewal(&self) -> Option<Call> {
         let Hold::Claimed(header) = self.hold else { return None };
-        Some(Call::run(&RENEW, &self.name).with(header.as_bytes().to_vec()).number(LEASE.as_millis()))
+        Some(Call::run(&RENEW, &self.name).with(header.as_bytes().to_vec()).millis(LEASE))
     }
 
     /// Stores what was loaded, unless something was invalidated since the load began. `clock` is Redis's.
     pub fn fill(self, payload: Payload, storing: &Storing, now: Moment, clock: Moment) -> Filling<E> {
-        let Self { remote, local, name, hold, notes } = self;
+        let Self { remote, lead, name, hold, notes } = self;
         let (header, elected) = match hold {
             Hold::Alone => {
-                local.hand_on(Some(payload), now);
+                lead.hand_on(Some(payload), now);
                 return Filling::Done(Filled::Refused);
             }
             Hold::Claimed(header) => (header, false),
             Hold::Seen { header, elected } => (header, elected),
         };
-        let life = remote.shared.flights.life(storing.ttl, storing.grace, clock);
-        let load_time = now - local.begun();
-        let fits = remote.shared.flights.is_enabled() && remote.fits(&payload);
+        let life = remote.life(storing.ttl, storing.grace, clock);
+        let load_time = now - lead.begun();
+        let fits = remote.is_enabled() && remote.fits(&payload);
         let entry = fits.then(|| remote.entry(&payload, life, load_time, &storing.tags, &notes)).flatten();
-        local.close();
+        lead.close();
         let Some((entry, marks)) = entry else {
-            remote.shared.counters.too_large.add(u64::from(!remote.fits(&payload)));
+            remote.shared.flights.counters().too_large.add(u64::from(!remote.fits(&payload)));
             let marks = notes.marks(&storing.tags).map(|marks| marks.iter().map(Mark::from).collect());
             let tags = ToRead::of(storing.tags.iter().map(|tag| &**tag));
             let mut calls = vec![Call::run(&RELEASE, &name).with(header.as_bytes().to_vec())];
-            calls.extend(tags.calls(&remote.shared.names));
-            return Filling::Send(Box::new(Sent { remote, local, payload, kind: Kind::Passed { marks, tags } }), calls);
+            remote.ask_tags(&tags, &mut calls);
+            return Filling::Send(Box::new(Sent { remote, lead, payload, kind: Kind::Passed { marks, tags } }), calls);
         };
         let tags = ToRead::of(marks.iter().map(|mark| &*mark.name));
         let fill = Call::run(&FILL, &name).with(header.as_bytes().to_vec()).with(entry).number(lasting(life, clock));
         let mut calls = vec![fill];
-        calls.extend(elected.then(|| Call::plain("UNLINK", &remote.shared.names.refresh(local.key()))));
-        calls.extend(tags.calls(&remote.shared.names));
-        let kind = Kind::Stored { marks, tags, elected };
-        Filling::Send(Box::new(Sent { remote, local, payload, kind }), calls)
+        calls.extend(elected.then(|| Call::plain("UNLINK", &remote.shared.names.refresh(lead.key()))));
+        remote.ask_tags(&tags, &mut calls);
+        let kind = Kind::Stored { life, marks, tags, elected };
+        Filling::Send(Box::new(Sent { remote, lead, payload, kind }), calls)
     }
 
     /// Passes the loader's error to those who wait. What it gives is to be sent; the answers do not matter.
-    pub fn fail(self, error: E, now: Moment) -> Vec<Call> {
+    pub fn fail(self, error: E) -> Vec<Call> {
         let calls = match self.hold {
             Hold::Claimed(_) => self.release(),
             // The election runs out by itself: until then nobody tries again.
             Hold::Alone | Hold::Seen { .. } => Vec::new(),
         };
-        drop(self.local.fail(error, now));
+        self.lead.fail(error);
         calls
     }
 
@@ -162,9 +164,15 @@ impl<E: Clone> Lease<E> {
 }
 
 impl<E: Clone> Sent<E> {
+    /// What memory has to know of the value, should it be stored: then it may have it, with its payload.
+    pub fn outline(&self) -> Option<(Outline, Payload)> {
+        let Kind::Stored { life, marks, .. } = &self.kind else { return None };
+        Some((Outline::new(*life, marks), self.payload.clone()))
+    }
+
     /// Ends the load by what Redis answered. Where it is not known whether the value was stored, it goes to its own caller only.
     pub fn replied(self, replies: Result<Vec<Reply>, Fault>, now: Moment) -> Filled {
-        let counters = &self.remote.shared.counters;
+        let counters = self.remote.shared.flights.counters();
         let filled = match replies.and_then(|replies| self.kind.read(&mut Replies::new(replies))) {
             Ok(filled) => filled,
             Err(fault) => {
@@ -174,12 +182,12 @@ impl<E: Clone> Sent<E> {
         };
         match filled {
             Filled::Refused => {
-                counters.refused.one();
-                self.local.hand_on(None, now);
+                counters.loads_refused.one();
+                self.lead.hand_on(None, now);
             }
             Filled::Stored | Filled::Passed => {
                 counters.stores.add(u64::from(filled == Filled::Stored));
-                self.local.hand_on(Some(self.payload), now);
+                self.lead.hand_on(Some(self.payload), now);
             }
         }
         filled
@@ -195,7 +203,7 @@ impl Kind {
                 let keeps = marks.is_some_and(|marks| standing.keeps(&marks) == Some(true));
                 Ok(if done && keeps { Filled::Passed } else { Filled::Refused })
             }
-            Self::Stored { marks, tags, elected } => {
+            Self::Stored { marks, tags, elected, .. } => {
                 if elected {
                     let _gone_or_not = replies.take()?;
                 }

@@ -13,18 +13,17 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::cache::{self, Ask};
 use crate::entry::Freshness;
 use crate::fault::Fault;
 use crate::flight::{Ending, Joined};
-use crate::lease::Lease as Local;
+use crate::flights::{Lead, Part};
 use crate::moment::Moment;
 use crate::payload::Payload;
 use crate::remote::Remote;
 use crate::remote::call::{Call, Replies, Reply};
 use crate::remote::lease::{Hold, Lease};
 use crate::remote::script::{FILL, RELEASE};
-use crate::remote::sight::{Header, Seen, Sight};
+use crate::remote::sight::{Header, Outline, Seen, Sight, is_counter};
 use crate::remote::tables::{Notes, Standing, ToNote, ToRead};
 use crate::version::Ticket;
 
@@ -72,7 +71,7 @@ pub struct Look<E: Clone> {
     name: Vec<u8>,
     want: Want,
     /// Held while a lease is asked for or waited for, so that others of this process join.
-    local: Option<Local<Payload, E>>,
+    lead: Option<Lead<Payload, E>>,
     waiting: Option<Waiting>,
     counted: bool,
     /// Set once Redis could not be asked: what others of this process loaded since will do.
@@ -118,7 +117,7 @@ impl<E: Clone> Look<E> {
             name,
             counted: want.counted,
             want,
-            local: None,
+            lead: None,
             waiting: None,
             alone_since: None,
             raced: 0,
@@ -132,7 +131,7 @@ impl<E: Clone> Look<E> {
         let lasts = self.waiting.as_ref().is_some_and(|waiting| waiting.polls % LASTS_EVERY == 0);
         let mut calls = vec![Call::plain("GET", &self.name)];
         calls.extend(lasts.then(|| Call::plain("PTTL", &self.name)));
-        calls.extend(tags.calls(&self.remote.shared.names));
+        self.remote.ask_tags(&tags, &mut calls);
         self.send(Stage::Got { tags, lasts }, calls)
     }
 
@@ -158,7 +157,8 @@ impl<E: Clone> Look<E> {
                 Some(false) => self.dead(seen.header, now),
                 None => {
                     let tags = ToRead::of(seen.marks.iter().map(|mark| &*mark.name));
-                    let calls = tags.calls(&self.remote.shared.names).collect();
+                    let mut calls = Vec::new();
+                    self.remote.ask_tags(&tags, &mut calls);
                     self.send(Stage::Tagged(seen, tags), calls)
                 }
             },
@@ -179,18 +179,18 @@ impl<E: Clone> Look<E> {
             return self.forced(seen, now);
         }
         // Whoever joined meanwhile sends a GET of its own: this value was asked for before they came.
-        self.local = None;
+        self.lead = None;
         let freshness = seen.life.at(clock);
         if !self.counted {
             self.counted = true;
-            self.remote.count(&self.key, freshness);
+            self.remote.count(freshness);
         }
         if freshness == Freshness::Fresh && !self.remote.refreshes_early(&seen, clock) {
             return Step::Done(seen.payload);
         }
-        let remote = self.remote.clone();
-        match remote.shared.flights.begin(remote.key(&self.key), Ask::value().again(), now) {
-            cache::Step::Load(local) if local.leads() => {
+        match self.remote.shared.flights.begin(&self.key, None, now) {
+            Part::Lead(lead) => {
+                let remote = &self.remote;
                 let notes = self.to_note();
                 let span = (seen.load_time * 3).clamp(LEASE, LONGEST_REFRESH);
                 let token = remote.token();
@@ -198,13 +198,13 @@ impl<E: Clone> Look<E> {
                     .with(token.0.to_vec())
                     .word("NX")
                     .word("PX")
-                    .number(span.as_millis());
+                    .millis(span);
                 let mut calls = vec![election];
-                calls.extend(notes.calls(&remote.shared.names, remote.bits()));
-                self.local = Some(local);
+                remote.ask_notes(notes, &mut calls);
+                self.lead = Some(lead);
                 self.send(Stage::Elected(seen, notes), calls)
             }
-            _ => Step::Done(seen.payload),
+            Part::Join(..) | Part::Alone => Step::Done(seen.payload),
         }
     }
 
@@ -219,7 +219,8 @@ impl<E: Clone> Look<E> {
         if notes.is_empty() {
             return look.begin(Hold::Seen { header: seen.header, elected: false }, Notes::default(), now);
         }
-        let calls = notes.calls(&look.remote.shared.names, look.remote.bits()).collect();
+        let mut calls = Vec::new();
+        look.remote.ask_notes(notes, &mut calls);
         look.send(Stage::Noted(seen, notes), calls)
     }
 
@@ -231,10 +232,9 @@ impl<E: Clone> Look<E> {
         };
         let placeholder = look.remote.placeholder();
         let notes = look.to_note();
-        let claim =
-            Call::plain("SET", &look.name).with(placeholder.clone()).word("NX").word("PX").number(LEASE.as_millis());
+        let claim = Call::plain("SET", &look.name).with(placeholder.clone()).word("NX").word("PX").millis(LEASE);
         let mut calls = vec![claim, Call::plain("GET", &look.name)];
-        calls.extend(notes.calls(&look.remote.shared.names, look.remote.bits()));
+        look.remote.ask_notes(notes, &mut calls);
         look.send(Stage::Claimed(placeholder, notes), calls)
     }
 
@@ -246,12 +246,10 @@ impl<E: Clone> Look<E> {
         };
         let placeholder = look.remote.placeholder();
         let notes = look.to_note();
-        let taking = Call::run(&FILL, &look.name)
-            .with(header.as_bytes().to_vec())
-            .with(placeholder.clone())
-            .number(LEASE.as_millis());
+        let taking =
+            Call::run(&FILL, &look.name).with(header.as_bytes().to_vec()).with(placeholder.clone()).millis(LEASE);
         let mut calls = vec![taking];
-        calls.extend(notes.calls(&look.remote.shared.names, look.remote.bits()));
+        look.remote.ask_notes(notes, &mut calls);
         look.send(Stage::Taken(placeholder, notes), calls)
     }
 
@@ -279,14 +277,14 @@ impl<E: Clone> Look<E> {
     fn down(mut self, fault: &Fault, now: Moment) -> Step<E> {
         self.remote.noticed(fault);
         self.miss();
-        self.local = None;
+        self.lead = None;
         self.waiting = None;
         if self.alone_since.is_none() {
             self.alone_since = Some(self.remote.shared.flights.ticket());
         }
         match self.lead(now) {
             Ok(look) => {
-                look.local.iter().for_each(Local::close);
+                look.lead.iter().for_each(Lead::close);
                 look.begin(Hold::Alone, Notes::default(), now)
             }
             Err(step) => *step,
@@ -295,21 +293,19 @@ impl<E: Clone> Look<E> {
 
     /// Becomes the one of this process who leads for the key, or what is to be done as another does.
     fn lead(mut self, now: Moment) -> Result<Self, Box<Step<E>>> {
-        if self.local.is_some() {
+        if self.lead.is_some() {
             return Ok(self);
         }
-        let ask = self.want.since.or(self.alone_since).map_or_else(Ask::value, Ask::newer_than).again();
-        let remote = self.remote.clone();
-        match remote.shared.flights.begin(remote.key(&self.key), ask, now) {
-            cache::Step::Load(local) if local.leads() => {
-                self.local = Some(local);
+        let since = self.want.since.or(self.alone_since);
+        match self.remote.shared.flights.begin(&self.key, since, now) {
+            Part::Lead(lead) => {
+                self.lead = Some(lead);
                 Ok(self)
             }
-            cache::Step::Join(joined, _) if self.want.own.contains(&joined.ticket()) => Err(Box::new(self.bypass(now))),
-            cache::Step::Join(..) if self.want.impatient => Err(Box::new(Step::Later)),
-            cache::Step::Join(joined, at_most) => Err(Box::new(Step::Join(Box::new(self), joined, at_most))),
-            // Too many loads at once, or switched off. Nothing is kept here, so nothing is found.
-            _ => Err(Box::new(self.bypass(now))),
+            Part::Join(joined, _) if self.want.own.contains(&joined.ticket()) => Err(Box::new(self.bypass(now))),
+            Part::Join(..) if self.want.impatient => Err(Box::new(Step::Later)),
+            Part::Join(joined, at_most) => Err(Box::new(Step::Join(Box::new(self), joined, at_most))),
+            Part::Alone => Err(Box::new(self.bypass(now))),
         }
     }
 
@@ -321,13 +317,13 @@ impl<E: Clone> Look<E> {
 
     /// Loads without storing.
     pub(crate) fn bypass(mut self, now: Moment) -> Step<E> {
-        self.local = None;
-        let local = self.remote.shared.flights.bypass(self.remote.key(&self.key), now);
-        self.load(local, Hold::Alone, Notes::default())
+        self.lead = None;
+        let lead = self.remote.shared.flights.alone(&self.key, now);
+        self.load(lead, Hold::Alone, Notes::default())
     }
 
-    fn load(self, local: Local<Payload, E>, hold: Hold, notes: Notes) -> Step<E> {
-        Step::Load(Lease::new(self.remote, local, self.name, hold, notes))
+    fn load(self, lead: Lead<Payload, E>, hold: Hold, notes: Notes) -> Step<E> {
+        Step::Load(Lease::new(self.remote, lead, self.name, hold, notes))
     }
 
     fn to_note(&self) -> ToNote {
@@ -337,7 +333,7 @@ impl<E: Clone> Look<E> {
     fn miss(&mut self) {
         if !self.counted {
             self.counted = true;
-            self.remote.count(&self.key, Freshness::Over);
+            self.remote.count(Freshness::Over);
         }
     }
 
@@ -357,6 +353,30 @@ impl<E: Clone> Pending<E> {
     /// bring back a lease that was voided meanwhile.
     pub fn may_be_repeated(&self) -> bool {
         !matches!(self.stage, Stage::Claimed(..))
+    }
+
+    /// Whether the commands read and change nothing.
+    pub fn reads(&self) -> bool {
+        matches!(self.stage, Stage::Got { .. } | Stage::Tagged(..))
+    }
+
+    /// Whether the commands read the value: what was read before them is not looked at any more.
+    pub fn begins(&self) -> bool {
+        matches!(self.stage, Stage::Got { .. })
+    }
+
+    /// Of answers that read a value: what memory has to know of it, should these answers be all that it takes to serve it.
+    pub fn outline(&self, replies: &[Reply], clock: Moment) -> Option<Outline> {
+        match (&self.stage, replies) {
+            (Stage::Got { .. }, [Reply::Bytes(bytes), ..]) => Outline::of(bytes, clock),
+            (Stage::Tagged(seen, _), _) => seen.outline(clock),
+            _ => None,
+        }
+    }
+
+    /// Of answers that read a value: whether it is a counter, of which Redis alone knows how long it lives.
+    pub fn is_counter(&self, replies: &[Reply]) -> bool {
+        matches!((&self.stage, replies), (Stage::Got { .. }, [Reply::Bytes(bytes), ..]) if is_counter(bytes))
     }
 
     /// What to send after the commands where nobody is left who waits for their answers: the lease that they may have taken is
@@ -380,9 +400,9 @@ impl<E: Clone> Pending<E> {
                 // A table that cannot be read: what it guards is neither served nor replaced.
                 Err(fault) => look.down(&fault, now),
             },
-            Stage::Claimed(placeholder, notes) => look.replied_claimed(&mut replies, &placeholder, &notes, now, clock),
-            Stage::Taken(placeholder, notes) => look.replied_taken(&mut replies, &placeholder, &notes, now),
-            Stage::Elected(seen, notes) => look.replied_elected(&mut replies, seen, &notes),
+            Stage::Claimed(placeholder, notes) => look.replied_claimed(&mut replies, &placeholder, notes, now, clock),
+            Stage::Taken(placeholder, notes) => look.replied_taken(&mut replies, &placeholder, notes, now),
+            Stage::Elected(seen, notes) => look.replied_elected(&mut replies, seen, notes),
             Stage::Noted(seen, notes) => match notes.read(&mut replies) {
                 Ok(notes) => look.begin(Hold::Seen { header: seen.header, elected: false }, notes, now),
                 Err(fault) => look.down(&fault, now),
@@ -394,7 +414,7 @@ impl<E: Clone> Pending<E> {
 impl<E: Clone> Look<E> {
     fn failed(mut self, stage: Stage, fault: &Fault, now: Moment) -> Step<E> {
         if let Stage::Elected(seen, _) = stage {
-            self.local = None;
+            self.lead = None;
             self.remote.noticed(fault);
             return Step::Done(seen.payload);
         }
@@ -421,7 +441,7 @@ impl<E: Clone> Look<E> {
         self,
         replies: &mut Replies,
         placeholder: &[u8],
-        notes: &ToNote,
+        notes: ToNote,
         now: Moment,
         clock: Moment,
     ) -> Step<E> {
@@ -451,7 +471,7 @@ impl<E: Clone> Look<E> {
         }
     }
 
-    fn replied_taken(self, replies: &mut Replies, placeholder: &[u8], notes: &ToNote, now: Moment) -> Step<E> {
+    fn replied_taken(self, replies: &mut Replies, placeholder: &[u8], notes: ToNote, now: Moment) -> Step<E> {
         let mut read = || Ok((replies.take()?.into_int()?, notes.read(replies)?));
         match read() {
             Ok((0, _)) => self.again(now),
@@ -463,13 +483,13 @@ impl<E: Clone> Look<E> {
         }
     }
 
-    fn replied_elected(mut self, replies: &mut Replies, seen: Seen, notes: &ToNote) -> Step<E> {
-        let local = self.local.take();
+    fn replied_elected(mut self, replies: &mut Replies, seen: Seen, notes: ToNote) -> Step<E> {
+        let lead = self.lead.take();
         let mut read = || Ok((replies.take()?.into_done()?, notes.read(replies)?));
-        match (read(), local) {
-            (Ok((true, notes)), Some(local)) => {
+        match (read(), lead) {
+            (Ok((true, notes)), Some(lead)) => {
                 let hold = Hold::Seen { header: seen.header, elected: true };
-                Step::Stale(seen.payload.clone(), Lease::new(self.remote, local, self.name, hold, notes))
+                Step::Stale(seen.payload.clone(), Lease::new(self.remote, lead, self.name, hold, notes))
             }
             (Err(fault), _) => {
                 self.remote.noticed(&fault);
@@ -480,8 +500,8 @@ impl<E: Clone> Look<E> {
     }
 
     fn begin(mut self, hold: Hold, notes: Notes, now: Moment) -> Step<E> {
-        match self.local.take() {
-            Some(local) => self.load(local, hold, notes),
+        match self.lead.take() {
+            Some(lead) => self.load(lead, hold, notes),
             None => self.bypass(now),
         }
     }

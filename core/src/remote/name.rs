@@ -30,9 +30,33 @@ impl Names {
         self.key_parts(key).concat()
     }
 
+    /// What has this name, where it is something that memory depends on.
+    pub(crate) fn read<'n>(&self, name: &'n [u8]) -> Option<Named<'n>> {
+        let rest = name.strip_prefix(self.0.as_str().as_bytes())?;
+        match rest {
+            [b':', key @ ..] => core::str::from_utf8(key).ok().and_then(|key| Key::new(key).ok()).map(Named::Key),
+            [b'!', b't', digits @ ..] => {
+                let table = core::str::from_utf8(digits).ok()?.parse().ok()?;
+                (table < TABLES).then_some(Named::Table(table))
+            }
+            _ => None,
+        }
+    }
+
+    /// How the names of all begin that memory depends on; none is the beginning of another.
+    pub fn prefixes(&self) -> [Vec<u8>; 2] {
+        [format!("{}:", self.0.as_str()).into_bytes(), format!("{}!t", self.0.as_str()).into_bytes()]
+    }
+
     /// [`Names::key`] in parts, for who puts them together elsewhere.
     pub fn key_parts<'a>(&'a self, key: Key<'a>) -> [&'a [u8]; 3] {
         [self.0.as_str().as_bytes(), b":", key.as_str().as_bytes()]
+    }
+
+    /// The key that is kept under a name; none where that is the name of something else.
+    pub fn key_of<'n>(&self, name: &'n [u8]) -> Option<&'n str> {
+        let key = name.strip_prefix(self.0.as_str().as_bytes())?.strip_prefix(b":")?;
+        core::str::from_utf8(key).ok()
     }
 
     /// What a sweep looks for: whatever matches within this namespace.
@@ -49,6 +73,11 @@ impl Names {
     /// The versions of the tags that [`table_of`] puts there.
     pub(crate) fn table(&self, table: u8) -> Vec<u8> {
         format!("{}!t{table}", self.0.as_str()).into_bytes()
+    }
+
+    /// Where the versions of a tag are kept.
+    pub fn table_of(&self, tag: &str) -> Vec<u8> {
+        self.table(table_of(tag))
     }
 
     /// Who holds a lock. The braces keep it on one node of a cluster with its count.
@@ -72,6 +101,15 @@ impl Names {
     }
 }
 
+/// What a name in Redis is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Named<'n> {
+    /// A key of the user's.
+    Key(Key<'n>),
+    /// A table of versions.
+    Table(u8),
+}
+
 /// Which of the tables of versions a tag is in: FNV-1a of its name, folded. The same in every language, or they would not
 /// see each other's invalidations.
 pub(crate) fn table_of(tag: &str) -> u8 {
@@ -92,6 +130,8 @@ mod tests {
     fn what_donjon_keeps_for_itself_is_out_of_reach_of_keys_and_patterns() {
         let names = Names::new(Namespace::new("a-b").unwrap());
         assert_eq!(names.key(Key::new("user:1").unwrap()), b"a-b:user:1");
+        assert_eq!(names.key_of(b"a-b:user:1"), Some("user:1"));
+        assert_eq!([&b"a-b!t1"[..], b"a-c:k", b"k"].map(|name| names.key_of(name)), [None; 3]);
         assert_eq!(names.matching(&Pattern::new("user:*").unwrap()), "a\\-b:user:*");
         assert_eq!(names.matching(&Pattern::new("**").unwrap()), "a\\-b:*");
         let all = Pattern::new("*").unwrap();
@@ -100,6 +140,22 @@ mod tests {
         for own in [names.refresh("k"), names.table(3), names.lock("l"), names.fence("l"), names.channel("c")] {
             assert!(!sweep.matches(&own), "{}", String::from_utf8_lossy(&own));
         }
+    }
+
+    #[test]
+    fn a_name_is_read_as_it_was_made() {
+        let names = Names::new(Namespace::new("a").unwrap());
+        let key = Key::new("user:1").unwrap();
+        assert_eq!(names.read(&names.key(key)), Some(Named::Key(key)));
+        assert_eq!(names.read(&names.table(63)), Some(Named::Table(63)));
+        for own in [names.refresh("k"), names.lock("l"), names.channel("c"), b"a!t64".to_vec(), b"a!t".to_vec()] {
+            assert_eq!(names.read(&own), None, "{}", String::from_utf8_lossy(&own));
+        }
+        for others in [&b"ab:user:1"[..], b"a", b"", b"a:", b"a:\xff", b"b:user:1"] {
+            assert_eq!(names.read(others), None, "{}", String::from_utf8_lossy(others));
+        }
+        let [keys, tables] = names.prefixes();
+        assert!(names.key(key).starts_with(&keys) && names.table(7).starts_with(&tables));
     }
 
     #[test]

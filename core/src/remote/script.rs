@@ -16,6 +16,9 @@ pub struct Script {
 
 /// `header entry milliseconds`: stores the entry in the place of the one with this header. 1: done; 2: it is there already, as
 /// the reply to an earlier attempt got lost; 0: something else is there, or nothing.
+///
+/// It reads once more what it wrote: a connection that is told of changes is told no more of a key that it wrote itself, until it
+/// reads it again, and between two commands another may have written.
 pub static FILL: Script = Script {
     name: "fill",
     keys: 1,
@@ -26,6 +29,7 @@ if have == '' or have ~= ARGV[1] then
 end
 if ARGV[3] == '0' then redis.call('SET', KEYS[1], ARGV[2])
 else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
+redis.call('GETRANGE', KEYS[1], 0, 0)
 return 1",
 };
 

@@ -11,6 +11,7 @@ use crate::fault::{Class, Fault};
 use crate::moment::Moment;
 use crate::payload::Payload;
 use crate::remote::call::Reply;
+use crate::remote::name::table_of;
 use crate::remote::tables::Mark;
 
 /// The first bytes of what is under a key: what a conditional write compares. All of it, where it is shorter.
@@ -72,6 +73,48 @@ impl Seen {
     }
 }
 
+/// What a value that Redis has depends on: how long memory in front of it may have it, and whose changes end it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outline {
+    /// Until when it is fresh and usable, on Redis's clock.
+    pub(crate) life: Life,
+    /// The tables that have its tags.
+    pub(crate) tables: Vec<u8>,
+}
+
+impl Outline {
+    /// Of a counter, by what `PTTL` answered right behind its value: milliseconds, or -1 for ever. `None` of one that is gone.
+    pub fn of_counter(millis: i64, clock: Moment) -> Option<Self> {
+        let end = match millis {
+            -1 => Moment::NEVER,
+            millis => clock.after(Duration::from_millis(u64::try_from(millis).ok()?)),
+        };
+        Some(Self { life: Life::new(end, end), tables: Vec::new() })
+    }
+
+    pub(crate) fn new(life: Life, marks: &[Mark]) -> Self {
+        let mut tables: Vec<u8> = marks.iter().map(|mark| table_of(&mark.name)).collect();
+        tables.sort_unstable();
+        tables.dedup();
+        Self { life, tables }
+    }
+
+    /// Of the bytes of a value that is fresh; `None` of all else.
+    pub(crate) fn of(bytes: &[u8], clock: Moment) -> Option<Self> {
+        let Decoded::Entry(entry) = decode(bytes) else { return None };
+        let keeps = matches!(entry.content, Content::Value { .. }) && entry.at(clock) == Freshness::Fresh;
+        keeps.then(|| Self::new(entry.life, &entry.tags.iter().map(Mark::from).collect::<Vec<_>>()))
+    }
+}
+
+impl Seen {
+    /// What memory has to know of it; `None` of what is not fresh, and of a counter: see [`Outline::of_counter`].
+    pub fn outline(&self, clock: Moment) -> Option<Outline> {
+        let keeps = !self.counter && self.life.at(clock) == Freshness::Fresh;
+        keeps.then(|| Outline::new(self.life, &self.marks))
+    }
+}
+
 impl Sight {
     /// Judges by Redis's clock. Copies nothing but tags.
     pub(crate) fn of(bytes: Option<Vec<u8>>, clock: Moment) -> Self {
@@ -101,6 +144,11 @@ impl Sight {
         bytes.advance(from);
         Self::Value(Seen { payload: Payload { codec, bytes }, header, life, load_time, marks, counter: false })
     }
+}
+
+/// Whether these are the bytes of a counter.
+pub(crate) fn is_counter(bytes: &[u8]) -> bool {
+    matches!(decode(bytes), Decoded::Counter(_))
 }
 
 /// Of the answers to [`delete`](super::Remote::delete), a pair for each key: how many values left. What is of another type, a list or a

@@ -8,7 +8,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec;
-use alloc::vec::Vec;
+use alloc::vec::{IntoIter, Vec};
 
 use crate::envelope::TagMark;
 use crate::fault::Fault;
@@ -27,57 +27,61 @@ struct Note {
     version: u64,
 }
 
-/// Which tables to note.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ToNote(Vec<u8>);
+/// Which tables to note: a bit for each.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ToNote(u64);
+
+const _: () = assert!(TABLES as u32 == u64::BITS, "a bit for each table");
 
 impl ToNote {
     /// Those of these tags.
     pub(crate) fn of<N: AsRef<str>>(tags: &[N]) -> Self {
-        let mut tables: Vec<u8> = tags.iter().map(|tag| table_of(tag.as_ref())).collect();
-        tables.sort_unstable();
-        tables.dedup();
-        Self(tables)
+        Self(tags.iter().fold(0, |tables, tag| tables | 1 << table_of(tag.as_ref())))
     }
 
     /// All of them: for tags that are known only when the load has ended.
     pub(crate) fn all() -> Self {
-        Self((0..TABLES).collect())
+        Self(u64::MAX)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
     }
 
-    /// Two calls a table. `epoch` is for those that have none yet.
-    pub(crate) fn calls(&self, names: &Names, epoch: u64) -> impl Iterator<Item = Call> {
-        self.0.iter().flat_map(move |table| {
-            let name = names.table(*table);
-            let made = Call::plain("HSETNX", &name).with(EPOCH).number(epoch.max(1));
-            [made, Call::plain("HMGET", &name).with(EPOCH).with(SEQ)]
-        })
+    fn tables(self) -> impl Iterator<Item = u8> {
+        (0..TABLES).filter(move |table| self.0 >> table & 1 == 1)
     }
 
-    pub(crate) fn read(&self, replies: &mut Replies) -> Result<Notes, Fault> {
-        let note = |&table: &u8| {
+    /// Adds two calls a table. `epoch` is for those that have none yet.
+    pub(crate) fn ask(self, names: &Names, epoch: u64, calls: &mut Vec<Call>) {
+        for table in self.tables() {
+            let name = names.table(table);
+            calls.push(Call::plain("HSETNX", &name).with(EPOCH).number(epoch.max(1)));
+            calls.push(Call::plain("HMGET", &name).with(EPOCH).with(SEQ));
+        }
+    }
+
+    pub(crate) fn read(self, replies: &mut Replies) -> Result<Notes, Fault> {
+        let mut notes = Vec::new();
+        for table in self.tables() {
             replies.take()?.into_int()?;
-            let mut fields = fields(replies.take()?)?;
-            let (epoch, version) = (fields.next().ok_or(Fault::Protocol)??, fields.next().ok_or(Fault::Protocol)??);
-            Ok(Note { table, epoch, version })
-        };
-        self.0.iter().map(note).collect::<Result<_, _>>().map(Notes)
+            let mut fields = Fields::of(replies.take()?)?;
+            notes.push(Note { table, epoch: fields.next()?, version: fields.next()? });
+        }
+        Ok(Notes(notes))
     }
 }
 
 impl Notes {
     /// The tags as an entry carries them; `None` where one was not noted.
     pub(crate) fn marks<'t>(&self, tags: &'t [Box<str>]) -> Option<Vec<TagMark<'t>>> {
-        let mark = |name: &'t str| {
+        let mut marks = Vec::with_capacity(tags.len());
+        for name in tags {
             let table = table_of(name);
             let note = self.0.iter().find(|note| note.table == table)?;
-            Some(TagMark { name, epoch: note.epoch, version: note.version })
-        };
-        tags.iter().map(|name| mark(name)).collect()
+            marks.push(TagMark { name, epoch: note.epoch, version: note.version });
+        }
+        Some(marks)
     }
 }
 
@@ -113,22 +117,25 @@ impl ToRead {
         Self(tables)
     }
 
-    pub(crate) fn calls(&self, names: &Names) -> impl Iterator<Item = Call> {
-        self.0.iter().map(move |(table, tags)| {
+    /// Adds a call a table.
+    pub(crate) fn ask(&self, names: &Names, calls: &mut Vec<Call>) {
+        for (table, tags) in &self.0 {
             let call = Call::plain("HMGET", &names.table(*table)).with(EPOCH).with(FLOOR);
-            tags.iter().fold(call, |call, tag| call.with(tag.as_bytes().to_vec()))
-        })
+            calls.push(tags.iter().fold(call, |call, tag| call.with(tag.as_bytes().to_vec())));
+        }
     }
 
     pub(crate) fn read(self, replies: &mut Replies) -> Result<Standing, Fault> {
-        let table = |(number, tags): (u8, Vec<Box<str>>)| {
-            let mut fields = fields(replies.take()?)?;
-            let mut next = || fields.next().ok_or(Fault::Protocol)?;
-            let (epoch, floor) = (next()?, next()?);
-            let versions = tags.into_iter().map(|tag| Ok((tag, next()?))).collect::<Result<_, Fault>>()?;
-            Ok(Table { number, epoch, floor, versions })
-        };
-        self.0.into_iter().map(table).collect::<Result<_, _>>().map(Standing)
+        let mut tables = Vec::new();
+        for (number, tags) in self.0 {
+            let mut fields = Fields::of(replies.take()?)?;
+            let mut table = Table { number, epoch: fields.next()?, floor: fields.next()?, versions: Vec::new() };
+            for tag in tags {
+                table.versions.push((tag, fields.next()?));
+            }
+            tables.push(table);
+        }
+        Ok(Standing(tables))
     }
 }
 
@@ -176,13 +183,21 @@ pub(crate) fn moves<N: AsRef<str>>(tags: &[N], names: &Names, epoch: u64) -> Vec
 }
 
 /// The numbers of a list, nothing counting as zero.
-fn fields(reply: Reply) -> Result<impl Iterator<Item = Result<u64, Fault>>, Fault> {
-    Ok(reply.into_list()?.into_iter().map(|field| match field.into_bytes()? {
-        None => Ok(0),
-        Some(digits) => {
-            core::str::from_utf8(&digits).ok().and_then(|digits| digits.parse().ok()).ok_or(Fault::Protocol)
+struct Fields(IntoIter<Reply>);
+
+impl Fields {
+    fn of(reply: Reply) -> Result<Self, Fault> {
+        Ok(Self(reply.into_list()?.into_iter()))
+    }
+
+    fn next(&mut self) -> Result<u64, Fault> {
+        match self.0.next().ok_or(Fault::Protocol)?.into_bytes()? {
+            None => Ok(0),
+            Some(digits) => {
+                core::str::from_utf8(&digits).ok().and_then(|digits| digits.parse().ok()).ok_or(Fault::Protocol)
+            }
         }
-    }))
+    }
 }
 
 const EPOCH: &[u8] = b"\0epoch";
@@ -190,7 +205,7 @@ const SEQ: &[u8] = b"\0seq";
 const FLOOR: &[u8] = b"\0floor";
 
 /// How many tags a table remembers before it forgets the older half.
-const MOST_TAGS: usize = 2_048;
+const MOST_TAGS: u64 = 2_048;
 
 #[cfg(test)]
 mod tests {
@@ -220,8 +235,10 @@ mod tests {
         let names = Names::new(crate::key::Namespace::new("app").unwrap());
         let tags: Vec<String> = (0..200).map(|tag| format!("t{tag}")).collect();
         let read = ToRead::of(tags.iter().map(String::as_str));
-        assert_eq!(read.calls(&names).count(), read.0.len());
+        let mut calls = Vec::new();
+        read.ask(&names, &mut calls);
+        assert_eq!(calls.len(), read.0.len());
         assert_eq!(read.0.iter().map(|(_, tags)| tags.len()).sum::<usize>(), 200);
-        assert_eq!(moves(&tags, &names, 1).len(), ToNote::of(&tags).0.len());
+        assert_eq!(moves(&tags, &names, 1).len(), ToNote::of(&tags).tables().count());
     }
 }

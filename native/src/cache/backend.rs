@@ -9,12 +9,14 @@ use std::time::{Duration, SystemTime};
 use donjon_core::expiry::Ttl;
 use donjon_core::key::Key;
 use donjon_core::lock::Token;
+use donjon_core::near::State;
 use donjon_core::pattern::Pattern;
 use donjon_core::remote::Storing;
 use donjon_core::rules::Plan;
 use donjon_core::stats::Stats;
 use donjon_core::version::Ticket;
 
+use super::Mode;
 use super::explained::{Explained, Remaining};
 use super::memory::{self, Memory};
 use super::redis::{self, Redis};
@@ -44,6 +46,8 @@ pub(crate) enum Lease {
 pub(crate) struct Want {
     /// Only what was loaded under a later ticket will do.
     pub(crate) since: Option<Ticket>,
+    /// How fresh it has to be; none where memory was looked at already.
+    pub(crate) mode: Option<Mode>,
     /// Whether this look-up was counted already.
     pub(crate) again: bool,
     /// The loads that the caller is in the middle of: waiting for one of them would be waiting for itself.
@@ -157,24 +161,27 @@ impl Backend {
 
     /// A fresh value that is at hand without waiting.
     #[inline]
-    pub(crate) fn hit(&self, key: Key<'_>) -> Option<Payload> {
+    pub(crate) fn hit(&self, key: Key<'_>, mode: Mode) -> Option<Payload> {
         match self {
             Self::Memory(memory) => memory.hit(key),
-            Self::Redis(_) => None,
+            Self::Redis(redis) => redis.hit(key, mode),
         }
     }
 
-    pub(crate) async fn get(&self, key: Key<'_>) -> Option<Payload> {
+    pub(crate) async fn get(&self, key: Key<'_>, mode: Mode) -> Option<Payload> {
         match self {
             Self::Memory(memory) => memory.get(key),
-            Self::Redis(redis) => redis.get(key).await,
+            Self::Redis(redis) => match redis.hit(key, mode) {
+                None => redis.get(key).await,
+                hit => hit,
+            },
         }
     }
 
-    pub(crate) async fn get_many(&self, keys: &[Key<'_>]) -> Vec<Option<Payload>> {
+    pub(crate) async fn get_many(&self, keys: &[Key<'_>], mode: Mode) -> Vec<Option<Payload>> {
         match self {
             Self::Memory(memory) => keys.iter().map(|key| memory.get(*key)).collect(),
-            Self::Redis(redis) => redis.get_many(keys).await,
+            Self::Redis(redis) => redis.get_many(keys, mode).await,
         }
     }
 
@@ -195,10 +202,10 @@ impl Backend {
     }
 
     /// Looks up many keys for such a caller, whose values will have these tags, without waiting: none where another loads.
-    pub(crate) async fn begin_many(&self, keys: &[Key<'_>], tags: &Arc<[Box<str>]>) -> Vec<Option<Begun>> {
+    pub(crate) async fn begin_many(&self, keys: &[Key<'_>], mode: Mode, tags: &Arc<[Box<str>]>) -> Vec<Option<Begun>> {
         match self {
             Self::Memory(memory) => keys.iter().map(|key| memory.begin_at_once(*key)).collect(),
-            Self::Redis(redis) => redis.begin_many(keys, tags).await,
+            Self::Redis(redis) => redis.begin_many(keys, mode, tags).await,
         }
     }
 
@@ -320,6 +327,14 @@ impl Backend {
         match self {
             Self::Memory(memory) => memory.is_enabled(),
             Self::Redis(redis) => redis.is_enabled(),
+        }
+    }
+
+    /// What memory in front is worth, and how long ago it was last told of a change.
+    pub(crate) fn coherence(&self) -> Option<(State, Option<Duration>)> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Redis(redis) => redis.coherence(),
         }
     }
 

@@ -9,15 +9,17 @@ use std::time::Duration;
 use donjon_core::cache::Config;
 use donjon_core::expiry::{Early, Jitter, Ttl, TtlClasses};
 use donjon_core::key::Namespace;
+use donjon_core::near;
 use donjon_core::settings::{self, InvalidRedisUrl, RedisTarget, Settings};
 use tokio::runtime::Handle;
 
-use super::Cache;
 use super::backend::Backend;
 use super::memory::Memory;
-use super::redis::Redis;
+use super::redis::{InFront, Redis};
 use super::shared::Shared;
 use super::terms::Span;
+use super::{Cache, Mode};
+use crate::engine::Watches;
 use crate::error::Error;
 use crate::link::{Authorities, Options};
 
@@ -36,6 +38,7 @@ pub struct Builder {
     early: f64,
     load_timeout: Duration,
     enabled: bool,
+    mode: Mode,
     /// An option that means nothing to the backend.
     misplaced: Option<&'static str>,
 }
@@ -52,6 +55,9 @@ struct Remote {
     ca: Option<Vec<u8>>,
     connect_timeout: Option<Duration>,
     command_timeout: Option<Duration>,
+    near: bool,
+    near_broadcast: bool,
+    near_max_stale: Duration,
 }
 
 impl Builder {
@@ -61,7 +67,15 @@ impl Builder {
 
     pub(super) fn redis(url: &str) -> Self {
         let target = RedisTarget::parse(url);
-        Self::new(Place::Redis(Remote { target, ca: None, connect_timeout: None, command_timeout: None }))
+        Self::new(Place::Redis(Remote {
+            target,
+            ca: None,
+            connect_timeout: None,
+            command_timeout: None,
+            near: false,
+            near_broadcast: false,
+            near_max_stale: Duration::ZERO,
+        }))
     }
 
     fn new(place: Place) -> Self {
@@ -77,6 +91,7 @@ impl Builder {
             early: 1.0,
             load_timeout: Duration::from_secs(30),
             enabled: true,
+            mode: Mode::default(),
             misplaced: None,
         }
     }
@@ -100,16 +115,18 @@ impl Builder {
         self
     }
 
-    /// Bound of keys, values and bookkeeping together; what is used least leaves first. Default: 256 MiB. Of memory alone.
+    /// Bound of keys, values and bookkeeping together; what is used least leaves first. Default: 256 MiB. Of memory,
+    /// in front of Redis or alone.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = Some(bytes);
-        self.of_memory_alone("max_bytes")
+        self
     }
 
-    /// Bound of the number of values. Default: as many as fit into `max_bytes`. Of memory alone.
+    /// Bound of the number of values. Default: as many as fit into `max_bytes`. Of memory, in front of
+    /// Redis or alone.
     pub fn max_entries(mut self, entries: u64) -> Self {
         self.max_entries = Some(entries);
-        self.of_memory_alone("max_entries")
+        self
     }
 
     /// Bound of one value, in bytes; what is larger is not kept. Default: 16 MiB.
@@ -143,30 +160,46 @@ impl Builder {
     }
 
     /// Who may vouch for the server where TLS is spoken, in PEM. Default: those that the system trusts. Of Redis alone.
-    pub fn ca(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        match &mut self.place {
-            Place::Redis(remote) => remote.ca = Some(pem.into()),
-            Place::Memory => self.misplaced = Some("ca"),
-        }
-        self
+    pub fn ca(self, pem: impl Into<Vec<u8>>) -> Self {
+        self.of_redis("ca", |remote| remote.ca = Some(pem.into()))
     }
 
     /// How long a connection may take until it can be used, socket, TLS and login together. Default: 250 ms. Of Redis alone.
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        match &mut self.place {
-            Place::Redis(remote) => remote.connect_timeout = Some(timeout),
-            Place::Memory => self.misplaced = Some("connect_timeout"),
-        }
-        self
+    pub fn connect_timeout(self, timeout: Duration) -> Self {
+        self.of_redis("connect_timeout", |remote| remote.connect_timeout = Some(timeout))
     }
 
     /// How long a command may wait while nothing moves on the connection, and a millisecond more for every 10 kB of it. Default:
     /// 100 ms. Of Redis alone.
-    pub fn command_timeout(mut self, timeout: Duration) -> Self {
-        match &mut self.place {
-            Place::Redis(remote) => remote.command_timeout = Some(timeout),
-            Place::Memory => self.misplaced = Some("command_timeout"),
-        }
+    pub fn command_timeout(self, timeout: Duration) -> Self {
+        self.of_redis("command_timeout", |remote| remote.command_timeout = Some(timeout))
+    }
+
+    /// Puts memory in front of Redis, bounded by [`max_bytes`](Self::max_bytes): what was read is answered from there, until Redis says
+    /// that it changed. One connection more, and for each key that was read some bytes of Redis's memory. Default: none. Of Redis alone.
+    ///
+    /// An answer from memory may be behind what others changed: by as long as word of it takes, usually under a millisecond, and by two
+    /// seconds at most, should the connection be dead without a sign. [`Mode::Strong`] is not. Where Redis tells nobody of changes, as a
+    /// user's rights or a proxy may have it, there is no memory, which the log says once.
+    pub fn near(self) -> Self {
+        self.of_redis("near", |remote| remote.near = true)
+    }
+
+    /// Has Redis tell of every change in the namespace instead of remembering what was read: for many processes that read the same few
+    /// keys, which change seldom. Each change is told to each of them. Default: it remembers. Of memory in front of Redis alone.
+    pub fn near_broadcast(self) -> Self {
+        self.of_redis("near_broadcast", |remote| remote.near_broadcast = true)
+    }
+
+    /// For how long memory answers, with values that count as stale, while there is no connection to Redis. Default: not at all. Of
+    /// memory in front of Redis alone.
+    pub fn near_max_stale(self, span: Duration) -> Self {
+        self.of_redis("near_max_stale", |remote| remote.near_max_stale = span)
+    }
+
+    /// How fresh an answer has to be where nothing else is said; see [`Cache::in_mode`]. Default: [`Mode::Local`].
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
         self
     }
 
@@ -192,6 +225,9 @@ impl Builder {
         if let Some(option) = self.misplaced {
             return Err(refused(option, format!("`{option}` means nothing to the {} backend", self.place.name())));
         }
+        if let Some(option) = self.homeless() {
+            return Err(refused(option, format!("`{option}` means nothing to the redis backend without `near`")));
+        }
         let config = Config {
             max_bytes: at_least_one("max_bytes", self.max_bytes)?.unwrap_or(Config::default().max_bytes),
             max_entries: at_least_one("max_entries", self.max_entries)?,
@@ -200,24 +236,30 @@ impl Builder {
             load_timeout: Ttl::from_duration(self.load_timeout)?.as_duration().unwrap_or(Duration::MAX),
             ..Config::default()
         };
+        let mut tiers = "memory";
         let backend = match self.place {
             Place::Memory => Backend::Memory(Arc::new(Memory::new(&config, self.max_value_bytes))),
             Place::Redis(remote) => {
                 let runtime = Handle::try_current().map_err(|_| {
                     refused("redis", "a cache over Redis is made within a tokio runtime: call `build` in one")
                 })?;
+                let in_front = remote.near.then(|| InFront {
+                    config: near::Config {
+                        max_bytes: config.max_bytes,
+                        max_entries: config.max_entries,
+                        max_stale: remote.near_max_stale,
+                        ..near::Config::default()
+                    },
+                    watches: if remote.near_broadcast { Watches::Everything } else { Watches::Reads },
+                });
+                tiers = if remote.near { "memory, redis" } else { "redis" };
                 let options = remote.options(self.max_value_bytes)?;
-                Backend::Redis(Redis::new(namespace.clone(), &config, self.max_value_bytes, options, runtime))
+                Backend::Redis(Redis::new(namespace.clone(), &config, self.max_value_bytes, options, in_front, runtime))
             }
         };
         backend.switch(self.enabled);
-        tracing::info!(
-            namespace = namespace.as_str(),
-            tiers = backend.name(),
-            "✓ Cache initialized ({} backend)",
-            backend.name()
-        );
-        Ok(Cache { shared: Shared::new(namespace, classes, backend) })
+        tracing::info!(namespace = namespace.as_str(), tiers, "✓ Cache initialized ({} backend)", backend.name());
+        Ok(Cache { shared: Shared::new(namespace, classes, backend), mode: self.mode })
     }
 
     /// As the `CACHE_` variables of the process say.
@@ -241,10 +283,12 @@ impl Builder {
                 builder
             }
             settings::Backend::Redis(target) => {
+                let mut builder = Self::redis(target.url().expose());
                 if settings.near {
-                    tracing::warn!("`CACHE_NEAR` is not available yet: values are read from Redis alone");
+                    builder = builder.near().max_bytes(settings.max_bytes);
+                    builder.max_entries = settings.max_entries;
                 }
-                Self::redis(target.url().expose())
+                builder
             }
         };
         builder = builder.namespace(settings.namespace.as_str()).enabled(settings.enabled);
@@ -252,11 +296,24 @@ impl Builder {
         builder
     }
 
-    fn of_memory_alone(mut self, option: &'static str) -> Self {
-        if matches!(self.place, Place::Redis(_)) {
-            self.misplaced = Some(option);
+    fn of_redis(mut self, option: &'static str, set: impl FnOnce(&mut Remote)) -> Self {
+        match &mut self.place {
+            Place::Redis(remote) => set(remote),
+            Place::Memory => self.misplaced = Some(option),
         }
         self
+    }
+
+    /// An option that needs memory, or memory in front of Redis, where there is none.
+    fn homeless(&self) -> Option<&'static str> {
+        let Place::Redis(remote) = &self.place else { return None };
+        let given = [
+            ("max_bytes", self.max_bytes.is_some()),
+            ("max_entries", self.max_entries.is_some()),
+            ("near_broadcast", remote.near_broadcast),
+            ("near_max_stale", !remote.near_max_stale.is_zero()),
+        ];
+        given.into_iter().find(|(_, given)| *given && !remote.near).map(|(option, _)| option)
     }
 }
 
@@ -313,6 +370,10 @@ mod tests {
             (Cache::memory().command_timeout(Duration::from_secs(1)), "command_timeout"),
             (Cache::redis("redis://h").max_bytes(1), "max_bytes"),
             (Cache::redis("redis://h").max_entries(1), "max_entries"),
+            (Cache::redis("redis://h").near_broadcast(), "near_broadcast"),
+            (Cache::redis("redis://h").near_max_stale(Duration::from_secs(1)), "near_max_stale"),
+            (Cache::redis("redis://h").near().max_bytes(0), "max_bytes"),
+            (Cache::memory().near(), "near"),
         ] {
             assert!(error(builder).contains(&format!("`{option}`")), "{option}");
         }
@@ -352,6 +413,11 @@ mod tests {
         assert_eq!((cache.namespace(), cache.backend(), cache.is_enabled()), ("shop", "memory", false));
         assert!(cache.set("k", &1).ttl("search").await.is_ok());
         let redis = Builder::of(&parse(&[("CACHE_BACKEND", "redis"), ("CACHE_REDIS_PORT", "1")]));
-        assert_eq!(redis.build().expect("they are good").backend(), "redis");
+        let redis = redis.build().expect("they are good");
+        assert_eq!((redis.backend(), redis.stats().coherence), ("redis", None));
+        let near =
+            [("CACHE_BACKEND", "redis"), ("CACHE_REDIS_PORT", "1"), ("CACHE_NEAR", "yes"), ("CACHE_MAX_ENTRIES", "9")];
+        let near = Builder::of(&parse(&near)).build().expect("they are good");
+        assert_eq!(near.stats().coherence, Some(near::State::Suspect), "nothing was connected yet");
     }
 }

@@ -25,7 +25,7 @@ impl Remaining {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Explained {
-    /// Where its value is kept, `memory` or `redis`, where it has one that may be served.
+    /// Where its value is found, `memory` or `redis`, where it has one that may be served.
     pub tier: Option<&'static str>,
     /// `fresh`, `stale` or `absent`.
     pub state: &'static str,
@@ -47,6 +47,12 @@ pub struct Explained {
     pub loading_for: Option<Duration>,
     /// How long ago its last value left, where that is known.
     pub removed_ago: Option<Duration>,
+    /// What memory in front of Redis is worth, where there is such: `tracking`, `fallback`, `suspect` or `off`.
+    pub coherence: Option<&'static str>,
+    /// How long ago Redis last told this process of a change, where it did.
+    pub last_push: Option<Duration>,
+    /// Whether Redis is left alone for now, since it failed.
+    pub is_redis_left_alone: bool,
 }
 
 impl Explained {
@@ -64,6 +70,9 @@ impl Explained {
             tags: Vec::new(),
             loading_for: None,
             removed_ago: None,
+            coherence: None,
+            last_push: None,
+            is_redis_left_alone: false,
         }
     }
 
@@ -80,6 +89,9 @@ impl Explained {
             loading_for: known.loading,
             removed_ago: known.last_removal.map(|(_, ago)| ago),
             tags: known.tags,
+            coherence: None,
+            last_push: None,
+            is_redis_left_alone: false,
         }
     }
 }

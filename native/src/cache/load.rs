@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use donjon_core::key::Key;
 use donjon_core::remote::Storing;
 
+use super::Mode;
 use super::backend::{Backend, Begun, Lease, Want};
 use super::call::{Call, options};
 use super::loading;
@@ -25,6 +26,7 @@ use crate::value::{Decode, Encode};
 #[derive(Debug)]
 pub struct GetOrSet<'a, F> {
     shared: &'a Arc<Shared>,
+    mode: Mode,
     key: &'a str,
     loader: F,
     wanted: Wanted,
@@ -34,8 +36,8 @@ pub struct GetOrSet<'a, F> {
 }
 
 impl<'a, F> GetOrSet<'a, F> {
-    pub(super) fn new(shared: &'a Arc<Shared>, key: &'a str, loader: F) -> Self {
-        Self { shared, key, loader, wanted: Wanted::default(), forced: false, counted: false }
+    pub(super) fn new(shared: &'a Arc<Shared>, mode: Mode, key: &'a str, loader: F) -> Self {
+        Self { shared, mode, key, loader, wanted: Wanted::default(), forced: false, counted: false }
     }
 
     options!(ttl, grace, tags);
@@ -120,7 +122,7 @@ fn at_hand<T: Decode, F>(new: &mut GetOrSet<'_, F>) -> Option<T> {
     if new.forced {
         return None;
     }
-    let payload = new.shared.open().ok()?.hit(Key::new(new.key).ok()?)?;
+    let payload = new.shared.open().ok()?.hit(Key::new(new.key).ok()?, new.mode)?;
     new.counted = true;
     T::decode(&payload).ok()
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use donjon_core::key::Key;
 
+use super::Mode;
 use super::backend::{Lease, Want};
 use super::call::{Call, options};
 use super::load::{Looked, encode, keep, look};
@@ -35,12 +36,12 @@ pub struct Miss {
     lease: Lease,
 }
 
-pub(super) async fn lookup<T: Decode>(shared: &Arc<Shared>, key: &str) -> Result<Found<T>, Error> {
+pub(super) async fn lookup<T: Decode>(shared: &Arc<Shared>, mode: Mode, key: &str) -> Result<Found<T>, Error> {
     let backend = shared.open()?;
     let key = Key::new(key)?;
     // Another's failure is not this caller's, who may load in another way.
     let none = |_| None::<Infallible>;
-    match look(shared, backend, key, Want::default(), none).await {
+    match look(shared, backend, key, Want { mode: Some(mode), ..Want::default() }, none).await {
         Ok(Looked::Value(value)) => Ok(Found::Hit(value)),
         Ok(Looked::Load(lease)) => Ok(Found::Miss(Miss { shared: Arc::clone(shared), lease })),
         Err(never) => match never {},

@@ -10,6 +10,7 @@ use donjon_core::key::Key;
 use donjon_core::remote::Storing;
 use donjon_core::version::Ticket;
 
+use super::Mode;
 use super::backend::{Backend, Begun, Lease, Want};
 use super::call::{Call, options};
 use super::load::{Looked, encode, keep, look};
@@ -25,15 +26,21 @@ use crate::value::{Decode, Encode};
 #[derive(Debug)]
 pub struct GetOrSetMany<'a, F> {
     shared: &'a Arc<Shared>,
+    mode: Mode,
     names: Vec<String>,
     loader: F,
     wanted: Wanted,
 }
 
 impl<'a, F> GetOrSetMany<'a, F> {
-    pub(super) fn new<N: Into<String>>(shared: &'a Arc<Shared>, names: impl IntoIterator<Item = N>, loader: F) -> Self {
+    pub(super) fn new<N: Into<String>>(
+        shared: &'a Arc<Shared>,
+        mode: Mode,
+        names: impl IntoIterator<Item = N>,
+        loader: F,
+    ) -> Self {
         let names = names.into_iter().map(Into::into).collect();
-        Self { shared, names, loader, wanted: Wanted::default() }
+        Self { shared, mode, names, loader, wanted: Wanted::default() }
     }
 
     options!(ttl, grace, tags);
@@ -61,7 +68,7 @@ where
     T: Encode + Decode + Send + Sync,
     E: Send + Sync + 'static,
 {
-    let GetOrSetMany { shared, mut names, loader, wanted } = call;
+    let GetOrSetMany { shared, mode, mut names, loader, wanted } = call;
     let backend = shared.open()?;
     names.sort_unstable();
     names.dedup();
@@ -69,7 +76,7 @@ where
     let terms = wanted.terms(&shared.classes)?;
     let mut found = HashMap::with_capacity(keys.len());
 
-    let Round { leases, later } = begin(shared, backend, &keys, &terms, &mut found).await;
+    let Round { leases, later } = begin(shared, backend, mode, &keys, &terms, &mut found).await;
     if !leases.is_empty() {
         found.extend(lead(shared, leases, &loader, &terms).await?);
     }
@@ -94,12 +101,13 @@ struct Round<'a> {
 async fn begin<'a, T: Decode>(
     shared: &Shared,
     backend: &Backend,
+    mode: Mode,
     keys: &[Key<'a>],
     terms: &Storing,
     found: &mut HashMap<String, T>,
 ) -> Round<'a> {
     let mut round = Round { leases: Vec::new(), later: Vec::new() };
-    for (key, begun) in keys.iter().zip(backend.begin_many(keys, &terms.tags).await) {
+    for (key, begun) in keys.iter().zip(backend.begin_many(keys, mode, &terms.tags).await) {
         match begun {
             Some(Begun::Load(lease)) => round.leases.push(lease),
             Some(Begun::Value(payload)) => match T::decode(&payload) {

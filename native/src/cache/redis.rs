@@ -11,7 +11,9 @@ use donjon_core::cache::Config;
 use donjon_core::expiry::Ttl;
 use donjon_core::key::{Key, Namespace};
 use donjon_core::lease::Filled;
+use donjon_core::near::{self, Near, State};
 use donjon_core::pattern::Pattern;
+use donjon_core::remote::name::Names;
 use donjon_core::remote::{Storing, look};
 use donjon_core::rules::Plan;
 use donjon_core::stats::Stats;
@@ -19,22 +21,31 @@ use donjon_core::version::Ticket;
 use futures_util::future::join_all;
 use tokio::runtime::Handle;
 
+use super::Mode;
 use super::backend::{self, Begun, Grant, Listener, LockToken, Want, too_large};
 use super::explained::{Explained, Remaining};
 use super::memory::entropy;
 use super::removed::Removed;
-use crate::engine::{self, Engine, Looked, Peeked, Tier, WriteError};
+use crate::engine::{self, Engine, Front, Looked, Peeked, Tier, Watches, WriteError};
 use crate::error::{Error, Failure};
 use crate::link::Options;
 use crate::payload::Payload;
 use crate::pubsub::Naming;
-use crate::runtime::{Runtime, Tokio};
+use crate::runtime::{Runtime, Tokio, now};
 
 /// One Redis, asked from the tokio runtime in which this was made.
 #[derive(Debug)]
 pub(crate) struct Redis {
     engine: Engine<Tokio, Failure>,
+    near: Option<Near<Payload>>,
     runtime: Tokio,
+}
+
+/// Memory in front of it.
+#[derive(Clone, Debug)]
+pub(super) struct InFront {
+    pub(super) config: near::Config,
+    pub(super) watches: Watches,
 }
 
 /// The right to load a key, among all processes.
@@ -46,19 +57,43 @@ impl Redis {
         config: &Config,
         max_value_bytes: usize,
         options: Options,
+        in_front: Option<InFront>,
         runtime: Handle,
     ) -> Self {
-        let tier = Tier::new(namespace, config, max_value_bytes as u64, entropy());
+        let names = Names::new(namespace.clone());
+        let watches = in_front.as_ref().map(|in_front| in_front.watches).unwrap_or_default();
+        let near = in_front.map(|in_front| Near::new(names, &in_front.config, entropy()));
+        let front = near.clone().map(|near| Front { memory: Arc::new(near), watches });
+        let tier = Tier::behind(front, namespace, config, max_value_bytes as u64, entropy());
         let runtime = Tokio::new(runtime);
-        Self { engine: Engine::new(tier, runtime.clone(), options), runtime }
+        Self { engine: Engine::new(tier, runtime.clone(), options), near, runtime }
+    }
+
+    /// What memory has, where it may answer.
+    #[inline]
+    pub(super) fn hit(&self, key: Key<'_>, mode: Mode) -> Option<Payload> {
+        let near = self.near.as_ref().filter(|_| mode == Mode::Local)?;
+        near.hit(key, now())
+    }
+
+    pub(super) fn coherence(&self) -> Option<(State, Option<Duration>)> {
+        let now = now();
+        self.near.as_ref().map(|near| (near.state(now), near.last_push(now)))
     }
 
     pub(super) async fn get(&self, key: Key<'_>) -> Option<Payload> {
         self.engine.get(key).await
     }
 
-    pub(super) async fn get_many(&self, keys: &[Key<'_>]) -> Vec<Option<Payload>> {
-        self.engine.get_many(keys).await
+    pub(super) async fn get_many(&self, keys: &[Key<'_>], mode: Mode) -> Vec<Option<Payload>> {
+        let mut found: Vec<Option<Payload>> = keys.iter().map(|key| self.hit(*key, mode)).collect();
+        let missing: Vec<Key<'_>> =
+            keys.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(key, _)| *key).collect();
+        let mut rest = self.engine.get_many(&missing).await.into_iter();
+        for found in found.iter_mut().filter(|found| found.is_none()) {
+            *found = rest.next().flatten();
+        }
+        found
     }
 
     pub(super) fn ticket(&self) -> Ticket {
@@ -66,7 +101,10 @@ impl Redis {
     }
 
     pub(super) async fn begin(&self, key: Key<'_>, want: Want) -> Begun {
-        let Want { since, own, tags, again } = want;
+        let Want { since, own, tags, again, mode } = want;
+        if let Some(payload) = mode.filter(|_| !again && since.is_none()).and_then(|mode| self.hit(key, mode)) {
+            return Begun::Value(payload);
+        }
         let looked = self.engine.look(key, look::Want { since, own, tags, impatient: false, counted: again }).await;
         match begun(looked) {
             Some(begun) => begun,
@@ -74,11 +112,14 @@ impl Redis {
         }
     }
 
-    pub(super) async fn begin_many(&self, keys: &[Key<'_>], tags: &Arc<[Box<str>]>) -> Vec<Option<Begun>> {
+    pub(super) async fn begin_many(&self, keys: &[Key<'_>], mode: Mode, tags: &Arc<[Box<str>]>) -> Vec<Option<Begun>> {
         let want = look::Want { tags: Some(Arc::clone(tags)), impatient: true, ..look::Want::default() };
         // Over one connection: what they send goes out together.
-        let looks = keys.iter().map(|key| self.engine.look(*key, want.clone()));
-        join_all(looks).await.into_iter().map(begun).collect()
+        let looks = keys.iter().map(async |key| match self.hit(*key, mode) {
+            Some(payload) => Some(Begun::Value(payload)),
+            None => begun(self.engine.look(*key, want.clone()).await),
+        });
+        join_all(looks).await
     }
 
     pub(super) async fn bypass(&self, key: Key<'_>) -> backend::Lease {
@@ -130,7 +171,16 @@ impl Redis {
     }
 
     pub(super) async fn explain(&self, key: Key<'_>) -> Result<Explained, Error> {
-        Ok(self.engine.peek(key).await?.map_or_else(|| Explained::absent("not in redis"), explained))
+        let near = self.near.as_ref().and_then(|near| near.explain(key, now()));
+        let mut explained = match near {
+            Some(known) => Explained::in_memory(known, now()),
+            None => self.engine.peek(key).await?.map_or_else(|| Explained::absent("not in redis"), explained),
+        };
+        explained.is_redis_left_alone = self.engine.is_left_alone();
+        if let Some((state, last_push)) = self.coherence() {
+            (explained.coherence, explained.last_push) = (Some(state.word()), last_push);
+        }
+        Ok(explained)
     }
 
     pub(super) async fn delete(&self, keys: &[Key<'_>]) -> Removed {
@@ -162,7 +212,7 @@ impl Redis {
     }
 
     pub(super) fn switch(&self, enabled: bool) {
-        self.engine.tier().remote().switch(enabled);
+        self.engine.tier().switch(enabled);
     }
 
     pub(super) fn is_enabled(&self) -> bool {
@@ -174,7 +224,7 @@ impl Redis {
     }
 
     pub(super) fn reset_stats(&self) {
-        self.engine.tier().remote().reset_stats();
+        self.engine.tier().reset_stats();
     }
 
     pub(super) async fn acquire(&self, name: Key<'_>, ttl: Ttl) -> Result<Option<Grant>, Error> {
@@ -242,9 +292,7 @@ fn explained(peeked: Peeked) -> Explained {
         bytes: Some(peeked.bytes as u64),
         tags: peeked.tags.into_iter().map(String::from).collect(),
         why_absent: None,
-        age: None,
-        loading_for: None,
-        removed_ago: None,
+        ..Explained::absent("")
     }
 }
 

@@ -73,7 +73,10 @@ impl Shared {
     }
 
     pub(super) fn stats(&self) -> Stats {
+        let (coherence, last_push) = self.backend.coherence().unzip();
         Stats {
+            coherence,
+            last_push: last_push.flatten(),
             counted: self.backend.counted(),
             undecodable: self.notes.undecodable.load(Ordering::Relaxed),
             stale_on_error: self.notes.stale_on_error.load(Ordering::Relaxed),

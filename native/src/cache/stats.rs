@@ -1,7 +1,9 @@
 //! Stats: what a cache has done so far.
 
 use std::ops::Deref;
+use std::time::Duration;
 
+use donjon_core::near::State;
 use donjon_core::stats::Stats as Counted;
 
 /// A reading of the counters of this process: those of [`donjon_core::stats::Stats`], and what only this layer sees.
@@ -29,6 +31,10 @@ pub struct Stats {
     pub undecodable: u64,
     /// Failed loads whose caller got a stale value instead of the error.
     pub stale_on_error: u64,
+    /// What memory in front of Redis is worth, where there is such.
+    pub coherence: Option<State>,
+    /// How long ago Redis last told this process of a change.
+    pub last_push: Option<Duration>,
 }
 
 impl Deref for Stats {

@@ -62,7 +62,8 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         let target =
             if pattern.is_everything() { Target::Everything } else { Target::Pattern(pattern.as_str().into()) };
         let owed = self.owe([target]).await;
-        self.remote().detach_matching(pattern, self.now());
+        self.remote().detach_matching(pattern);
+        self.forget_matching(pattern);
         let mut count = 0;
         let mut swept = self.sweep(pattern, &mut count).await;
         if swept == Err(Fault::Lost) {
@@ -72,7 +73,8 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         match swept {
             Ok(()) => {
                 owed.paid(self.now());
-                self.remote().detach_matching(pattern, self.now());
+                self.remote().detach_matching(pattern);
+                self.forget_matching(pattern);
                 Removed { count, queued: false }
             }
             Err(fault) => {
@@ -95,6 +97,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     pub async fn invalidate_tags<N: AsRef<str>>(&self, tags: &[N]) -> Result<Removed, InvalidTag> {
         check_tags(tags)?;
         let owed = self.owe(tags.iter().map(|tag| Target::Tag(tag.as_ref().into())).collect::<Vec<_>>()).await;
+        self.forget_tags(tags);
         let calls = self.remote().move_tags(tags);
         let moved = self.ask(&calls).await.and_then(|replies| {
             let failed =
@@ -104,6 +107,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         Ok(match moved {
             Ok(()) => {
                 owed.paid(self.now());
+                self.forget_tags(tags);
                 Removed { count: tags.len() as u64, queued: false }
             }
             Err(fault) => {
@@ -144,10 +148,10 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     }
 
     fn detach(&self, keys: &[Key<'_>]) {
-        let now = self.now();
         for key in keys {
-            self.remote().detach(*key, now);
+            self.remote().detach(*key);
         }
+        self.forget(keys);
     }
 
     async fn sweep(&self, pattern: &Pattern, count: &mut u64) -> Result<(), Fault> {

@@ -1,5 +1,6 @@
 //! Lease: the right to load a key, kept alive while the load runs and given up on every way out.
 
+use donjon_core::key::Key;
 use donjon_core::lease::Filled;
 use donjon_core::payload::Payload;
 use donjon_core::remote::Storing;
@@ -46,19 +47,26 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Lease<R, E> {
     pub async fn fill(mut self, payload: Payload, storing: &Storing) -> Filled {
         let engine = self.engine.clone();
         let Some(right) = self.right.take() else { return Filled::Refused };
+        let key = Box::<str>::from(right.key());
         let clock = engine.clock();
         match right.fill(payload, storing, engine.now(), clock) {
             Filling::Done(filled) => filled,
             Filling::Send(sent, calls) => {
-                let replies = engine.ask(&calls).await;
-                sent.replied(replies, engine.now())
+                let mut via = engine.via();
+                let kept = sent.outline().filter(|_| via.is_told());
+                let replies = engine.store_via(&mut via, &calls).await;
+                let filled = sent.replied(replies, engine.now());
+                if let (Filled::Stored, Some((outline, payload)), Ok(key)) = (filled, kept, Key::new(&key)) {
+                    engine.admit(&via, key, &outline, &payload);
+                }
+                filled
             }
         }
     }
 
     /// Passes the loader's error to those who wait. Gives the value to serve instead, as [`Lease::stale`] does.
     pub fn fail(mut self, error: E) -> Option<Payload> {
-        let calls = self.right.take()?.fail(error, self.engine.now());
+        let calls = self.right.take()?.fail(error);
         self.engine.ask_aside(calls);
         self.stale.take()
     }

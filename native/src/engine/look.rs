@@ -9,6 +9,7 @@ use donjon_core::remote::look::{Step, Want};
 use donjon_core::remote::sight::Sight;
 use redis::Value;
 
+use super::via::Via;
 use super::{Engine, Lease, Looked, wire};
 use crate::runtime::Runtime;
 
@@ -17,19 +18,23 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     /// load. One round trip, two for a value with tags.
     pub async fn get(&self, key: Key<'_>) -> Option<Payload> {
         if !self.remote().is_enabled() {
-            self.remote().count_read(key, &Sight::Absent, self.clock());
+            self.remote().count_read(&Sight::Absent, self.clock());
             return None;
+        }
+        let via = self.via();
+        if via.is_told() {
+            return Box::pin(self.get_via(key, via)).await;
         }
         let mut bytes = self.fetch(key).await.unwrap_or_else(|fault| {
             self.remote().noticed(&fault);
             None
         });
         let clock = self.clock();
-        if let Some(payload) = self.remote().hit(key, &mut bytes, clock) {
+        if let Some(payload) = self.remote().hit(&mut bytes, clock) {
             return Some(payload);
         }
         let sight = self.judge(bytes).await;
-        self.remote().count_read(key, &sight, clock);
+        self.remote().count_read(&sight, clock);
         match sight {
             Sight::Value(seen) => Some(seen.payload),
             _ => None,
@@ -38,11 +43,15 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
 
     /// The values of keys, in their order. One round trip, two where some have tags.
     pub async fn get_many(&self, keys: &[Key<'_>]) -> Vec<Option<Payload>> {
+        let via = self.via();
+        if via.is_told() && self.remote().is_enabled() && !keys.is_empty() {
+            return Box::pin(self.get_many_via(keys, via)).await;
+        }
         let sights = if self.remote().is_enabled() { self.see_many(keys).await } else { None };
         let (remote, clock) = (self.remote(), self.clock());
         let sights = sights.unwrap_or_else(|| keys.iter().map(|_| Sight::Absent).collect());
-        let found = keys.iter().zip(sights).map(|(key, sight)| {
-            remote.count_read(*key, &sight, clock);
+        let found = sights.into_iter().map(|sight| {
+            remote.count_read(&sight, clock);
             if let Sight::Value(seen) = sight { Some(seen.payload) } else { None }
         });
         found.collect()
@@ -52,12 +61,12 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     /// Where Redis cannot be asked, the right to load without storing.
     pub async fn look(&self, key: Key<'_>, want: Want) -> Looked<R, E> {
         let plain = !want.counted && want.since.is_none() && want.tags.as_ref().is_some_and(|tags| tags.is_empty());
-        if !plain || !self.remote().is_enabled() {
-            return self.advance(self.remote().look(key, want, self.now())).await;
+        if !plain || self.inner.tracker.is_some() || !self.remote().is_enabled() {
+            return self.advance(key, self.remote().look(key, want, self.now())).await;
         }
         let mut fetched = self.fetch(key).await;
         if let Ok(bytes) = &mut fetched
-            && let Some(payload) = self.remote().hit(key, bytes, self.clock())
+            && let Some(payload) = self.remote().hit(bytes, self.clock())
         {
             return Looked::Value(payload);
         }
@@ -68,15 +77,16 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
             }
             step => step,
         };
-        self.advance(step).await
+        self.advance(key, step).await
     }
 
     /// The right to load without storing, at once.
     pub async fn bypass(&self, key: Key<'_>) -> Looked<R, E> {
-        self.advance(self.remote().bypass(key, self.now())).await
+        self.advance(key, self.remote().bypass(key, self.now())).await
     }
 
-    async fn advance(&self, mut step: Step<E>) -> Looked<R, E> {
+    async fn advance(&self, key: Key<'_>, mut step: Step<E>) -> Looked<R, E> {
+        let mut via = Via::USUAL;
         loop {
             step = match step {
                 Step::Done(payload) => return Looked::Value(payload),
@@ -84,6 +94,26 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
                 Step::Later => return Looked::Later,
                 Step::Load(right) => return Looked::Load(Lease::new(self, right, None)),
                 Step::Stale(payload, right) => return Looked::Load(Lease::new(self, right, Some(payload))),
+                Step::Send(pending, calls) if pending.reads() => {
+                    if pending.begins() {
+                        via = self.via();
+                    }
+                    let replies = self.read_via(&mut via, &calls).await;
+                    let clock = self.clock();
+                    let outline = replies.as_ref().ok().filter(|_| via.is_told());
+                    let is_counter = outline.is_some_and(|replies| pending.is_counter(replies));
+                    let outline = outline.and_then(|replies| pending.outline(replies, clock));
+                    let step = pending.replied(replies, self.now(), clock);
+                    match (&step, outline) {
+                        (Step::Done(payload), Some(outline)) => self.admit(&via, key, &outline, payload),
+                        (Step::Done(payload), None) if is_counter => {
+                            let via = std::mem::replace(&mut via, Via::USUAL);
+                            Box::pin(self.admit_counters(via, &[(key, payload.clone())])).await;
+                        }
+                        _ => {}
+                    }
+                    step
+                }
                 Step::Send(pending, calls) => {
                     let mut claim = Claim { engine: self, given_up: pending.given_up() };
                     let replies =

@@ -75,6 +75,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         match stored {
             Ok(true) => {
                 owed.settled();
+                self.forget(&keys);
                 true
             }
             stored => {
@@ -109,11 +110,15 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
                             return Ok(false);
                         };
                         if self.one(call).await? != 0 {
+                            self.forget(&[key]);
                             return Ok(true);
                         }
                     }
                 },
-                _ => return Ok(true),
+                _ => {
+                    self.forget(&[key]);
+                    return Ok(true);
+                }
             }
         }
         Ok(false)
@@ -136,6 +141,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
             match reply {
                 Ok(Reply::Bytes(sum)) => {
                     owed.settled();
+                    self.forget(&[key]);
                     let sum = std::str::from_utf8(&sum).ok().and_then(|sum| sum.parse().ok());
                     return sum.ok_or(WriteError::Fault(Fault::Protocol));
                 }
@@ -182,6 +188,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
             let Some(seen) = self.seen(key).await? else { return Ok(false) };
             let call = self.remote().touch(key, &seen, ttl, self.clock());
             if self.one(call).await? != 0 {
+                self.forget(&[key]);
                 return Ok(true);
             }
         }

@@ -1,7 +1,8 @@
-//! Ear: takes what others publish out of the bytes that come, and leaves the replies.
+//! Ear: takes what the server says of its own accord out of the bytes that come, and leaves the replies.
 //!
 //! The client library knows messages by the newer protocol only, and hands them on only where it led the handshake itself. A
-//! message is told by its first word, whichever protocol it comes in. What confirms a `SUBSCRIBE` is left as a reply of the older protocol,
+//! message is told by its first word, whichever protocol it comes in; what changed, by the newer protocol's own kind or by the
+//! channel that the older one has for it. All of it is handed on before any reply that came behind it is. What confirms a `SUBSCRIBE` is left as a reply of the older protocol,
 //! so that every command has one reply. Must not know who listens.
 
 use std::sync::Arc;
@@ -11,9 +12,25 @@ use tokio::io::ReadBuf;
 
 use super::frames::Frames;
 
-/// Told of each message: the name of its channel in Redis, and what was published. Called where bytes are moved: it does not
-/// wait.
-pub(crate) type Heard = Arc<dyn Fn(&[u8], Vec<u8>) + Send + Sync>;
+/// What the server says of its own accord.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// Somebody published this.
+    Message {
+        /// What the channel is called in Redis.
+        channel: Vec<u8>,
+        /// What was published.
+        message: Vec<u8>,
+    },
+    /// What has these names changed, or may have; everything, where there are none.
+    Changed(Option<Vec<Vec<u8>>>),
+}
+
+/// Told of all that is said so. Called where bytes are moved: it does not wait.
+pub(crate) type Heard = Arc<dyn Fn(Said) + Send + Sync>;
+
+/// Where the older protocol says what changed.
+pub(crate) const CHANGES: &[u8] = b"__redis__:invalidate";
 
 /// The ear of one connection.
 pub(super) struct Ear {
@@ -38,8 +55,8 @@ impl Ear {
         let is_sound = self.frames.follow(come, |to| {
             self.begun.extend(&come[from..to]);
             from = to;
-            if let Some((channel, message)) = message_in(&self.begun) {
-                (self.heard)(&channel, message);
+            if let Some(said) = said_in(&self.begun) {
+                (self.heard)(said);
             } else {
                 if self.begun.first() == Some(&b'>') {
                     self.begun[0] = b'*';
@@ -74,22 +91,34 @@ impl Ear {
     }
 }
 
-/// The channel and the message, where this is one.
-fn message_in(frame: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+/// What is said, where this is no reply.
+fn said_in(frame: &[u8]) -> Option<Said> {
     if !matches!(frame.first(), Some(b'*' | b'>')) {
         return None;
     }
-    let (parts, has_kind) = match parse_redis_value(frame) {
-        Ok(Value::Push { kind: PushKind::Message, data }) => (data, true),
-        Ok(Value::Array(parts)) => (parts, false),
+    let parts = match parse_redis_value(frame) {
+        Ok(Value::Push { kind: PushKind::Invalidate, data }) => return changed(data.into_iter().next()?),
+        Ok(Value::Push { kind: PushKind::Message, data }) => data,
+        Ok(Value::Array(mut parts)) if parts.first() == Some(&Value::BulkString(b"message".to_vec())) => {
+            parts.remove(0);
+            parts
+        }
         _ => return None,
     };
-    let mut parts = parts.into_iter();
-    if !has_kind && parts.next() != Some(Value::BulkString(b"message".to_vec())) {
-        return None;
+    match <[Value; 2]>::try_from(parts) {
+        Ok([Value::BulkString(channel), Value::BulkString(message)]) => Some(Said::Message { channel, message }),
+        Ok([Value::BulkString(channel), names]) if channel == CHANGES => changed(names),
+        _ => None,
     }
-    match (parts.next(), parts.next(), parts.next()) {
-        (Some(Value::BulkString(channel)), Some(Value::BulkString(message)), None) => Some((channel, message)),
+}
+
+fn changed(names: Value) -> Option<Said> {
+    let name = |name| if let Value::BulkString(name) = name { Some(name) } else { None };
+    match names {
+        Value::Nil => Some(Said::Changed(None)),
+        Value::Array(names) => {
+            names.into_iter().map(name).collect::<Option<_>>().map(|names| Said::Changed(Some(names)))
+        }
         _ => None,
     }
 }
@@ -101,16 +130,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_are_heard_and_replies_left_in_either_protocol_wherever_they_are_cut() {
+    fn what_is_said_is_heard_and_replies_left_in_either_protocol_wherever_they_are_cut() {
         let told = Arc::new(Mutex::new(Vec::new()));
         let telling = Arc::clone(&told);
-        let heard: Heard = Arc::new(move |channel, message| telling.lock().push((channel.to_vec(), message)));
+        let heard: Heard = Arc::new(move |said| telling.lock().push(said));
         let subscribed: &[u8] = b">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n";
         let come = [
             subscribed,
             b">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\n\r\n\r\n",
             b"+PONG\r\n",
             b"*3\r\n$7\r\nmessage\r\n$1\r\nb\r\n$0\r\n\r\n",
+            b">2\r\n$10\r\ninvalidate\r\n*2\r\n$1\r\nk\r\n$1\r\nl\r\n",
+            b">2\r\n$10\r\ninvalidate\r\n_\r\n",
+            b"*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n*1\r\n$1\r\nm\r\n",
+            b"*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n*-1\r\n",
             b"*2\r\n$4\r\npong\r\n$0\r\n\r\n",
         ]
         .concat();
@@ -122,7 +155,17 @@ mod tests {
                 ear.keep(&replies);
             }
             let messages = std::mem::take(&mut *told.lock());
-            assert_eq!(messages, [(b"a".to_vec(), b"\r\n".to_vec()), (b"b".to_vec(), b"".to_vec())]);
+            let message =
+                |channel: &[u8], message: &[u8]| Said::Message { channel: channel.to_vec(), message: message.to_vec() };
+            let said = [
+                message(b"a", b"\r\n"),
+                message(b"b", b""),
+                Said::Changed(Some(vec![b"k".to_vec(), b"l".to_vec()])),
+                Said::Changed(None),
+                Said::Changed(Some(vec![b"m".to_vec()])),
+                Said::Changed(None),
+            ];
+            assert_eq!(messages, said);
             let (mut bytes, mut given) = ([0; 5], Vec::<u8>::new());
             loop {
                 let mut into = ReadBuf::new(&mut bytes);

@@ -256,6 +256,10 @@ impl Hub {
         drop(attempt);
     }
 
+    pub(super) fn is_left_alone(&self) -> bool {
+        !self.state.lock().breaker.is_closed()
+    }
+
     pub(super) fn generation(&self) -> u64 {
         self.state.lock().line.as_ref().map_or(0, Line::generation)
     }

@@ -12,7 +12,7 @@ use redis::{Pipeline, Value};
 
 use super::desk::{Desk, Errands};
 use super::{Either, jittered, race};
-use crate::link::{Line, Link, Options};
+use crate::link::{Line, Link, Options, Said};
 use crate::runtime::Runtime;
 
 /// The duty to keep a desk; dropped with the task, even where that never ran.
@@ -38,7 +38,11 @@ impl Drop for Duty {
 pub(super) async fn keep<R: Runtime>(mut duty: Duty, runtime: R, options: Options) {
     let desk = Arc::clone(&duty.desk);
     let listening = Arc::clone(&desk);
-    let heard = Arc::new(move |channel: &[u8], message| listening.deliver(channel, message));
+    let heard = Arc::new(move |said| {
+        if let Said::Message { channel, message } = said {
+            listening.deliver(&channel, message);
+        }
+    });
     let connections = Link::listening(runtime.clone(), options, heard);
     let mut pause = FIRST_PAUSE;
     loop {

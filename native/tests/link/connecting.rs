@@ -216,10 +216,10 @@ async fn a_server_without_hello_is_spoken_to_as_of_old() {
 
 #[tokio::test]
 async fn a_server_that_is_full_is_said_to_be() {
-    let server = Server::builder().option("maxclients", &["1"]).start();
+    let server = Server::start();
     let link = link(&server.url());
     let mut only = server.client();
-    only.call(&["PING"]).unwrap();
+    only.call(&["CONFIG", "SET", "maxclients", "1"]).unwrap();
     let fault = ping(&link).await.unwrap_err();
     assert_eq!(fault.class(), Some(Class::Down), "{fault}");
     drop(only);

@@ -9,7 +9,7 @@ import os
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, Final, NamedTuple, Protocol
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol
 
 from . import _donjon
 from ._errors import CacheClosed
@@ -18,7 +18,11 @@ from ._notices import Tally
 from ._stats import CacheStats
 from ._ttl import Ttl, grace_span, span
 
-__all__ = ["AS_USUAL", "Backend", "Storing", "Tags", "listed", "tag_list"]
+__all__ = ["AS_USUAL", "Backend", "Mode", "Storing", "Tags", "check_mode", "listed", "tag_list"]
+
+Mode = Literal["local", "strong"]
+"""How fresh an answer has to be. "local": memory in front of Redis may answer, at most two seconds behind what others change, usually
+under a millisecond. "strong": Redis answers. Where there is one place to look, both mean the same."""
 
 Tags = Sequence[str] | Callable[[], Sequence[str]]
 """Tags, or what makes them when they are needed."""
@@ -72,6 +76,7 @@ class Backend:
     core: Any
     get: Callable[..., Any]
     hit: Callable[[str], Any]
+    """A value at hand, as fresh as this cache's calls are to be answered where they do not say; or MISS."""
     locks: Any
     hub: Any
 
@@ -143,6 +148,16 @@ class Backend:
     def ping(self) -> Any:
         """Whether it answers."""
         return True
+
+    # -- reads
+    def hit_in(self, mode: Mode | None) -> Callable[[str], Any]:
+        """As `hit`, for a call that says how fresh its answer has to be.
+
+        Raises:
+            ValueError: There is no such mode.
+        """
+        check_mode(mode)
+        return self.hit
 
     # -- writes
     def set(self, key: str, value: Any, ttl: Ttl | None, grace: Ttl | None, tags: Sequence[str]) -> Any:
@@ -220,6 +235,16 @@ class Backend:
     def reset_stats(self) -> None:
         self.tally.reset()
         self.core.reset_stats()
+
+
+def check_mode(mode: Mode | None) -> None:
+    """Refuses what is none.
+
+    Raises:
+        ValueError: There is no such mode.
+    """
+    if mode not in (None, "local", "strong"):
+        raise ValueError(f"mode is 'local' or 'strong', not {mode!r}")
 
 
 def listed(texts: Iterable[str]) -> list[str]:

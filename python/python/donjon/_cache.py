@@ -15,10 +15,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from . import _donjon
-from ._backend import Backend
+from ._backend import Backend, Mode
 from ._donjon import MISS
 from ._errors import ConfigError
-from ._face import Face, Mode, key_list
+from ._face import Face, key_list
 from ._load import load_many, look_up
 from ._lock import Lock
 from ._lookup import Hit, Miss
@@ -93,6 +93,8 @@ class Cache(Face):
                 ttl_classes=settings.ttl_classes,
                 enabled=settings.enabled,
                 near=settings.near,
+                max_bytes=settings.max_bytes if settings.near else None,
+                max_entries=settings.max_entries if settings.near else None,
             )
         return cls(
             Memory(
@@ -139,9 +141,7 @@ class Cache(Face):
             InvalidTtl: As for `set`.
             ConfigError: A bound is not positive, or another number is out of its range.
         """
-        for name, bound in (("max_bytes", max_bytes), ("max_entries", max_entries)):
-            if bound is not None and bound < 1:
-                raise ConfigError(f"`{name}` is at least 1, not {bound}: to keep nothing, write enabled=False")
+        _check_bounds(max_bytes, max_entries)
         classes = None
         if ttl_classes is not None:
             classes = {name: _seconds(ttl) for name, ttl in ttl_classes.items()}
@@ -178,6 +178,11 @@ class Cache(Face):
         strict: bool = False,
         enabled: bool = True,
         near: bool = False,
+        near_broadcast: bool = False,
+        near_max_stale: float = 0.0,
+        max_bytes: int | None = None,
+        max_entries: int | None = None,
+        mode: Mode = "local",
     ) -> Self:
         """A cache that processes share, in a Redis or Valkey. Connects when it is first used.
 
@@ -199,15 +204,31 @@ class Cache(Face):
             strict: Raises where Redis could not be told: InvalidationQueued for an invalidation, BackendUnavailable for a
                 `set`, which is an invalidation of its key then.
             enabled: As for `memory`.
-            near: Not yet.
+            near: Puts memory in front of Redis: what was read is answered from there, as quickly as by the memory backend, until
+                Redis says that it changed: usually within a millisecond, and after two seconds at the latest, should the
+                connection be dead without a sign.
+            near_broadcast: Has Redis tell of every change in the namespace instead of remembering what was read: for many
+                processes that read the same few keys, which change seldom.
+            near_max_stale: Seconds for which memory answers, with values that count as stale, while there is no connection.
+            max_bytes: Of memory in front of Redis, as for `memory`. None: 256 MiB.
+            max_entries: Of memory in front of Redis, as for `memory`.
+            mode: How fresh answers have to be where a call does not say: see `get`.
 
         Raises:
-            ConfigError: The URL cannot be read, or a number is out of its range.
+            ConfigError: The URL cannot be read, a number is out of its range, or an option needs `near`.
             InvalidNamespace: As for `memory`.
             InvalidTtl: As for `set`.
         """
-        if near:
-            raise ConfigError("not yet: memory in front of redis; leave `near` and CACHE_NEAR out")
+        _check_bounds(max_bytes, max_entries)
+        needing = {
+            "near_broadcast": near_broadcast,
+            "near_max_stale": near_max_stale,
+            "max_bytes": max_bytes is not None,
+            "max_entries": max_entries is not None,
+        }
+        for name, given in needing.items():
+            if given and not near:
+                raise ConfigError(f"`{name}` is of memory in front of redis: write near=True as well")
         if max_value_bytes < 1:
             raise ConfigError(
                 f"`max_value_bytes` is at least 1, not {max_value_bytes}: to keep nothing, write enabled=False"
@@ -235,6 +256,12 @@ class Cache(Face):
                 max_value_bytes=max_value_bytes,
                 strict=strict,
                 enabled=enabled,
+                near=near,
+                near_broadcast=near_broadcast,
+                near_max_stale=near_max_stale,
+                max_bytes=256 * 2**20 if max_bytes is None else max_bytes,
+                max_entries=max_entries,
+                mode=mode,
             )
         )
 
@@ -285,7 +312,10 @@ class Cache(Face):
         memory = self._memory
         if isinstance(memory, Shared):
             logger.info(
-                "✓ Cache initialized (redis backend) namespace=%s tiers=redis url=%s", self.namespace, memory.url
+                "✓ Cache initialized (redis backend) namespace=%s tiers=%s url=%s",
+                self.namespace,
+                memory.tiers,
+                memory.url,
             )
             return
         logger.info("✓ Cache initialized (memory backend) namespace=%s tiers=memory", self.namespace)
@@ -304,15 +334,15 @@ class Cache(Face):
 
     # -- reads
     @overload
-    async def get(self, key: str, default: Any = None) -> Any: ...
+    async def get(self, key: str, default: Any = None, *, mode: Mode | None = None) -> Any: ...
     @overload
-    async def get(self, key: str, default: D, *, as_: type[T]) -> T | D: ...
+    async def get(self, key: str, default: D, *, as_: type[T], mode: Mode | None = None) -> T | D: ...
     @overload
-    async def get(self, key: str, *, as_: type[T]) -> T | None: ...
+    async def get(self, key: str, *, as_: type[T], mode: Mode | None = None) -> T | None: ...
     @overload
-    async def get(self, key: str, default: Any = None, *, as_: Any) -> Any: ...
+    async def get(self, key: str, default: Any = None, *, as_: Any, mode: Mode | None = None) -> Any: ...
 
-    async def get(self, key: str, default: Any = None, *, as_: Any = None) -> Any:
+    async def get(self, key: str, default: Any = None, *, as_: Any = None, mode: Mode | None = None) -> Any:
         """The value of a key, a stale one included; `default` where there is none. Never waits.
 
         Code that reads, queries and then calls `set` can store what was read before an invalidation, after it. Use
@@ -321,19 +351,23 @@ class Cache(Face):
         Args:
             as_: The type to return: pydantic model, dataclass, TypedDict, or whatever else pydantic validates. A value that
                 is no valid one counts as none.
+            mode: How fresh the answer has to be; None: as the cache was made. "local": memory in front of Redis may answer.
+                "strong": Redis does. For the memory backend both mean the same.
 
         Raises:
             InvalidKey: The key is empty or over 1 KiB.
         """
-        if as_ is None:
-            value = self._memory.get(key, default)
-            return await value if self._waits else value
-        return await self._get_as(key, default, as_)
+        if as_ is None and mode is None:
+            memory = self._memory
+            if self._waits:
+                value = memory.hit(key)
+                return await memory.get(key, default) if value is MISS else value
+            return memory.get(key, default)
+        return await self._get_as(key, default, as_, mode)
 
-    async def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
-        """The values of those keys that have one."""
-        values = self._get_many(keys)
-        return await values if self._waits else values
+    async def get_many(self, keys: Iterable[str], *, mode: Mode | None = None) -> dict[str, Any]:
+        """The values of those keys that have one; `mode` as for `get`."""
+        return await self._get_many(keys, mode)
 
     async def exists(self, key: str) -> bool:
         """Whether the key has a value that may be served."""
@@ -346,7 +380,12 @@ class Cache(Face):
         return await seconds if self._waits else seconds
 
     async def explain(self, key: str) -> dict[str, Any]:
-        """What the cache knows of a key: tier, age, until when it is fresh, tags, and why its last value left."""
+        """What the cache knows of a key: tier, age, until when it is fresh, tags, and why its last value left.
+
+        Over Redis also `coherence`, what memory in front is worth: "tracking", "fallback" (the same, for servers without the newer
+        protocol), "suspect" (no connection, or no sign of life of it) or "off" (Redis tells nobody here of changes); `last_push`,
+        how many seconds ago it last did; and `redis_left_alone`, whether it is asked nothing for now, since it failed.
+        """
         facts = self._memory.core.explain(key)
         return await facts if self._waits else facts
 
@@ -403,7 +442,7 @@ class Cache(Face):
             tags: As for `set`.
             force_refresh: Loads anew, or joins a load that began after this call.
             as_: As for `get`. A stored value that is no valid one is loaded anew.
-            mode: How fresh the answer has to be; one and the same for the memory backend.
+            mode: As for `get`. What is loaded is loaded the same way.
 
         Raises:
             InvalidKey: The key is empty or over 1 KiB.
@@ -411,7 +450,7 @@ class Cache(Face):
             UnsupportedValue: The loader gave what has no JSON form.
             DecodeError: The loader gave what is no valid `as_`.
         """
-        if as_ is None and not force_refresh:
+        if as_ is None and mode is None and not force_refresh:
             value = self._memory.hit(key)
             if value is not MISS:
                 return value
@@ -425,16 +464,19 @@ class Cache(Face):
         ttl: Ttl | None = None,
         grace: Ttl | None = None,
         tags: Sequence[str] = (),
+        mode: Mode | None = None,
     ) -> dict[str, Any]:
         """The values of `keys`, in their order.
 
         Args:
             loader: Called with the list of keys that are missing and that nobody else loads; gives a mapping. A key that it
                 leaves out has no value, and is left out here.
+            mode: As for `get`.
         """
-        return await load_many(ASYNCIO, self._memory, key_list(keys), loader, self._memory.storing(ttl, grace, tags))
+        storing = self._memory.storing(ttl, grace, tags)
+        return await load_many(ASYNCIO, self._memory, key_list(keys), loader, storing, mode)
 
-    async def lookup(self, key: str) -> Hit | Miss:
+    async def lookup(self, key: str, *, mode: Mode | None = None) -> Hit | Miss:
         """A hit, which is true, or a miss, which is false and holds the right to load.
 
         For loads that do not fit into a function. Others who want the key wait for the holder of the miss, so hand it to
@@ -446,8 +488,10 @@ class Cache(Face):
                 report = await query()
                 await cache.fill(found, report, ttl=60)
                 return report
+
+        `mode` is as for `get`.
         """
-        return await look_up(ASYNCIO, self._memory, key)
+        return await look_up(ASYNCIO, self._memory, key, mode)
 
     async def fill(
         self,
@@ -631,6 +675,12 @@ class Cache(Face):
             raw: As for `publish`. What is published there and is no JSON comes as bytes; no name is a pattern.
         """
         return Subscription(self._memory, channels, limit, raw)
+
+
+def _check_bounds(max_bytes: int | None, max_entries: int | None) -> None:
+    for name, bound in (("max_bytes", max_bytes), ("max_entries", max_entries)):
+        if bound is not None and bound < 1:
+            raise ConfigError(f"`{name}` is at least 1, not {bound}: to keep nothing, write enabled=False")
 
 
 def _seconds(ttl: Ttl) -> float:

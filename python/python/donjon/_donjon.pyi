@@ -163,6 +163,11 @@ class Shared:
         ca: bytes | None = None,
         connect_timeout: float = 0.25,
         command_timeout: float = 0.1,
+        near: bool = False,
+        near_broadcast: bool = False,
+        near_max_stale: float = 0.0,
+        max_bytes: int = ...,
+        max_entries: int | None = None,
     ) -> Shared:
         """`told` is told what came of invalidations and stores: see `_shared.Told`."""
     def blocking(self) -> Shared:
@@ -171,6 +176,8 @@ class Shared:
     def close(self) -> Future[int]:
         """Says what is owed, and closes; gives how much is owed still."""
     # -- reads
+    def hit(self, key: str, /) -> Any:
+        """What memory in front has, counted as a hit; MISS, counted as nothing, where that is nothing."""
     def get(self, key: str, default: Any = None, /) -> Future[Any]: ...
     def get_many(self, keys: Sequence[str], /) -> Future[dict[str, Any]]: ...
     def exists(self, key: str, /) -> Future[bool]: ...

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, Literal, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
-from ._backend import Backend
+from ._backend import Backend, Mode
 from ._cached import CachedCoroutine, CachedFunction, Decorator, make_cached
 from ._donjon import MISS
 from ._errors import DecodeError
-from ._load import load
+from ._load import at_hand, load
 from ._lookup import Hit, Miss
 from ._rules import Rules
 from ._runtime import Runtime
@@ -18,13 +18,10 @@ from ._stats import CacheStats
 from ._ttl import Ttl, span
 from ._types import decoder
 
-__all__ = ["Face", "Mode", "key_list"]
+__all__ = ["Face", "key_list"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-Mode = Literal["local", "strong"]
-"""How fresh an answer has to be. Where there is one place to look, both mean the same."""
 
 
 class Face:
@@ -33,6 +30,7 @@ class Face:
     def __init__(self, memory: Backend) -> None:
         self._memory = memory
         self._waits = memory.waits
+        self._shared = memory.shared
 
     def __repr__(self) -> str:
         closed = " closed" if self._memory.closed else ""
@@ -153,11 +151,13 @@ class Face:
         return self.stats().entries
 
     # -- underneath
-    async def _get_as(self, key: str, default: Any, as_: Any) -> Any:
+    async def _get_as(self, key: str, default: Any, as_: Any, mode: Mode | None) -> Any:
         decode = decoder(as_)
-        value = self._memory.get(key, MISS)
-        if self._waits:
-            value = await value
+        value = self._memory.hit_in(mode)(key) if self._shared else MISS
+        if value is MISS:
+            value = self._memory.get(key, MISS)
+            if self._waits:
+                value = await value
         if value is MISS:
             return default
         try:
@@ -180,11 +180,16 @@ class Face:
     ) -> Any:
         if not callable(loader):
             raise TypeError(f"the loader is called for the value: give a function, not {type(loader).__name__}")
-        if mode not in (None, "local", "strong"):
-            raise ValueError(f"mode is 'local' or 'strong', not {mode!r}")
+        hit = self._memory.hit_in(mode)
         decode = None if as_ is None else decoder(as_)
         storing = self._memory.storing(ttl, grace, tags)
         since = self._memory.core.ticket() if force_refresh else None
+        if self._shared and since is None and (value := hit(key)) is not MISS:
+            try:
+                return value if decode is None else decode(value)
+            except DecodeError as error:
+                self._memory.tally.undecodable(key, error)
+                since = self._memory.core.ticket()
         return await load(runtime, self._memory, key, loader, (), storing, decode, since)
 
     async def _fill(
@@ -212,8 +217,18 @@ class Face:
     def _touch(self, key: str, ttl: Ttl) -> Any:
         return self._memory.core.touch(key, span(ttl))
 
-    def _get_many(self, keys: Iterable[str]) -> Any:
-        return self._memory.core.get_many(key_list(keys))
+    async def _get_many(self, keys: Iterable[str], mode: Mode | None) -> dict[str, Any]:
+        keys = key_list(keys)
+        near = at_hand(self._memory, keys, mode)
+        rest = [key for key in keys if key not in near] if near else keys
+        if near and not rest:
+            return near
+        found: Any = self._memory.core.get_many(rest)
+        if self._waits:
+            found = await found
+        if not near:
+            return found
+        return {key: near[key] if key in near else found[key] for key in keys if key in near or key in found}
 
     def _publish(self, channel: str, message: Any, raw: bool) -> Any:
         return self._memory.hub.publish(channel, message, time.time(), raw)

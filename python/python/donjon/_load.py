@@ -13,7 +13,7 @@ from operator import is_
 from typing import TYPE_CHECKING, Any
 
 from . import _donjon
-from ._backend import AS_USUAL, Backend, Storing, Tags
+from ._backend import AS_USUAL, Backend, Mode, Storing, Tags
 from ._donjon import MISS
 from ._errors import DecodeError
 from ._loading import enter, is_own, leave, owned
@@ -24,7 +24,7 @@ from ._types import Decoder
 if TYPE_CHECKING:
     from ._lookup import AnyLease
 
-__all__ = ["load", "load_many", "look_up", "own_copy"]
+__all__ = ["at_hand", "load", "load_many", "look_up", "own_copy"]
 
 _LEASES = (_donjon.Lease, _donjon.RemoteLease)
 _VALUE, _FAILED = 0, 1
@@ -73,8 +73,18 @@ async def load(
     return decode(await _lead(runtime, memory, step, loader, args, storing))
 
 
-async def look_up(runtime: Runtime, memory: Backend, key: str) -> Hit | Miss:
+def at_hand(memory: Backend, keys: Iterable[str], mode: Mode | None) -> dict[str, Any]:
+    """What memory in front of a shared backend has, where the call says that it may answer."""
+    hit = memory.hit_in(mode)
+    if not memory.shared:
+        return {}
+    return {key: value for key in keys if (value := hit(key)) is not MISS}
+
+
+async def look_up(runtime: Runtime, memory: Backend, key: str, mode: Mode | None) -> Hit | Miss:
     """A hit, or a miss with the right to load."""
+    if near := at_hand(memory, (key,), mode):
+        return Hit(near[key])
     step = await _begin(runtime, memory, key, None, None)
     if type(step) not in _LEASES:
         return Hit(step)
@@ -88,16 +98,22 @@ async def load_many(
     keys: Iterable[str],
     loader: Callable[[list[str]], Any],
     storing: Storing = AS_USUAL,
+    mode: Mode | None = None,
 ) -> dict[str, Any]:
     """The values of `keys`; the missing ones come from one call of `loader`, which gives a mapping.
 
     Loads its own keys before it waits for those of others, so two callers whose keys overlap cannot wait for each other.
     Only where such a load ends without a value is `loader` called again, for those keys.
     """
-    if memory.shared:
-        return await _load_many_shared(runtime, memory, list(dict.fromkeys(keys)), loader, storing)
-    found: dict[str, Any] = {}
     wanted = list(dict.fromkeys(keys))
+    if memory.shared:
+        found = at_hand(memory, wanted, mode)
+        rest = [key for key in wanted if key not in found]
+        if rest:
+            found |= await _load_many_shared(runtime, memory, rest, loader, storing)
+        return {key: found[key] for key in wanted if key in found}
+    memory.hit_in(mode)
+    found = {}
     order = wanted
     waited: set[str] = set()
     alone: set[str] = set()

@@ -7,12 +7,12 @@ the event loop that asks; a child of `fork` has its own.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Awaitable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from . import _donjon
-from ._backend import CLOSED, Backend, Storing
+from ._backend import CLOSED, Backend, Mode, Storing, check_mode
 from ._donjon import MISS
 from ._errors import BackendUnavailable, ConfigError, DecodeError, InvalidationQueued, ValueTooLarge
 from ._foreign import simpler
@@ -66,6 +66,12 @@ class _Leased(Backend):
     def ping(self) -> Any:
         return self.core.ping()
 
+    def hit_in(self, mode: Mode | None) -> Callable[[str], Any]:
+        check_mode(mode)
+        if mode is None:
+            return self.hit
+        return self.core.hit if mode == "local" else _never
+
     def fill(self, lease: Any, value: Any, storing: Storing) -> Any:
         return self.core.fill(lease, value, storing.ttl, storing.grace, storing.tag_names())
 
@@ -78,9 +84,15 @@ class Shared(_Leased):
 
     waits = True
 
-    def __init__(self, url: str, *, namespace: str, enabled: bool, strict: bool, **options: Any) -> None:
+    def __init__(
+        self, url: str, *, namespace: str, enabled: bool, strict: bool, near: bool, mode: Mode, **options: Any
+    ) -> None:
+        check_mode(mode)
         self._url = url
         self._strict = strict
+        self.tiers = "memory,redis" if near else "redis"
+        self.is_local = near and mode == "local"
+        options["near"] = near
         self._options = options
         self._views: weakref.WeakSet[_Blocking] = weakref.WeakSet()
         super().__init__(namespace, enabled)
@@ -97,7 +109,7 @@ class Shared(_Leased):
         self.locks, self.hub = self.core.locks, self.core.hub
         self.url = self.core.url
         self.get = self.core.get
-        self.hit = _never
+        self.hit = self.core.hit if self.is_local else _never
         for rule in self._rules:
             self.core.on(*rule)
         for view in list(self._views):
@@ -144,7 +156,7 @@ class _Blocking(_Leased):
             self.core = self._of.core.blocking()
             self.locks, self.hub = self.core.locks, self.core.hub
             self.get = self.core.get
-            self.hit = _never
+            self.hit = self.core.hit if self._of.is_local else _never
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._of, name)
@@ -170,7 +182,7 @@ class _Blocking(_Leased):
 
 
 def _never(key: str) -> Any:
-    """Nothing is known of Redis without asking it."""
+    """Nothing is known of Redis without asking it, or memory in front of it."""
     return MISS
 
 

@@ -25,8 +25,10 @@ class CacheStats:
     """Look-ups that found nothing usable."""
     stale: int = 0
     """Look-ups answered by a value past its time to live, within its grace."""
+    memory_hits: int = 0
+    """Look-ups answered by memory in front of Redis; `hits` and `stale` count them, too."""
     entries: int = 0
-    """Values kept now."""
+    """Values kept now, in this process."""
     bytes: int = 0
     """What they weigh, keys and bookkeeping included."""
     loads: int = 0
@@ -64,9 +66,13 @@ class CacheStats:
     """Commands that failed. Of the redis backend."""
     queued: int = 0
     """Invalidations that Redis has not confirmed yet. Of the redis backend."""
+    coherence: str | None = None
+    """What memory in front of Redis is worth: "tracking", "fallback", "suspect" or "off"; None where there is none."""
+    last_push: float | None = None
+    """Seconds since Redis last told this process of a change; None before the first time."""
 
     @classmethod
-    def of(cls, counted: Mapping[str, Any], **more: int) -> CacheStats:
+    def of(cls, counted: Mapping[str, Any], **more: Any) -> CacheStats:
         """A reading from the core's counters and those of this layer."""
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in counted.items() if name in known}, **more)

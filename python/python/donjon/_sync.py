@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
+from ._backend import Mode
 from ._donjon import MISS
-from ._face import Face, Mode, key_list
+from ._face import Face, key_list
 from ._load import load_many, look_up
 from ._lock import SyncLock
 from ._lookup import Hit, Miss
@@ -47,23 +48,26 @@ class SyncCache(Face):
 
     # -- reads
     @overload
-    def get(self, key: str, default: Any = None) -> Any: ...
+    def get(self, key: str, default: Any = None, *, mode: Mode | None = None) -> Any: ...
     @overload
-    def get(self, key: str, default: D, *, as_: type[T]) -> T | D: ...
+    def get(self, key: str, default: D, *, as_: type[T], mode: Mode | None = None) -> T | D: ...
     @overload
-    def get(self, key: str, *, as_: type[T]) -> T | None: ...
+    def get(self, key: str, *, as_: type[T], mode: Mode | None = None) -> T | None: ...
     @overload
-    def get(self, key: str, default: Any = None, *, as_: Any) -> Any: ...
+    def get(self, key: str, default: Any = None, *, as_: Any, mode: Mode | None = None) -> Any: ...
 
-    def get(self, key: str, default: Any = None, *, as_: Any = None) -> Any:
+    def get(self, key: str, default: Any = None, *, as_: Any = None, mode: Mode | None = None) -> Any:
         """The value of a key; `default` where there is none."""
-        if as_ is None:
-            return self._memory.get(key, default)
-        return complete(self._get_as(key, default, as_))
+        if as_ is None and mode is None:
+            memory = self._memory
+            if self._shared and (value := memory.hit(key)) is not MISS:
+                return value
+            return memory.get(key, default)
+        return complete(self._get_as(key, default, as_, mode))
 
-    def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
+    def get_many(self, keys: Iterable[str], *, mode: Mode | None = None) -> dict[str, Any]:
         """The values of those keys that have one."""
-        return self._get_many(keys)
+        return complete(self._get_many(keys, mode))
 
     def exists(self, key: str) -> bool:
         """Whether the key has a value that may be served."""
@@ -118,7 +122,7 @@ class SyncCache(Face):
         mode: Mode | None = None,
     ) -> Any:
         """The value of a key, loaded by one caller, in its own thread, for everyone who asks meanwhile."""
-        if as_ is None and not force_refresh:
+        if as_ is None and mode is None and not force_refresh:
             value = self._memory.hit(key)
             if value is not MISS:
                 return value
@@ -132,14 +136,15 @@ class SyncCache(Face):
         ttl: Ttl | None = None,
         grace: Ttl | None = None,
         tags: Sequence[str] = (),
+        mode: Mode | None = None,
     ) -> dict[str, Any]:
         """The values of `keys`; the missing ones from one call of `loader`."""
         storing = self._memory.storing(ttl, grace, tags)
-        return complete(load_many(BLOCKING, self._memory, key_list(keys), loader, storing))
+        return complete(load_many(BLOCKING, self._memory, key_list(keys), loader, storing, mode))
 
-    def lookup(self, key: str) -> Hit | Miss:
+    def lookup(self, key: str, *, mode: Mode | None = None) -> Hit | Miss:
         """A hit, or a miss that holds the right to load; leave it by `fill` or by the end of a `with`."""
-        return complete(look_up(BLOCKING, self._memory, key))
+        return complete(look_up(BLOCKING, self._memory, key, mode))
 
     def fill(
         self,

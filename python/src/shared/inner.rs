@@ -7,13 +7,16 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use donjon::engine::{Engine, Looked, Peeked, Removed, Tier};
+use donjon::engine::{Engine, Front, Looked, Peeked, Removed, Tier, Watches};
 use donjon::link::{Authorities, Options};
 use donjon::payload::Payload;
+use donjon::runtime::now;
 use donjon_core::cache::Config;
 use donjon_core::fault::Fault;
 use donjon_core::key::{Key, Namespace};
+use donjon_core::near::{self, Near};
 use donjon_core::remote::Storing;
+use donjon_core::remote::name;
 use donjon_core::rules::Rules;
 use donjon_core::settings::RedisTarget;
 use donjon_core::tag::check_tags;
@@ -22,6 +25,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use super::held::{Copied, Held};
 use super::{Failed, RemoteLease, Shared, seconds_of};
 use crate::aio::{PerLoop, PerProcess, block_on};
 use crate::errors::{ConfigError, DecodeError, Refused};
@@ -51,6 +55,8 @@ pub(super) struct Inner {
     pub(super) rules: RwLock<Rules>,
     loops: PerLoop<Tended>,
     background: PerProcess<Tended>,
+    /// Memory in front.
+    near: Option<Near<Held>>,
     /// What is told in Python what came of a call.
     told: Py<PyAny>,
 }
@@ -63,10 +69,17 @@ impl Inner {
         options: Options,
         terms: Terms,
         told: Py<PyAny>,
+        near: Option<(near::Config, Watches)>,
     ) -> PyResult<Self> {
         let namespace = Namespace::new(namespace).map_err(Refused::raised)?;
+        let near = near.map(|(config, watches)| {
+            let near = Near::<Held>::new(name::Names::new(namespace.clone()), &config, terms::entropy());
+            (near.clone(), Front { memory: Arc::new(near), watches })
+        });
+        let (near, front) = near.unzip();
         Ok(Self {
-            tier: Tier::new(namespace, config, max_value_bytes, terms::entropy()),
+            tier: Tier::behind(front, namespace, config, max_value_bytes, terms::entropy()),
+            near,
             options,
             terms,
             rules: RwLock::default(),
@@ -98,6 +111,35 @@ impl Inner {
     }
 
     // -- coming out
+
+    /// What memory in front has of a key; MISS where that is nothing, or nothing that can be read.
+    #[inline]
+    pub(super) fn hit(&self, py: Python<'_>, key: Key<'_>) -> PyResult<Py<PyAny>> {
+        let Some((near, held)) = self.near.as_ref().and_then(|near| Some((near, near.hit(key, now())?))) else {
+            return Ok(miss(py).clone().unbind());
+        };
+        match held.copy(py, key.as_str(), self.tier.remote().max_value_bytes()) {
+            Ok(Copied::Value(value)) => Ok(value),
+            Ok(Copied::First(value, weight)) => {
+                near.reweigh(key, weight, now(), |there| there.is(&held));
+                Ok(value)
+            }
+            Err(error) if error.is_instance_of::<DecodeError>(py) => {
+                // Whoever asks Redis hears of it.
+                near.forget(key, now());
+                Ok(miss(py).clone().unbind())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Adds what memory in front is worth.
+    pub(super) fn show_coherence(&self, facts: &Bound<'_, PyDict>) -> PyResult<()> {
+        let now = now();
+        let near = self.near.as_ref();
+        facts.set_item("coherence", near.map(|near| near.state(now).word()))?;
+        facts.set_item("last_push", near.and_then(|near| near.last_push(now)).map(|ago| ago.as_secs_f64()))
+    }
 
     /// The value of a payload, where there is one that can be read.
     pub(super) fn found(&self, py: Python<'_>, name: &Name, payload: Option<Payload>) -> PyResult<Option<Py<PyAny>>> {
@@ -272,7 +314,7 @@ pub(super) fn tags(given: &[Bound<'_, PyAny>]) -> PyResult<Arc<[Box<str>]>> {
 }
 
 /// What is known of a key, as Python shows it.
-pub(super) fn explained(py: Python<'_>, peeked: Named) -> PyResult<Py<PyAny>> {
+pub(super) fn explained(py: Python<'_>, peeked: Named) -> PyResult<Bound<'_, PyDict>> {
     let facts = PyDict::new(py);
     let (peeked, fault) = match peeked {
         Ok(peeked) => (peeked, None),
@@ -296,7 +338,21 @@ pub(super) fn explained(py: Python<'_>, peeked: Named) -> PyResult<Py<PyAny>> {
     facts.set_item("loading_for", py.None())?;
     facts.set_item("removed_ago", py.None())?;
     facts.set_item("tags", peeked.map_or(Vec::new(), |peeked| peeked.tags.iter().map(|tag| &**tag).collect()))?;
-    Ok(facts.into_any().unbind())
+    Ok(facts)
+}
+
+/// How much memory there is in front, and what Redis is to tell it.
+pub(super) fn near(
+    broadcast: bool,
+    max_stale: f64,
+    max_bytes: u64,
+    max_entries: Option<u64>,
+) -> PyResult<(near::Config, Watches)> {
+    let max_stale = Duration::try_from_secs_f64(max_stale).map_err(|_| {
+        ConfigError::new_err(format!("`near_max_stale` is a number of seconds from 0 on, not {max_stale}"))
+    })?;
+    let config = near::Config { max_bytes, max_entries, max_stale, ..near::Config::default() };
+    Ok((config, if broadcast { Watches::Everything } else { Watches::Reads }))
 }
 
 /// How to connect.

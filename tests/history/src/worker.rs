@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use donjon::{Cache, Found, LoadError, Removed};
+use donjon::{Cache, Found, LoadError, Mode, Removed};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
@@ -26,6 +26,8 @@ pub struct Worker {
     source: Source,
     chance: Chance,
     keys: Vec<String>,
+    /// Whether memory may answer some of the reads.
+    near: bool,
 }
 
 /// What a loader returns: the version that it saw.
@@ -60,10 +62,10 @@ enum Target {
 
 impl Worker {
     /// Prepares the tasks; `seed` repeats their choices.
-    pub fn new(plan: Plan, cache: Cache, log: Log, seed: &str) -> io::Result<Self> {
+    pub fn new(plan: Plan, cache: Cache, log: Log, seed: &str, near: bool) -> io::Result<Self> {
         let source = Source::open(&plan.source, plan.keys.keys())?;
         let keys = plan.keys.keys().cloned().collect();
-        Ok(Self { plan, cache, log, source, chance: Chance::of(seed), keys })
+        Ok(Self { plan, cache, log, source, chance: Chance::of(seed), keys, near })
     }
 
     /// Works until the input ends.
@@ -110,15 +112,18 @@ impl Worker {
     async fn read(&self) -> io::Result<()> {
         let way = self.chance.weighed(WAYS);
         let keys = self.chance.some(&self.keys, 3);
+        let is_local = self.near && !matches!(way, Way::ForceRefresh) && self.chance.happens(LOCAL);
+        let cache = self.cache.in_mode(if is_local { Mode::Local } else { Mode::Strong });
+        let name = if is_local { format!("near {}", way.name()) } else { way.name().to_owned() };
         let begun = now();
-        let found = self.unless_left(self.found(way, &keys)).await;
+        let found = self.unless_left(self.found(&cache, way, &keys)).await;
         let ended = now();
         match found {
             None | Some(Err(LoadError::Loader(_))) => Ok(()),
-            Some(Err(LoadError::Cache(error))) => self.log.fault(way.name(), &error),
+            Some(Err(LoadError::Cache(error))) => self.log.fault(&name, &error),
             Some(Ok(rows)) => {
                 for (key, row) in rows {
-                    self.log.read(begun, ended, &key, row.version, way.name())?;
+                    self.log.read(begun, ended, &key, row.version, &name)?;
                 }
                 Ok(())
             }
@@ -126,21 +131,25 @@ impl Worker {
     }
 
     /// What the cache has, or loads, for the keys. A way that takes one key reads the first.
-    async fn found(&self, way: Way, keys: &[&str]) -> Result<HashMap<String, Row>, LoadError<LoadFailed>> {
+    async fn found(
+        &self,
+        cache: &Cache,
+        way: Way,
+        keys: &[&str],
+    ) -> Result<HashMap<String, Row>, LoadError<LoadFailed>> {
         let key = keys[0];
         let stored = &self.plan.keys[key];
         let row = match way {
-            Way::Get => self.cache.get(key).await?,
-            Way::GetMany => return Ok(self.cache.get_many(keys.iter().copied()).await?),
+            Way::Get => cache.get(key).await?,
+            Way::GetMany => return Ok(cache.get_many(keys.iter().copied()).await?),
             Way::GetOrSet | Way::ForceRefresh => {
-                let call = self.cache.get_or_set(key, || self.load(key)).ttl(stored.ttl()).grace(stored.grace());
+                let call = cache.get_or_set(key, || self.load(key)).ttl(stored.ttl()).grace(stored.grace());
                 let call = call.tags(stored.tags.clone());
                 Some(if matches!(way, Way::ForceRefresh) { call.force_refresh() } else { call }.await?)
             }
             Way::GetOrSetMany => {
                 let alike = keys.iter().copied().filter(|key| self.plan.keys[*key] == *stored);
-                return self
-                    .cache
+                return cache
                     .get_or_set_many(alike, |missing: Vec<String>| async move {
                         let mut rows = HashMap::new();
                         for key in missing {
@@ -154,7 +163,7 @@ impl Worker {
                     .tags(stored.tags.clone())
                     .await;
             }
-            Way::Lookup => Some(match self.cache.lookup(key).await? {
+            Way::Lookup => Some(match cache.lookup(key).await? {
                 Found::Hit(row) => row,
                 Found::Miss(miss) => {
                     let row = self.load(key).await.map_err(|failed| LoadError::Loader(Arc::new(failed)))?;
@@ -246,6 +255,7 @@ impl Worker {
         let stats = self.cache.stats();
         self.log.counters(&BTreeMap::from([
             ("hits", stats.hits),
+            ("memory_hits", stats.memory_hits),
             ("misses", stats.misses),
             ("stale", stats.stale),
             ("loads", stats.loads),
@@ -286,6 +296,9 @@ impl Target {
 const COUNT_EVERY: Duration = Duration::from_millis(250);
 const LEAVE_WITHIN: f64 = 0.03;
 const END_WITHIN: Duration = Duration::from_secs(15);
+
+/// The share of reads that memory may answer, where there is some.
+const LOCAL: f64 = 0.7;
 const WAYS: &[(Way, u32)] = &[
     (Way::GetOrSet, 12),
     (Way::Lookup, 3),

@@ -43,6 +43,7 @@ class RedisServer:
         tls: Speak TLS and nothing else on the port, by a certificate of an authority made for it.
         append_only: Keep what was written on disk, for the next start of the same server.
         memory: How many bytes the server may use, and what it gives up beyond, such as `noeviction`.
+        watches: The name and the port of a primary, for a sentinel that watches over it and keeps no values.
         options: Any other settings of `redis.conf`.
     """
 
@@ -54,9 +55,11 @@ class RedisServer:
         tls: bool = False,
         append_only: bool = False,
         memory: tuple[int, str] | None = None,
+        watches: tuple[str, int] | None = None,
         options: Mapping[str, str] | None = None,
     ) -> None:
         self.password = password
+        self._watches = watches
         self._folder = tempfile.TemporaryDirectory(prefix="donjon-redis-", ignore_cleanup_errors=True)
         self.folder = Path(self._folder.name)
         self.socket = self.folder / "redis.sock"
@@ -104,6 +107,11 @@ class RedisServer:
         scheme, host = ("rediss", "localhost") if self.authority else ("redis", "127.0.0.1")
         password = f":{self.password}@" if self.password else ""
         return f"{scheme}://{password}{host}:{self.port}"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was not killed."""
+        return self._process is not None
 
     @property
     def pid(self) -> int:
@@ -189,7 +197,8 @@ class RedisServer:
 
     def _started(self) -> _Process:
         ports = ["--port", "0", "--tls-port", str(self.port)] if self.authority else ["--port", str(self.port)]
-        process = _Process([_program(), "--bind", "127.0.0.1", *ports, *self._options], self.folder)
+        options = ["--bind", "127.0.0.1", *ports, *self._options] if self._watches is None else self._sentinel()
+        process = _Process([_program(), *options], self.folder)
         try:
             deadline = time.monotonic() + PATIENCE
             while True:
@@ -210,6 +219,21 @@ class RedisServer:
         except BaseException:
             process.end()
             raise
+
+    def _sentinel(self) -> list[str]:
+        """What a sentinel is told by a file, which it writes to."""
+        assert self._watches is not None
+        name, port = self._watches
+        lines = [
+            f"bind 127.0.0.1\nport {self.port}\ndir {self.folder}\nunixsocket {self.socket}",
+            f"user {USER} on >{PASSWORD} ~* &* +@all",
+            f"sentinel monitor {name} 127.0.0.1 {port} 2",
+            f"sentinel down-after-milliseconds {name} 1000",
+            f"sentinel failover-timeout {name} 5000",
+        ]
+        file = self.folder / "sentinel.conf"
+        file.write_text("\n".join(lines) + "\n")
+        return [str(file), "--sentinel"]
 
     def _certificates(self, authority: Path) -> list[str]:
         issuer = trustme.CA()
@@ -264,13 +288,21 @@ def _program() -> str:
 
 
 def _free_port() -> int:
-    """A port that nobody listens on, below those that systems hand out to the near end of connections."""
+    """A port that nobody listens on, nor on the one that the nodes of a cluster would talk over.
+
+    Below those that systems hand out to the near end of connections.
+    """
     while True:
-        port = random.randrange(15_000, 32_000)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
+        port = random.randrange(10_000, 22_000)
+        if all(_is_free(one) for one in (port, port + 10_000)):
+            return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True

@@ -1,6 +1,6 @@
 //! Client: a foreign program's words to a server, over the socket in the server's own folder.
 //!
-//! Speaks RESP2, knows no cache, and may do everything whatever the server's users may.
+//! Speaks RESP2, or RESP3 once it is told of changes; knows no cache, and may do everything whatever the server's users may.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -16,14 +16,17 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One connection to a [`Server`](crate::Server).
 #[derive(Debug)]
-pub struct Client(BufReader<UnixStream>);
+pub struct Client {
+    stream: BufReader<UnixStream>,
+    pushed: Vec<Reply>,
+}
 
 impl Client {
     /// Connects and signs in, or says why not.
     pub(crate) fn connect(socket: &Path) -> Result<Self, String> {
         let stream = UnixStream::connect(socket).map_err(|error| error.to_string())?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
-        let mut client = Self(BufReader::new(stream));
+        let mut client = Self { stream: BufReader::new(stream), pushed: Vec::new() };
         client.call(&["AUTH", USER, PASSWORD])?;
         Ok(client)
     }
@@ -41,13 +44,29 @@ impl Client {
             bytes.extend_from_slice(word);
             bytes.extend_from_slice(b"\r\n");
         }
-        self.0.get_mut().write_all(&bytes).map_err(|error| error.to_string())?;
+        self.stream.get_mut().write_all(&bytes).map_err(|error| error.to_string())?;
         self.reply()
+    }
+
+    /// Asks to be told when a key changes that was read here, unless it is changed from here.
+    ///
+    /// # Errors
+    ///
+    /// What the server has against it.
+    pub fn track(&mut self) -> Result<(), String> {
+        self.call(&["HELLO", "3"])?;
+        self.call(&["CLIENT", "TRACKING", "ON", "NOLOOP"]).map(drop)
+    }
+
+    /// What the server has told so far, without being asked: lists, each of a word and what it is about. All that it knew when
+    /// `PING` was carried out is there once that is answered.
+    pub fn pushed(&mut self) -> Vec<Reply> {
+        std::mem::take(&mut self.pushed)
     }
 
     fn reply(&mut self) -> Result<Reply, String> {
         let mut line = String::new();
-        self.0.read_line(&mut line).map_err(|error| error.to_string())?;
+        self.stream.read_line(&mut line).map_err(|error| error.to_string())?;
         let Some(line) = line.strip_suffix("\r\n") else { return Err("the server closed the connection".to_owned()) };
         let (kind, rest) = line.split_at(1);
         let number = || rest.parse::<i64>().map_err(|_| format!("no reply begins with {line:?}"));
@@ -55,16 +74,27 @@ impl Client {
             "+" => Ok(Reply::Text(rest.as_bytes().to_vec())),
             "-" => Err(rest.to_owned()),
             ":" => Ok(Reply::Number(number()?)),
+            "_" => Ok(Reply::Nil),
             "$" | "*" if number()? < 0 => Ok(Reply::Nil),
             "$" => {
                 let mut text = vec![0; number()? as usize + 2];
-                self.0.read_exact(&mut text).map_err(|error| error.to_string())?;
+                self.stream.read_exact(&mut text).map_err(|error| error.to_string())?;
                 text.truncate(text.len() - 2);
                 Ok(Reply::Text(text))
             }
-            "*" => (0..number()?).map(|_| self.reply()).collect::<Result<_, _>>().map(Reply::List),
+            "*" => self.replies(number()?).map(Reply::List),
+            "%" => self.replies(2 * number()?).map(Reply::List),
+            ">" => {
+                let push = self.replies(number()?)?;
+                self.pushed.push(Reply::List(push));
+                self.reply()
+            }
             _ => Err(format!("no reply begins with {line:?}")),
         }
+    }
+
+    fn replies(&mut self, count: i64) -> Result<Vec<Reply>, String> {
+        (0..count).map(|_| self.reply()).collect()
     }
 }
 

@@ -138,6 +138,11 @@ impl Server {
         }
     }
 
+    /// Whether it was not killed.
+    pub fn is_running(&self) -> bool {
+        self.process().is_some()
+    }
+
     fn pid(&self) -> Pid {
         let process = self.process();
         let running = process.as_ref().expect("a server that was not killed");
@@ -159,6 +164,8 @@ pub struct Builder {
     password: Option<String>,
     tls: bool,
     append_only: bool,
+    /// The primary that it watches over as a sentinel, by name and port.
+    watches: Option<(String, u16)>,
     options: Vec<String>,
 }
 
@@ -184,6 +191,12 @@ impl Builder {
     /// Keeps what was written on disk, for the next start of the same server.
     pub fn append_only(mut self) -> Self {
         self.append_only = true;
+        self
+    }
+
+    /// Watches over this primary, as one of three sentinels, and keeps no values.
+    pub(crate) fn sentinel_of(mut self, primary: &str, port: u16) -> Self {
+        self.watches = Some((primary.to_owned(), port));
         self
     }
 
@@ -218,7 +231,34 @@ impl Builder {
         panic!("found no free port in {TRIES} tries");
     }
 
+    /// What the server is told by a file that it writes to, as a sentinel does.
+    fn sentinel_arguments(&self, server: &Server, primary: &str, port: u16) -> Vec<String> {
+        let folder = server.folder.path();
+        let mut lines = vec![
+            format!("bind 127.0.0.1\nport {}\ndir {}", server.port, folder.display()),
+            format!("unixsocket {}", server.socket().display()),
+            format!("user {USER} on >{PASSWORD} ~* &* +@all"),
+            format!("sentinel monitor {primary} 127.0.0.1 {port} 2"),
+            format!("sentinel down-after-milliseconds {primary} 1000"),
+            format!("sentinel failover-timeout {primary} 5000"),
+        ];
+        let mut options = self.options.iter().peekable();
+        while let Some(name) = options.next() {
+            let mut line = name.trim_start_matches("--").to_owned();
+            while let Some(word) = options.next_if(|word| !word.starts_with("--")) {
+                line = format!("{line} {word}");
+            }
+            lines.push(line);
+        }
+        let file = folder.join("sentinel.conf");
+        fs::write(&file, lines.join("\n") + "\n").expect("the server's folder can be written");
+        vec![file.to_str().expect("the temporary folder has a name in UTF-8").to_owned(), "--sentinel".to_owned()]
+    }
+
     fn arguments(&self, server: &Server) -> Vec<String> {
+        if let Some((primary, port)) = &self.watches {
+            return self.sentinel_arguments(server, primary, *port);
+        }
         let path = |path: &Path| path.to_str().expect("the temporary folder has a name in UTF-8").to_owned();
         let port = server.port.to_string();
         let (plain, tls) = if self.tls { ("0", &*port) } else { (&*port, "0") };
@@ -342,11 +382,22 @@ fn spawn(arguments: &[String], log: &File) -> Result<Child, Refusal> {
     Err(Refusal::Missing(programs.join(" and no ")))
 }
 
-/// A port that nobody listens on, below those that systems hand out to the near end of connections.
+/// A port that nobody listens on, nor on the one that the nodes of a cluster would talk over, below those that systems hand out to
+/// the near end of connections.
 fn free_port() -> u16 {
-    std::iter::repeat_with(|| fastrand::u16(15_000..32_000))
-        .find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok())
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    std::iter::repeat_with(|| fastrand::u16(10_000..22_000))
+        .find(|&port| is_free(port) && is_free(port + 10_000))
         .expect("the search has no end")
+}
+
+/// Waits until something holds that is about several servers.
+pub(crate) fn wait_until(what: &str, patience: Duration, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + patience;
+    while !holds() {
+        assert!(Instant::now() < deadline, "in vain waited until {what}");
+        thread::sleep(POLL * 10);
+    }
 }
 
 fn last_lines(log: &Path) -> String {

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use donjon_test_redis::{Answer, Direction, Proxy, Reply, Rogue, Server};
+use donjon_test_redis::{Answer, Cluster, Direction, Proxy, Reply, Rogue, Sentinels, Server};
 
 #[test]
 fn a_server_keeps_what_a_foreign_client_writes() {
@@ -16,6 +16,23 @@ fn a_server_keeps_what_a_foreign_client_writes() {
     assert_eq!(server.ask(&["GET", "other"]), Reply::Nil);
     assert_eq!(server.ask(&["LRANGE", "list", "0", "-1"]).list().len(), 2);
     assert!(server.client().call(&["GET", "list"]).unwrap_err().starts_with("WRONGTYPE"));
+}
+
+#[test]
+fn a_client_that_tracks_is_told_once_of_what_others_change() {
+    let server = Server::start();
+    let mut client = server.client();
+    client.track().expect("the server tracks");
+    assert_eq!(client.call(&["GET", "mine"]), Ok(Reply::Nil));
+    assert_eq!(client.call(&["GET", "theirs"]), Ok(Reply::Nil));
+    client.call(&["SET", "mine", "1"]).expect("the server takes what it is given");
+    server.ask(&["SET", "theirs", "1"]);
+    server.ask(&["SET", "theirs", "2"]);
+    client.call(&["PING"]).expect("the server lives");
+    let told = ["invalidate", "theirs"].map(|word| word.as_bytes().to_vec());
+    let [word, key] = told.map(Reply::Text);
+    assert_eq!(client.pushed(), [Reply::List(vec![word, Reply::List(vec![key])])]);
+    assert_eq!(client.pushed(), []);
 }
 
 #[test]
@@ -245,4 +262,39 @@ fn read(stream: &mut TcpStream) -> String {
         _ => panic!("no reply: {error}"),
     });
     String::from_utf8_lossy(&bytes[..count]).into_owned()
+}
+
+#[test]
+fn a_cluster_is_whole_and_a_slot_moves_with_its_keys() {
+    let cluster = Cluster::start();
+    let slot = cluster.slot("k");
+    cluster.ask("k", &["SET", "k", "v"]);
+    let (from, to) = (cluster.owner(slot), cluster.other(slot));
+    cluster.open(slot, to);
+    cluster.carry(&["k"], to);
+    assert!(from.client().call(&["GET", "k"]).unwrap_err().starts_with("ASK "));
+    cluster.close(slot, to);
+    assert!(from.client().call(&["GET", "k"]).unwrap_err().starts_with("MOVED "));
+    assert_eq!(cluster.ask("k", &["GET", "k"]).text(), "v");
+}
+
+#[test]
+fn a_replica_of_a_cluster_takes_over_when_it_is_told_to_and_when_its_primary_is_gone() {
+    let cluster = Cluster::start_with_replicas();
+    let slot = cluster.slot("k");
+    let first = cluster.owner(slot);
+    let second = cluster.hand_over(first);
+    assert!(second.has(slot));
+    cluster.settle();
+    second.kill();
+    first.wait("it is a primary again", || first.has(slot));
+}
+
+#[test]
+fn sentinels_name_another_primary_when_theirs_is_gone() {
+    let watched = Sentinels::start();
+    let former = watched.primary();
+    former.kill();
+    watched.wait_for_another(former);
+    assert!(watched.primary().is_running());
 }

@@ -1,6 +1,5 @@
-//! The protocol of the shared tier on a real server: case by case in `protocol`, and at random in `simulation`.
+//! The protocol of the shared tier on a real server, case by case. `tests/simulation` draws cases at random.
 
 mod process;
 mod protocol;
-mod simulation;
 mod wire;

@@ -125,7 +125,7 @@ impl Process {
 
     /// Sends away the load of a key that is under way in this process.
     pub fn detach(&mut self, key: &str) {
-        self.remote.detach(Key::new(key).expect("the key is one"), self.now);
+        self.remote.detach(Key::new(key).expect("the key is one"));
     }
 
     pub fn invalidate_tag(&mut self, tag: &str) {

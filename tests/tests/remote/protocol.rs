@@ -118,7 +118,7 @@ fn a_renewed_lease_lasts_and_a_void_one_is_not_renewed() {
 fn a_load_that_failed_frees_the_key_and_nothing_else() {
     let (server, mut one, mut other) = two();
     let lease = one.look("key").lease();
-    let calls = lease.fail("the source is down".to_owned(), Moment::from_millis(1_000));
+    let calls = lease.fail("the source is down".to_owned());
     one.send(&calls);
     assert_eq!(server.ask(&["EXISTS", "app:key"]).number(), 0);
 

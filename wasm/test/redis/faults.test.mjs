@@ -290,7 +290,7 @@ forEachClient((client) =>
     test("the rights of docs/redis.md are enough for everything", async (t) => {
       const rights =
         "-@all +get +mget +set +unlink +getrange +setrange +pexpire +persist +pttl +incrby +scan +hget +hset +hsetnx +hmget +hgetall +hdel +hlen +time +eval +evalsha +publish +subscribe +unsubscribe +ping +hello +auth +select";
-      const server = await start(t, { users: { app: `on >secret ~app:* ~app!* &app!ch* ${rights}`, default: "off" } });
+      const server = await start(t, { users: { app: `on >secret ~app:* ~app!* resetchannels &app!ch* ${rights}`, default: "off" } });
       const cache = open(t, server.url.replace("//", "//app:secret@"), { client, namespace: "app" });
       await cache.set("k", 1, { tags: ["t"] });
       await cache.setMany({ a: 1, b: 2 });

@@ -1,7 +1,7 @@
 /** A worker as a program might have it: the store is made once, a cache for each request. What to do is in the path. */
 import { env } from "cloudflare:workers";
 import { createCache } from "./dist/workerd.js";
-import { upstash } from "./dist/upstash.js";
+import { upstash } from "./dist/upstash.workerd.js";
 
 let store;
 let loads = 0;

@@ -54,10 +54,10 @@ export class Workerd {
 }
 
 function configOf(bindings, embed) {
-  const files = readdirSync(DIST).filter((name) => name.endsWith(".js") && name !== "inline.js");
+  const files = readdirSync(DIST).filter((name) => name.endsWith(".js"));
   const modules = [
     `(name = "worker.mjs", esModule = embed "${embed(WORKER)}")`,
-    `(name = "dist/core.wasm", wasm = embed "${embed(`${DIST}core.wasm`)}")`,
+    ...["core.wasm", "remote.wasm"].map((name) => `(name = "dist/${name}", wasm = embed "${embed(DIST + name)}")`),
     ...files.map((name) => `(name = "dist/${name}", esModule = embed "${embed(DIST + name)}")`),
   ];
   const texts = Object.entries(bindings).map(([name, text]) => `(name = "${name}", text = ${JSON.stringify(text)})`);

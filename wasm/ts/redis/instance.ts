@@ -1,10 +1,10 @@
 /**
- * Instance: the core of one tier over a store, and the one that is started in its place where it breaks off.
+ * Instance: the core of one tier over a store, of the module that speaks to stores, and the one that is started in its place where it breaks off.
  *
  * Owns who waits for what the core will say has ended. Must not know what is asked of the store, nor what it answers.
  */
 import type { TierTerms } from "../cache.js";
-import { Core, Trapped } from "../core.js";
+import { Core, REMOTE, Trapped } from "../core.js";
 import type { Isolated } from "../value.js";
 import { NO_SEED, NoSeedError, drawSeed } from "../seed.js";
 import { Waits } from "../waits.js";
@@ -47,8 +47,8 @@ export class Instance {
   }
 
   #open(): Core {
-    const { namespace, jitter, early, loadTimeout, prepare } = this.#terms;
-    const core = new Core();
+    const { namespace, jitter, early, loadTimeout } = this.#terms;
+    const core = new Core(REMOTE);
     const seed = drawSeed();
     this.#isSeeded = seed !== undefined;
     core
@@ -56,7 +56,6 @@ export class Instance {
       .bytes(seed ?? NO_SEED)
       .text(namespace);
     core.call("open_shared", jitter, early, loadTimeout, this.#maxValueBytes);
-    prepare(core);
     if (!this.#isEnabled) core.begin().call("switch_shared", 0);
     this.#core = core;
     this.#hitStart = core.calls["hit_start"] as HitStart;

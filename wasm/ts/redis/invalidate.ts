@@ -60,17 +60,17 @@ export class Invalidations {
 
   /** Sends the loads of keys away. */
   detach(keys: readonly string[]): void {
-    this.#engine.instance.ask((core) => core.begin().texts(keys).call("detach", performance.now()));
+    this.#engine.instance.ask((core) => core.begin().texts(keys).call("detach"));
   }
 
   async pattern(pattern: string): Promise<Removed> {
     const { instance, link, owed } = this.#engine;
     // Refused before anything is owed; and the loads of this process that match are sent away.
-    const isEverything = instance.ask((core) => core.begin().text(pattern).call("sweep", performance.now()) !== 0);
+    const isEverything = instance.ask((core) => core.begin().text(pattern).call("sweep") !== 0);
     const target: Target = isEverything ? { kind: EVERYTHING } : { kind: PATTERN, text: pattern };
     // The server's cursor is of no use on another connection, or on another server.
     const removed = await this.#invalidate([target], (removed) => again(async () => owed.sweep(await link.line(), pattern, removed)));
-    instance.ask((core) => core.begin().text(pattern).call("sweep", performance.now()));
+    instance.ask((core) => core.begin().text(pattern).call("sweep"));
     return removed;
   }
 

@@ -73,7 +73,7 @@ export class Leases {
         this.#renewals.remove(number);
         return this.#fill(number, value, payload, terms);
       },
-      fail: (error) => end("shared_fail", { error }, performance.now()),
+      fail: (error) => end("shared_fail", { error }),
       abandon: () => end("shared_abandon", undefined),
     };
   }

@@ -56,9 +56,8 @@ export class Owed {
   /** Looks whether something is owed; gives the epoch, by which what is said from here on will be paid. */
   look(): number {
     return this.#instance.ask((core) => {
-      const epoch = core.begin().call("owed");
-      this.#isOwing = core.register(0) !== 0;
-      return epoch;
+      this.#isOwing = core.begin().call("owed") !== 0;
+      return core.register(0);
     });
   }
 
@@ -104,7 +103,7 @@ export class Owed {
   /** Removes all keys of the namespace that match; a key that is there during all of the sweep is removed by it. */
   async sweep(line: Line, pattern: string, removed: Count): Promise<void> {
     const glob = this.#instance.ask((core) => {
-      core.begin().text(pattern).call("sweep", performance.now());
+      core.begin().text(pattern).call("sweep");
       return core.rest().slice();
     });
     let [cursor, found]: [Arg, Arg[]] = ["0", []];

@@ -14,12 +14,10 @@ import { type Seen, type Sight, decode, readSight, writeOutcome } from "./wire.j
 
 export class Reads implements Reader {
   readonly #engine: Engine;
-  readonly #namespace: string;
   decodeErrors = 0;
 
-  constructor(engine: Engine, namespace: string) {
+  constructor(engine: Engine) {
     this.#engine = engine;
-    this.#namespace = namespace;
   }
 
   get(key: string): Promise<unknown> {
@@ -31,7 +29,7 @@ export class Reads implements Reader {
 
   /** Of what was answered: a hit, most times. */
   got(key: string, bytes: Uint8Array | null): unknown {
-    if (bytes === null) return this.#countMiss(key);
+    if (bytes === null) return this.#countMiss();
     try {
       return this.plainly(bytes) ?? this.#judged(key, bytes);
     } catch (error) {
@@ -40,7 +38,7 @@ export class Reads implements Reader {
   }
 
   gotNothing(key: string, error: unknown): unknown {
-    return mayBeAgain(error) ? this.#getSlowly(key) : this.#gotNone(key, error);
+    return mayBeAgain(error) ? this.#getSlowly(key) : this.#gotNone(error);
   }
 
   /** A value that can be served without another question, counted as a hit; `undefined`, counted as nothing, where there is none. */
@@ -52,39 +50,34 @@ export class Reads implements Reader {
 
   async #getSlowly(key: string): Promise<unknown> {
     const { instance } = this.#engine;
-    if (!instance.isEnabled) return this.#countMiss(key);
+    if (!instance.isEnabled) return this.#countMiss();
     let bytes: Uint8Array | null;
     try {
       bytes = asBytes((await this.#engine.readBy([plain("GET", instance.prefix + key)]))[0]);
     } catch (error) {
-      return this.#gotNone(key, error);
+      return this.#gotNone(error);
     }
     return this.got(key, bytes);
   }
 
-  #gotNone(key: string, error: unknown): undefined {
+  #gotNone(error: unknown): undefined {
     this.#engine.notice(error);
-    return this.#countMiss(key);
+    return this.#countMiss();
   }
 
-  #countMiss(key: string): undefined {
-    this.#count(key, undefined);
+  #countMiss(): undefined {
+    this.#count(undefined);
   }
 
-  #count(key: string, seen: Seen | undefined): void {
+  #count(seen: Seen | undefined): void {
     const clock = this.#engine.link.clock();
-    this.#engine.instance.ask((core) =>
-      core
-        .begin()
-        .text(key)
-        .call("count_read", seen?.number ?? -1, clock),
-    );
+    this.#engine.instance.ask((core) => core.begin().call("count_read", seen?.number ?? -1, clock));
   }
 
   /** The value that bytes are, counted; `undefined` where they are none. */
   async #judged(key: string, bytes: Uint8Array | null): Promise<unknown> {
     const seen = await this.#see(bytes);
-    this.#count(key, seen);
+    this.#count(seen);
     if (seen === undefined) return undefined;
     this.forget(seen);
     try {
@@ -225,10 +218,8 @@ export class Reads implements Reader {
 
   async *keys(pattern: string): AsyncGenerator<readonly string[]> {
     const { instance } = this.#engine;
-    const namespace = instance.ask((core) => {
-      // Refused before anything is asked.
-      core.begin().text(pattern).count(0).call("glob_matches");
-      core.begin().text(this.#namespace).call("escape_glob");
+    const glob = instance.ask((core) => {
+      core.begin().text(pattern).call("matching");
       return core.readRest();
     });
     if (!instance.isEnabled) return;
@@ -236,7 +227,7 @@ export class Reads implements Reader {
     do {
       let starts: readonly Reply[];
       try {
-        const scan = plain("SCAN", cursor, "MATCH", `${namespace}:${pattern}`, "COUNT", String(AT_ONCE));
+        const scan = plain("SCAN", cursor, "MATCH", glob, "COUNT", String(AT_ONCE));
         const [page] = await this.#engine.readBy([scan]);
         [cursor, names] = readPage(page);
         starts = await this.#engine.readBy(names.map((name) => plain("GETRANGE", name, "0", "3")));

@@ -6,6 +6,7 @@ import { type Capabilities, SHARED } from "../capabilities.js";
 import type { Core } from "../core.js";
 import { readStats } from "../readings.js";
 import type { Explained, Held, Inbox, Lease, Removed, Stats, Step, Stored, Terms, Tier, Want } from "../tier.js";
+import { Texts } from "../texts.js";
 import type { Isolated } from "../value.js";
 import type { Library } from "./connection.js";
 import { Engine } from "./engine.js";
@@ -32,6 +33,7 @@ export interface RedisOptions {
 export class RedisTier implements Tier {
   readonly name: string;
   readonly capabilities: Capabilities;
+  readonly #texts: Texts;
   readonly #instance: Instance;
   readonly #engine: Engine;
   readonly #reads: Reads;
@@ -46,10 +48,13 @@ export class RedisTier implements Tier {
   constructor(library: Library, terms: TierTerms, options: RedisOptions) {
     const patience = { command: options.commandTimeout ?? 100, connect: options.connectTimeout ?? 250 };
     this.capabilities = { ...SHARED, messages: library.listen !== undefined };
+    this.#texts = new Texts(terms.prepare);
+    // What is wrong with what it is told is found before anything is opened.
+    this.#texts.ask(() => undefined);
     this.#instance = new Instance(terms, options.maxValueBytes ?? 16 * 2 ** 20);
     this.#engine = new Engine(this.#instance, library, patience, terms.log);
     this.name = this.#engine.name;
-    this.#reads = new Reads(this.#engine, terms.namespace);
+    this.#reads = new Reads(this.#engine);
     this.#renewals = new Renewals(this.#engine, terms.log);
     this.#leases = new Leases(this.#engine, this.#renewals);
     this.#looks = new Looks(this.#engine, this.#reads, this.#leases);
@@ -60,12 +65,12 @@ export class RedisTier implements Tier {
   }
 
   text<T>(call: (core: Core) => T): T {
-    return this.#instance.text(call);
+    return this.#texts.ask(call);
   }
 
   checkKey(key: string): void {
     if (key.length > 0 && key.length <= 341) return;
-    this.#instance.text((core) => core.begin().text(key).call("check_key"));
+    this.#texts.ask((core) => core.begin().text(key).call("check_key"));
   }
 
   // -- reads
@@ -157,7 +162,7 @@ export class RedisTier implements Tier {
   }
 
   async emit(event: string, about: readonly (readonly [string, string])[]): Promise<Removed> {
-    const { keys, patterns, tags } = this.#instance.ask((core) => {
+    const { keys, patterns, tags } = this.#texts.ask((core) => {
       core.begin().text(event).count(about.length);
       for (const [name, text] of about) core.text(name).text(text);
       core.call("plan");

@@ -1,0 +1,451 @@
+use std::collections::{BTreeSet, VecDeque};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::key::Namespace;
+
+const START: Moment = Moment::from_millis(1_000_000);
+/// Redis's clock shows something else altogether.
+const AHEAD: Duration = Duration::from_secs(7_000_000);
+
+fn after(millis: u64) -> Moment {
+    START.after(Duration::from_millis(millis))
+}
+
+fn near(config: &Config) -> Near<u32> {
+    Near::new(Names::new(Namespace::new("app").unwrap()), config, Seed(7))
+}
+
+/// With a connection that has just given a sign of life.
+fn told(config: &Config) -> (Near<u32>, Track) {
+    let near = near(config);
+    let track = near.track(Told::Itself);
+    track.answered(START);
+    (near, track)
+}
+
+fn key(text: &str) -> Key<'_> {
+    Key::new(text).unwrap()
+}
+
+fn lives(from: Moment, fresh: u64, usable: u64) -> Life {
+    let end = |millis| from.after(AHEAD).after(Duration::from_millis(millis));
+    Life::new(end(fresh), end(usable))
+}
+
+fn admit(near: &Near<u32>, guard: &Guard, name: &str, value: u32, outline: &Outline, now: Moment) -> bool {
+    near.admit(guard, key(name), Answer { value, bytes: 4, outline }, now, now.after(AHEAD))
+}
+
+fn plain() -> Outline {
+    Outline { life: lives(START, 600_000, 600_000), tables: Vec::new() }
+}
+
+fn tagged(table: u8) -> Outline {
+    Outline { tables: vec![table], ..plain() }
+}
+
+#[test]
+fn what_was_answered_is_served_and_counted_apart() {
+    let (near, track) = told(&Config::default());
+    assert_eq!(near.hit(key("k"), START), None);
+    assert!(admit(&near, &track.guard(), "k", 1, &plain(), START));
+    assert_eq!(near.hit(key("k"), after(1)), Some(1));
+    let mut stats = Stats { hits: 10, misses: 3, ..Stats::default() };
+    near.add_to(&mut stats);
+    assert_eq!((stats.hits, stats.memory_hits, stats.misses, stats.entries), (11, 1, 3, 1));
+    near.validate();
+}
+
+#[test]
+fn an_answer_that_was_asked_for_before_a_change_was_told_does_not_enter() {
+    let (near, track) = told(&Config::default());
+    let guard = track.guard();
+    near.pushed(b"app:k", START);
+    assert!(!admit(&near, &guard, "k", 1, &plain(), START));
+    assert!(admit(&near, &track.guard(), "k", 2, &plain(), START), "asked for anew it does");
+    let guard = track.guard();
+    near.forget(key("k"), START);
+    assert!(!admit(&near, &guard, "k", 2, &plain(), START), "its own process is about to change it");
+    assert_eq!(near.hit(key("k"), START), None);
+}
+
+#[test]
+fn what_is_told_to_have_changed_leaves_and_nothing_else() {
+    let (near, track) = told(&Config::default());
+    for name in ["k", "other"] {
+        assert!(admit(&near, &track.guard(), name, 1, &plain(), START));
+    }
+    for other in [&b"app:K"[..], b"ap:k", b"app!r:k", b"app:k\xff", b""] {
+        near.pushed(other, START);
+        assert_eq!(near.hit(key("k"), START), Some(1));
+    }
+    near.pushed(b"app:k", after(5));
+    assert_eq!((near.hit(key("k"), after(5)), near.hit(key("other"), after(5))), (None, Some(1)));
+    assert_eq!(near.last_push(after(8)), Some(Duration::from_millis(3)));
+}
+
+#[test]
+fn a_table_of_tags_takes_what_is_tagged_by_it_along() {
+    let (near, track) = told(&Config::default());
+    let guard = track.guard();
+    assert!(admit(&near, &guard, "a", 1, &tagged(3), START));
+    assert!(admit(&near, &guard, "b", 2, &tagged(4), START));
+    assert!(admit(&near, &guard, "c", 3, &plain(), START));
+    near.pushed(b"app!t3", START);
+    let served = ["a", "b", "c"].map(|name| near.hit(key(name), START));
+    assert_eq!(served, [None, Some(2), Some(3)]);
+    assert!(!admit(&near, &guard, "a", 1, &tagged(3), START), "read before the table changed");
+    assert!(admit(&near, &guard, "d", 1, &tagged(5), START));
+    assert!(admit(&near, &track.guard(), "a", 4, &tagged(3), START));
+    near.forget_tags(&["jobs"]);
+    assert!(!admit(&near, &guard, "e", 1, &tagged(table_of("jobs")), START));
+}
+
+#[test]
+fn a_pattern_takes_along_what_matches_and_what_was_asked_for_before() {
+    let (near, track) = told(&Config::default());
+    let guard = track.guard();
+    for name in ["user:1", "user:2", "job:1"] {
+        assert!(admit(&near, &guard, name, 1, &plain(), START));
+    }
+    near.forget_matching(&Pattern::new("user:*").unwrap(), START);
+    let served = ["user:1", "user:2", "job:1"].map(|name| near.hit(key(name), START));
+    assert_eq!(served, [None, None, Some(1)]);
+    assert!(!admit(&near, &guard, "user:1", 1, &plain(), START));
+    assert!(near.tidy(1, START) && !near.tidy(1, START), "what it removed is freed in slices");
+}
+
+#[test]
+fn nothing_is_believed_for_longer_than_after_the_last_sign_of_life_was_asked_for() {
+    let (near, track) = told(&Config::default());
+    assert!(admit(&near, &track.guard(), "k", 1, &plain(), START));
+    assert_eq!(near.hit(key("k"), after(1_999)), Some(1));
+    assert_eq!((near.hit(key("k"), after(2_000)), near.state(after(2_000))), (None, State::Suspect));
+    // It was asked for long ago, however late it comes.
+    track.answered(after(100));
+    assert_eq!(near.hit(key("k"), after(2_100)), None);
+    track.answered(after(5_000));
+    track.answered(after(4_000));
+    assert_eq!((near.hit(key("k"), after(6_999)), near.state(after(6_999))), (Some(1), State::Tracking));
+}
+
+#[test]
+fn a_connection_that_ends_takes_along_what_came_over_it() {
+    let (near, track) = told(&Config::default());
+    let other = near.track(Told::Aside);
+    other.answered(START);
+    let guard = track.guard();
+    assert!(admit(&near, &guard, "k", 1, &plain(), START));
+    assert!(admit(&near, &other.guard(), "other", 2, &plain(), START));
+    drop(track);
+    assert_eq!((near.hit(key("k"), START), near.hit(key("other"), START)), (None, Some(2)));
+    assert!(!admit(&near, &guard, "late", 1, &plain(), START), "its last answers come too late");
+    assert_eq!(near.state(START), State::Fallback);
+    drop(other);
+    near.give_up();
+    assert_eq!((near.hit(key("other"), START), near.state(START)), (None, State::Off));
+    let _again = near.track(Told::Itself);
+    assert_eq!((near.hit(key("k"), START), near.state(START)), (None, State::Suspect));
+}
+
+#[test]
+fn a_server_that_forgot_everything_is_believed_in_nothing_that_it_said_before() {
+    let (near, track) = told(&Config::default());
+    let guard = track.guard();
+    assert!(admit(&near, &guard, "k", 1, &plain(), START));
+    track.flushed(START);
+    assert_eq!(near.hit(key("k"), START), None);
+    assert!(!admit(&near, &guard, "k", 1, &plain(), START));
+    track.answered(after(1));
+    assert_eq!(near.hit(key("k"), after(1)), None, "and no sign of life brings it back");
+    assert!(admit(&near, &track.guard(), "k", 2, &plain(), after(1)));
+    assert_eq!(near.hit(key("k"), after(1)), Some(2), "though the connection is as good as before");
+}
+
+#[test]
+fn memory_never_has_a_value_for_longer_than_redis_by_its_own_clock() {
+    let (near, track) = told(&Config::default());
+    let outline = Outline { life: lives(START, 200, 5_000), tables: Vec::new() };
+    assert!(admit(&near, &track.guard(), "k", 1, &outline, after(50)));
+    assert_eq!((near.hit(key("k"), after(199)), near.hit(key("k"), after(200))), (Some(1), None));
+    assert!(!admit(&near, &track.guard(), "k", 1, &outline, after(200)), "what is stale does not enter");
+    let forever = Outline { life: Life::FOREVER, tables: Vec::new() };
+    assert!(admit(&near, &track.guard(), "f", 1, &forever, START));
+    track.answered(after(60_000));
+    assert_eq!(near.hit(key("f"), after(60_000)), None, "nor for longer than is good for memory");
+}
+
+#[test]
+fn without_a_connection_values_are_stale_for_as_long_as_was_allowed() {
+    let (near, track) = told(&Config { max_stale: Duration::from_secs(10), ..Config::default() });
+    assert!(admit(&near, &track.guard(), "k", 1, &plain(), START));
+    assert!(admit(&near, &track.guard(), "changed", 1, &plain(), START));
+    assert!(admit(&near, &track.guard(), "short", 1, &Outline { life: lives(START, 500, 500), ..plain() }, START));
+    assert_eq!(near.hit(key("k"), after(3_000)), None, "there is a connection to ask");
+    drop(track);
+    near.forget(key("changed"), after(3_000));
+    let served = ["k", "changed", "short"].map(|name| near.hit(key(name), after(3_000)));
+    assert_eq!(served, [Some(1), None, None]);
+    let mut stats = Stats::default();
+    near.add_to(&mut stats);
+    assert_eq!((stats.hits, stats.stale, stats.memory_hits), (0, 1, 1));
+    // Ten seconds after it was last believed, which was until two after the last sign of life.
+    assert_eq!((near.hit(key("k"), after(11_999)), near.hit(key("k"), after(12_000))), (Some(1), None));
+}
+
+#[test]
+fn what_a_flush_ended_is_not_even_stale() {
+    let (near, track) = told(&Config { max_stale: Duration::from_secs(10), ..Config::default() });
+    assert!(admit(&near, &track.guard(), "k", 1, &plain(), START));
+    track.flushed(START);
+    drop(track);
+    assert_eq!(near.hit(key("k"), START), None);
+}
+
+#[test]
+fn a_value_takes_the_room_that_it_is_found_to_take() {
+    let (near, track) = told(&Config::default());
+    assert!(admit(&near, &track.guard(), "k", 1, &plain(), START));
+    let bytes = |near: &Near<u32>| {
+        let mut stats = Stats::default();
+        near.add_to(&mut stats);
+        stats.bytes
+    };
+    let before = bytes(&near);
+    near.reweigh(key("k"), 1_004, START, |value| *value == 1);
+    near.reweigh(key("k"), 9_999, START, |value| *value == 2);
+    assert_eq!(bytes(&near), before + 1_000);
+    near.validate();
+}
+
+/// What happens next between one process and one Redis.
+#[derive(Clone, Debug)]
+enum Event {
+    /// The process sends a read.
+    Ask(usize),
+    /// The server takes the next command.
+    Serve,
+    /// The process is handed the next thing that came.
+    Hear,
+    /// The task that asked gets round to keeping its answer.
+    Keep,
+    /// Somebody else changes a key.
+    Change(usize),
+    /// Somebody else invalidates a tag.
+    Move,
+    /// This process changes a key: on another connection, whose answer comes at once.
+    Own(usize),
+    /// Everything is flushed.
+    Flush,
+    /// The connection is lost, and made anew.
+    Lose,
+    /// A sign of life is asked for.
+    Beat,
+    /// So many milliseconds pass.
+    Pass(u64),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        6 => (0..KEYS).prop_map(Event::Ask),
+        8 => Just(Event::Serve),
+        8 => Just(Event::Hear),
+        6 => Just(Event::Keep),
+        3 => (0..KEYS).prop_map(Event::Change),
+        1 => Just(Event::Move),
+        1 => (0..KEYS).prop_map(Event::Own),
+        1 => Just(Event::Flush),
+        1 => Just(Event::Lose),
+        2 => Just(Event::Beat),
+        2 => (1_u64..900).prop_map(Event::Pass),
+    ]
+}
+
+const KEYS: usize = 3;
+const TABLE: u8 = 9;
+const TAG: usize = KEYS;
+
+/// The last of the keys has a tag.
+fn depends(key: usize) -> Vec<usize> {
+    if key == KEYS - 1 { vec![key, TAG] } else { vec![key] }
+}
+
+struct Value {
+    key: usize,
+    sum: u32,
+    guard: Guard,
+}
+
+enum Said {
+    Value(Value),
+    Changed(usize),
+    Everything,
+    Pong(Moment),
+}
+
+enum Command {
+    Read { key: usize, guard: Guard },
+    Ping(Moment),
+}
+
+struct World {
+    near: Near<u32>,
+    track: Option<Track>,
+    now: Moment,
+    /// How often each key and the tag were changed, and when: the sum over what a key depends on is its value.
+    changes: [Vec<Moment>; KEYS + 1],
+    commands: VecDeque<Command>,
+    said: VecDeque<Said>,
+    /// What was heard and is not kept yet.
+    answered: VecDeque<Value>,
+    /// What the server has to tell the connection of.
+    tracked: BTreeSet<usize>,
+    served: u32,
+}
+
+impl World {
+    fn new() -> Self {
+        let near = near(&Config::default());
+        let mut world = Self {
+            near,
+            track: None,
+            now: START,
+            changes: Default::default(),
+            commands: VecDeque::new(),
+            said: VecDeque::new(),
+            answered: VecDeque::new(),
+            tracked: BTreeSet::new(),
+            served: 0,
+        };
+        world.connect();
+        world
+    }
+
+    fn connect(&mut self) {
+        let track = self.near.track(Told::Itself);
+        track.answered(self.now);
+        self.track = Some(track);
+    }
+
+    fn sum(&self, key: usize) -> u32 {
+        depends(key).iter().map(|part| self.changes[*part].len() as u32).sum()
+    }
+
+    fn change(&mut self, part: usize) {
+        self.changes[part].push(self.now);
+        if self.tracked.remove(&part) {
+            self.said.push_back(Said::Changed(part));
+        }
+    }
+
+    fn step(&mut self, event: &Event) {
+        let track = self.track.as_ref().expect("there is always one");
+        match event {
+            Event::Ask(key) => self.commands.push_back(Command::Read { key: *key, guard: track.guard() }),
+            Event::Beat => self.commands.push_back(Command::Ping(self.now)),
+            Event::Serve => match self.commands.pop_front() {
+                Some(Command::Read { key, guard }) => {
+                    self.tracked.extend(depends(key));
+                    self.said.push_back(Said::Value(Value { key, sum: self.sum(key), guard }));
+                }
+                Some(Command::Ping(sent)) => self.said.push_back(Said::Pong(sent)),
+                None => {}
+            },
+            Event::Hear => match self.said.pop_front() {
+                Some(Said::Value(value)) => self.answered.push_back(value),
+                Some(Said::Changed(TAG)) => self.near.pushed(format!("app!t{TABLE}").as_bytes(), self.now),
+                Some(Said::Changed(part)) => self.near.pushed(format!("app:{}", NAMES[part]).as_bytes(), self.now),
+                Some(Said::Everything) => track.flushed(self.now),
+                Some(Said::Pong(sent)) => track.answered(sent),
+                None => {}
+            },
+            Event::Keep => {
+                if let Some(Value { key, sum, guard }) = self.answered.pop_front() {
+                    let outline = if key == KEYS - 1 { tagged(TABLE) } else { plain() };
+                    admit(&self.near, &guard, NAMES[key], sum, &outline, self.now);
+                }
+            }
+            Event::Change(key) => self.change(*key),
+            Event::Move => self.change(TAG),
+            Event::Own(key) => {
+                self.near.forget(of(*key), self.now);
+                self.change(*key);
+                self.near.forget(of(*key), self.now);
+                assert_eq!(self.near.hit(of(*key), self.now), None, "its own change is seen at once");
+            }
+            Event::Flush => {
+                for changes in &mut self.changes {
+                    changes.push(self.now);
+                }
+                self.tracked.clear();
+                self.said.push_back(Said::Everything);
+            }
+            Event::Lose => {
+                self.track = None;
+                self.commands.clear();
+                self.said.clear();
+                self.tracked.clear();
+                self.connect();
+            }
+            Event::Pass(millis) => self.now = self.now.after(Duration::from_millis(*millis)),
+        }
+        for key in 0..KEYS {
+            self.check(key);
+        }
+        self.near.validate();
+    }
+
+    /// Whatever memory serves was right less than the bound ago, and is right now if all that was said has been heard.
+    fn check(&mut self, key: usize) {
+        let Some(value) = self.near.hit(of(key), self.now) else { return };
+        self.served += 1;
+        let mut all: Vec<Moment> = depends(key).iter().flat_map(|part| self.changes[*part].iter().copied()).collect();
+        all.sort_unstable();
+        let Some(missed) = all.get(value as usize) else { return };
+        assert!(!self.said.is_empty(), "{} is served {value} at rest, though it is {}", NAMES[key], all.len());
+        assert!(
+            self.now - *missed < TRUST,
+            "{} is served {value}, {:?} after it changed",
+            NAMES[key],
+            self.now - *missed
+        );
+    }
+}
+
+const NAMES: [&str; KEYS] = ["a", "b", "c"];
+
+fn of(part: usize) -> Key<'static> {
+    key(NAMES[part])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn memory_is_never_wrong_at_rest_and_never_late_by_more_than_its_bound(
+        events in prop::collection::vec(event(), 1..150),
+    ) {
+        let mut world = World::new();
+        for event in &events {
+            world.step(event);
+        }
+    }
+}
+
+#[test]
+fn the_random_worlds_are_served_from_memory_in() {
+    let served = std::cell::Cell::new(0);
+    let worlds = prop::collection::vec(event(), 150);
+    let run = |events: Vec<Event>| {
+        let mut world = World::new();
+        for event in &events {
+            world.step(event);
+        }
+        served.set(served.get() + world.served);
+        Ok(())
+    };
+    proptest::test_runner::TestRunner::deterministic().run(&worlds, run).unwrap();
+    assert!(served.get() > 1_000, "only {} times", served.get());
+}
