@@ -51,7 +51,7 @@ pub enum Fault {
     #[error("redis failed too often just now, so it is left alone for a moment; see what the calls before said")]
     Open,
     /// The server answered with an error. Made by [`Fault::server`] alone.
-    #[error("redis answered {}{}; {}", Plain(code), Shown(detail), Plain(remedy(code, *class)))]
+    #[error("redis answered {}{}; {}", Plain(code), Shown(detail), Plain(remedy(code, *class, detail)))]
     #[non_exhaustive]
     Server {
         /// The first word of the reply, such as `NOPERM`.
@@ -178,6 +178,8 @@ const CONFIG_TEXTS: &[&str] = &[
     "db index",
     "select is not allowed",
     "not allowed for your account",
+    "cluster support disabled",
+    "no such master",
 ];
 
 /// A code is one word; a longer one is somebody's joke.
@@ -216,16 +218,23 @@ fn shown_of(code: &str, detail: &str) -> Box<str> {
 }
 
 /// What the reader can do about it.
-fn remedy(code: &str, class: Class) -> &'static str {
+fn remedy(code: &str, class: Class, detail: &str) -> &'static str {
     match (code, class) {
         ("NOAUTH" | "WRONGPASS", _) => "check the user and the password in the URL",
         ("NOPERM", _) => "give this user the rights listed in docs/redis.md",
         ("DENIED", _) => "the server lets nobody in from outside: give it a password, or bind it to an address",
         ("MISCONF", _) => "it cannot save to its disk and refuses writes: see the server's log",
+        ("ERR", Class::Config) if detail.contains("cluster support disabled") => {
+            "this server is in no cluster: a URL that begins with `redis://` is for one server"
+        }
+        ("ERR", Class::Config) if detail.contains("No such master") => {
+            "the sentinels know no primary of this name: see what stands behind the host in the URL"
+        }
         ("NOREPLICAS", _) => "it refuses writes until enough replicas are there",
         (_, Class::Config) => "check the URL, the user's rights and the server's version against docs/redis.md",
         (_, Class::Retry) => "slots are on the move: try again",
-        (_, Class::Reroute) => "this is a cluster or a demoted server: give the URL of the primary of one that is none",
+        ("REDIRECT", _) => "this server is no primary any more: let the URL lead to the one that is",
+        (_, Class::Reroute) => "this is a cluster: say so by a URL that begins with `redis+cluster://`",
         (_, Class::Down) => "it cannot serve now: try again in a while",
         (_, Class::ReadOnly) => "this is a replica: let the URL lead to the primary",
         (_, Class::Full) => "its memory is full: raise maxmemory, or set maxmemory-policy to allkeys-lru",
@@ -278,6 +287,8 @@ mod tests {
             (Class::Config, "ERR AUTH <password> called without any password configured for the default user."),
             (Class::Config, "ERR Client sent AUTH, but no password is set"),
             (Class::Config, "ERR invalid password"),
+            (Class::Config, "ERR This instance has cluster support disabled"),
+            (Class::Config, "ERR No such master with that name"),
             (Class::Config, "ERR DB index is out of range"),
             (Class::Config, "ERR The user executing the script can't run this command or subcommand"),
             (Class::NoScript, "NOSCRIPT No matching script. Please use EVAL."),

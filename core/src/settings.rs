@@ -197,7 +197,7 @@ impl Settings {
     fn weigh(&mut self, url: RedisTarget, parts: &Parts) -> RedisTarget {
         let (host, port, tls) = match url.address() {
             RedisAddress::Tcp { host, port, tls } => (Some(host), Some(*port), *tls),
-            RedisAddress::Unix { .. } => (None, None, false),
+            _ => (None, None, url.is_tls()),
         };
         let others = [
             ("CACHE_REDIS_HOST", parts.host.is_some() && parts.host.as_ref() != host),

@@ -126,7 +126,8 @@ impl Cache {
     /// Begins a cache in the Redis, or Valkey, that `url` names: processes that name the same one and the same namespace share it,
     /// whatever language they are written in.
     ///
-    /// `redis://[user][:password]@host[:port][/db]`, `rediss://…` for TLS, `unix:///path[?db=…]` for a socket. Nothing is connected
+    /// `redis://[user][:password]@host[:port][/db]`, `rediss://…` for TLS, `unix:///path[?db=…]` for a socket,
+    /// `redis+cluster://host[:port][,host…]` or `redis+sentinel://host[:port][,host…]/name[/db]`. Nothing is connected
     /// before the first call; while Redis is away, reads find nothing, loaders run, and invalidations are kept until it is back.
     ///
     /// # Examples

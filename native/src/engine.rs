@@ -14,20 +14,25 @@
 //! | how locks are held and waited for, and messages sent | `lock`, [`Subscriber`] |
 //! | what memory in front may have, and who hears of changes | [`Memory`], `via`, `tracker` |
 //! | what is sent | `wire`, `watch` |
+//! | how a cluster is asked, and who is in it | `spread`, `nodes`, [`Topology`] |
 
 mod invalidate;
 mod lease;
 mod lock;
 mod look;
 mod memory;
+mod nodes;
 mod renewals;
 mod replay;
+mod spread;
+mod topology;
 mod tracker;
 mod via;
 mod watch;
 mod wire;
 mod write;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -37,13 +42,17 @@ use std::time::Duration;
 
 use donjon_core::cache::Config;
 use donjon_core::chance::Seed;
+use donjon_core::cluster::{Place, Slot};
 use donjon_core::fault::Fault;
-use donjon_core::key::Namespace;
+use donjon_core::key::{Key, Namespace};
 use donjon_core::moment::Moment;
-use donjon_core::outbox::Outbox;
+use donjon_core::outbox::{Outbox, Target};
 use donjon_core::remote::Remote;
 use donjon_core::remote::call::{Call, Reply};
+use donjon_core::settings::RedisAddress;
 use donjon_core::stats::Stats;
+use futures_util::future::join_all;
+use parking_lot::Mutex;
 
 use crate::link::{Line, Link, Options};
 use crate::pubsub::Subscriber;
@@ -53,10 +62,13 @@ pub use invalidate::Removed;
 pub use lease::{Lease, Looked};
 pub use lock::Held;
 pub use memory::{Keep, Memory};
+pub use topology::Topology;
 pub use tracker::Watches;
 pub use write::{Peeked, WriteError};
 
+use nodes::Nodes;
 use renewals::{Renewal, Renewals};
+use spread::Manner;
 use tracker::Tracker;
 
 /// What the engines of one process share, whatever runtimes they run on: loads under way, counters, and the invalidations that are
@@ -66,6 +78,8 @@ pub struct Tier<E: Clone> {
     remote: Remote<E>,
     outbox: Outbox,
     front: Option<Front>,
+    /// When each node of a cluster was last heard from by any of the engines.
+    heard: Mutex<BTreeMap<Place, Moment>>,
 }
 
 /// Memory in front of the shared tier.
@@ -92,7 +106,7 @@ impl<E: Clone> Tier<E> {
         seed: Seed,
     ) -> Arc<Self> {
         let remote = Remote::new(namespace, config, max_value_bytes, seed);
-        Arc::new(Self { remote, outbox: Outbox::default(), front })
+        Arc::new(Self { remote, outbox: Outbox::default(), front, heard: Mutex::default() })
     }
 
     /// What is in front.
@@ -130,9 +144,30 @@ impl<E: Clone> Tier<E> {
         }
         stats
     }
+
+    /// When a node was last heard from, by any engine.
+    fn heard_at(&self, place: &Place) -> Option<Moment> {
+        self.heard.lock().get(place).copied()
+    }
+
+    /// The same, where one of them heard from it at a moment that it tells.
+    fn hear(&self, place: &Place, own: Option<Moment>) -> Option<Moment> {
+        let mut heard = self.heard.lock();
+        let latest = heard.get(place).copied().max(own)?;
+        heard.insert(place.clone(), latest);
+        Some(latest)
+    }
 }
 
-/// A shared tier over one connection, in one runtime. Clones are the same engine.
+/// How Redis is reached.
+enum Way<R: Runtime, E: Clone + Send + Sync + 'static> {
+    /// By one server.
+    One(Link<R>),
+    /// By those that share the keys.
+    Many(Arc<Nodes<R, E>>),
+}
+
+/// A shared tier over one connection, or over one to each node of a cluster, in one runtime. Clones are the same engine.
 pub struct Engine<R: Runtime, E: Clone + Send + Sync + 'static> {
     inner: Arc<Inner<R, E>>,
 }
@@ -145,7 +180,8 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Clone for Engine<R, E> {
 
 struct Inner<R: Runtime, E: Clone + Send + Sync + 'static> {
     tier: Arc<Tier<E>>,
-    link: Link<R>,
+    runtime: R,
+    way: Way<R, E>,
     /// Where there is memory in front.
     tracker: Option<Tracker<R>>,
     subscriber: Subscriber<R>,
@@ -167,23 +203,28 @@ struct Inner<R: Runtime, E: Clone + Send + Sync + 'static> {
 impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     /// An engine that has not connected yet. One a runtime; all of a process share the tier.
     pub fn new(tier: Arc<Tier<E>>, runtime: R, options: Options) -> Self {
-        let (greeted, clock) = (Arc::clone(&tier), runtime.clone());
-        let greet = move |line: Line| -> crate::link::Greeting {
-            let (tier, runtime) = (Arc::clone(&greeted), clock.clone());
-            tier.outbox.reconnected(line.heard_before().unwrap_or_else(|| runtime.now()));
-            Box::pin(async move { replay::replay(&tier, &line, &runtime).await })
-        };
         let patience = options.command_budget;
         let subscriber = Subscriber::new(runtime.clone(), options.clone(), tier.remote.names().clone());
-        let tracker = tier.front.clone().map(|front| {
+        let tracker = tier.front.clone().filter(|_| options.can_have_memory()).map(|front| {
             let names = tier.remote.names().clone();
             Tracker::new(runtime.clone(), options.clone(), names, front.memory, front.watches)
         });
-        let link = Link::new(runtime, options, Arc::new(greet));
+        let way = if matches!(options.target.address(), RedisAddress::Cluster { .. }) {
+            Way::Many(Nodes::new(Arc::clone(&tier), runtime.clone(), options))
+        } else {
+            let (greeted, clock) = (Arc::clone(&tier), runtime.clone());
+            let greet = move |line: Line| -> crate::link::Greeting {
+                let (tier, runtime) = (Arc::clone(&greeted), clock.clone());
+                tier.outbox.reconnected(line.heard_before().unwrap_or_else(|| runtime.now()));
+                Box::pin(async move { replay::replay(&tier, &line, &runtime).await })
+            };
+            Way::One(Link::new(runtime.clone(), options, Arc::new(greet)))
+        };
         Self {
             inner: Arc::new(Inner {
                 tier,
-                link,
+                runtime,
+                way,
                 tracker,
                 subscriber,
                 patience,
@@ -204,7 +245,17 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
 
     /// Where it runs.
     pub fn runtime(&self) -> &R {
-        self.inner.link.runtime()
+        &self.inner.runtime
+    }
+
+    /// The servers, and word of each change of them.
+    pub fn topology(&self) -> tokio::sync::watch::Receiver<Arc<Topology>> {
+        match &self.inner.way {
+            Way::One(link) => {
+                tokio::sync::watch::Sender::new(Arc::new(Topology::of(link.target(), None, false))).subscribe()
+            }
+            Way::Many(nodes) => nodes.changes(),
+        }
     }
 
     /// Listens to messages, over a connection of its own.
@@ -221,24 +272,33 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         if let Some(tracker) = &self.inner.tracker {
             tracker.start();
         }
-        self.inner.link.ask(&redis::cmd("PING")).await.map(drop)
+        match &self.inner.way {
+            Way::One(link) => link.ask(&redis::cmd("PING")).await.map(drop),
+            Way::Many(nodes) => nodes.each(&*nodes.map().await?, &redis::cmd("PING")).await.map(drop),
+        }
     }
 
-    /// Whether Redis is left alone for now, since it failed.
+    /// Whether Redis, or a node of it, is left alone for now, since it failed.
     pub fn is_left_alone(&self) -> bool {
-        self.inner.link.is_left_alone()
+        match &self.inner.way {
+            Way::One(link) => link.is_left_alone(),
+            Way::Many(nodes) => nodes.is_left_alone(),
+        }
     }
 
     /// Ends the subscriptions, sends what is still owed and closes the connections; waits for neither longer than `within`.
     pub async fn close(&self, within: Duration) {
         self.inner.subscriber.close();
         if !self.inner.tier.outbox.is_empty() {
-            let _said_or_not = self.within(within, self.settled_line()).await;
+            let _said_or_not = self.within(within, self.collected()).await;
+        }
+        match &self.inner.way {
+            Way::One(link) => link.close(),
+            Way::Many(nodes) => nodes.close(),
         }
         if let Some(tracker) = &self.inner.tracker {
             tracker.close();
         }
-        self.inner.link.close();
     }
 
     fn remote(&self) -> &Remote<E> {
@@ -246,26 +306,62 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     }
 
     fn now(&self) -> Moment {
-        self.inner.link.runtime().now()
+        self.inner.runtime.now()
     }
 
-    /// Redis's clock. Known from the first connection on; without one, nothing that it decides has arrived.
-    fn clock(&self) -> Moment {
-        self.known_clock().unwrap_or(Moment::from_millis(0))
+    /// The clock of the Redis that has this key. Known from the first connection on; without one, nothing that it decides has arrived.
+    fn clock(&self, key: Key<'_>) -> Moment {
+        self.known_clock(key).unwrap_or(Moment::from_millis(0))
     }
 
-    fn known_clock(&self) -> Option<Moment> {
+    fn known_clock(&self, key: Key<'_>) -> Option<Moment> {
         let now = self.now();
-        // That of the other connection is set right more often.
-        let told = self.inner.tracker.as_ref().and_then(|tracker| tracker.redis_now(now));
-        told.or_else(|| self.inner.link.redis_now(now))
+        match &self.inner.way {
+            Way::One(link) => {
+                // That of the other connection is set right more often.
+                let told = self.inner.tracker.as_ref().and_then(|tracker| tracker.redis_now(now));
+                told.or_else(|| link.redis_now(now))
+            }
+            Way::Many(nodes) => {
+                let own = nodes.link_of(&self.remote().names().key(key)).and_then(|link| link.redis_now(now));
+                own.or_else(|| nodes.any_clock(now))
+            }
+        }
+    }
+
+    /// Sees to it that there is a connection to whoever is told of these. Where there is none to be had, what follows finds out.
+    async fn connect(&self, targets: &[Target]) {
+        match &self.inner.way {
+            Way::One(link) => drop(link.line().await),
+            Way::Many(nodes) => {
+                let Ok(map) = nodes.map().await else { return };
+                let names = self.remote().names();
+                let mut places: Vec<&Place> = targets
+                    .iter()
+                    .filter_map(|target| Slot::of_target(target, names))
+                    .filter_map(|slot| map.owner(slot))
+                    .collect();
+                places.sort_unstable();
+                places.dedup();
+                let lines = places.into_iter().map(|place| async { drop(nodes.link(place).line().await) });
+                join_all(lines).await;
+            }
+        }
     }
 
     /// The open connection, with nothing owed to Redis any more: for what reads.
-    async fn settled_line(&self) -> Result<Line, Fault> {
-        let line = self.inner.link.line().await?;
+    async fn settled_line(&self, link: &Link<R>) -> Result<Line, Fault> {
+        let open = link.line().await?;
         // Boxed: seldom needed, and on the way of every read.
-        if self.inner.tier.outbox.is_empty() { Ok(line) } else { Box::pin(self.settle(line)).await }
+        if self.inner.tier.outbox.is_empty() { Ok(open) } else { Box::pin(self.settle(open)).await }
+    }
+
+    /// Has said what is owed, so far as that can be done now.
+    async fn collected(&self) {
+        match &self.inner.way {
+            Way::One(link) => drop(self.settled_line(link).await),
+            Way::Many(nodes) => self.say_what_is_owed(nodes).await,
+        }
     }
 
     /// Has said what is owed, and waits for it, though no longer than for a command: a sweep may take its time, and is not begun
@@ -274,8 +370,8 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     async fn settle(&self, line: Line) -> Result<Line, Fault> {
         if let Ok(begun) = Arc::clone(&self.inner.replaying).try_lock_owned() {
             let (tier, said_on) = (Arc::clone(&self.inner.tier), line.clone());
-            let runtime = self.inner.link.runtime().clone();
-            self.inner.link.runtime().spawn(async move {
+            let runtime = self.inner.runtime.clone();
+            self.inner.runtime.spawn(async move {
                 if let Err(fault) = replay::replay(&tier, &said_on, &runtime).await {
                     tier.remote.noticed(&fault);
                 }
@@ -292,13 +388,13 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         if self.inner.collects.swap(true, Ordering::AcqRel) {
             return;
         }
-        let (weak, runtime) = (Arc::downgrade(&self.inner), self.inner.link.runtime().clone());
-        self.inner.link.runtime().spawn(async move {
+        let (weak, runtime) = (Arc::downgrade(&self.inner), self.inner.runtime.clone());
+        self.inner.runtime.spawn(async move {
             let mut pause = FIRST_TRY;
             loop {
                 runtime.sleep(pause).await;
                 let Some(inner) = weak.upgrade() else { return };
-                let _there_or_not = Self { inner: Arc::clone(&inner) }.settled_line().await;
+                Self { inner: Arc::clone(&inner) }.collected().await;
                 if inner.tier.outbox.is_empty() {
                     inner.collects.store(false, Ordering::Release);
                     // What was queued in between has found somebody at it.
@@ -313,27 +409,39 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
 
     /// Sends calls that may be said twice, and says them again, once, on a new connection, where the old one was lost.
     async fn ask(&self, calls: &[Call]) -> Result<Vec<Reply>, Fault> {
-        match self.ask_once(calls).await {
-            Err(Fault::Lost) => self.ask_once(calls).await,
-            asked => asked,
+        match &self.inner.way {
+            Way::One(_) => match self.ask_once(calls).await {
+                Err(Fault::Lost) => self.ask_once(calls).await,
+                asked => asked,
+            },
+            Way::Many(nodes) => self.spread(nodes, calls, Manner::Twice).await,
         }
     }
 
     /// As [`ask`](Self::ask), once nothing is owed any more.
     async fn read(&self, calls: &[Call]) -> Result<Vec<Reply>, Fault> {
-        match self.read_once(calls).await {
-            Err(Fault::Lost) => self.read_once(calls).await,
-            asked => asked,
+        match &self.inner.way {
+            Way::One(_) => match self.read_once(calls).await {
+                Err(Fault::Lost) => self.read_once(calls).await,
+                asked => asked,
+            },
+            Way::Many(nodes) => self.spread_settled(nodes, calls, Manner::Twice).await,
         }
     }
 
     /// As [`read`](Self::read), for what must not be said twice.
     async fn read_once(&self, calls: &[Call]) -> Result<Vec<Reply>, Fault> {
-        self.ask_on(self.settled_line().await?, calls).await
+        match &self.inner.way {
+            Way::One(link) => self.ask_on(self.settled_line(link).await?, calls).await,
+            Way::Many(nodes) => self.spread_settled(nodes, calls, Manner::Once).await,
+        }
     }
 
     async fn ask_once(&self, calls: &[Call]) -> Result<Vec<Reply>, Fault> {
-        self.ask_on(self.inner.link.line().await?, calls).await
+        match &self.inner.way {
+            Way::One(link) => self.ask_on(link.line().await?, calls).await,
+            Way::Many(nodes) => self.spread(nodes, calls, Manner::Once).await,
+        }
     }
 
     async fn ask_on(&self, line: Line, calls: &[Call]) -> Result<Vec<Reply>, Fault> {
@@ -355,7 +463,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     /// What `future` gives, unless it takes longer.
     async fn within<F: Future>(&self, at_most: Duration, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
-        let mut late = pin!(self.inner.link.runtime().sleep(at_most));
+        let mut late = pin!(self.inner.runtime.sleep(at_most));
         std::future::poll_fn(|context| match future.as_mut().poll(context) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
             Poll::Pending => late.as_mut().poll(context).map(|()| None),
@@ -376,15 +484,15 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     fn ask_aside(&self, calls: Vec<Call>) {
         if !calls.is_empty() {
             let engine = self.clone();
-            self.inner.link.runtime().spawn(async move { drop(engine.ask(&calls).await) });
+            self.inner.runtime.spawn(async move { drop(engine.ask(&calls).await) });
         }
     }
 
     fn renew(&self, call: Call) -> Renewal {
         let (renewal, starts) = self.inner.renewals.add(call);
         if starts {
-            let (weak, runtime) = (Arc::downgrade(&self.inner), self.inner.link.runtime().clone());
-            self.inner.link.runtime().spawn(async move {
+            let (weak, runtime) = (Arc::downgrade(&self.inner), self.inner.runtime.clone());
+            self.inner.runtime.spawn(async move {
                 loop {
                     let before = runtime.now();
                     runtime.sleep(RENEW_EVERY).await;

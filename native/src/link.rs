@@ -7,13 +7,14 @@
 //! | to find out | look in |
 //! |---|---|
 //! | who gets the connection, who waits, who is turned away | `hub` |
-//! | how a connection is made | `connect`, `handshake`, `tls` |
+//! | how a connection is made, and to whom | `connect`, `finding`, `handshake`, `tls` |
 //! | how commands are asked | [`Line`], [`Script`] |
 //! | when a connection is given up | `watch`, `vitals` |
 //! | what is seen of the bytes | `wire`, `frames`, `ear` |
 
 mod connect;
 mod ear;
+mod finding;
 mod frames;
 mod handshake;
 mod hub;
@@ -39,6 +40,7 @@ use parking_lot::Mutex;
 use redis::{Cmd, Pipeline, Value};
 
 pub(crate) use self::ear::{CHANGES, Heard, Said};
+pub(crate) use self::finding::Known;
 pub(crate) use self::handshake::beat;
 use self::hub::{Found, Hub};
 pub use self::line::Line;
@@ -86,12 +88,15 @@ pub struct Options {
     pub max_reply_bytes: usize,
     /// When the server is left alone after failures, and for how long.
     pub breaker: BreakerConfig,
+    /// The nodes that are known, where the target is a cluster. Clones share them.
+    pub(crate) known: Known,
 }
 
 impl Options {
     /// The defaults for `target`.
     pub fn new(target: RedisTarget) -> Self {
         Self {
+            known: Known::of(&target),
             target,
             ca: None,
             connect_budget: Duration::from_millis(250),
@@ -99,6 +104,13 @@ impl Options {
             max_reply_bytes: 64 << 20,
             breaker: BreakerConfig::default(),
         }
+    }
+}
+
+impl Options {
+    /// Whether there can be memory in front of what these lead to: not of a cluster, each node of which would have to tell of changes.
+    pub fn can_have_memory(&self) -> bool {
+        !matches!(self.target.address(), RedisAddress::Cluster { .. })
     }
 }
 
@@ -182,6 +194,16 @@ impl<R: Runtime> Link<R> {
         self.0.hub.is_left_alone()
     }
 
+    /// Whom it leads to.
+    pub(crate) fn target(&self) -> &RedisTarget {
+        &self.0.options.target
+    }
+
+    /// When the server last answered; `None` where it never did.
+    pub(crate) fn heard(&self) -> Option<Moment> {
+        self.0.hub.last_heard()
+    }
+
     /// Where it runs.
     pub fn runtime(&self) -> &R {
         &self.0.runtime
@@ -215,8 +237,15 @@ impl<R: Runtime> Link<R> {
 /// Says, once in a process, that a password is readable on its way.
 fn warn_of_open_password(target: &RedisTarget) {
     static SAID: Once = Once::new();
-    let RedisAddress::Tcp { host, tls: false, .. } = target.address() else { return };
-    if target.password().is_some() && !is_this_machine(host) {
+    let is_open = match target.address() {
+        RedisAddress::Tcp { host, tls: false, .. } => !is_this_machine(host),
+        RedisAddress::Cluster { seeds: hosts, tls: false }
+        | RedisAddress::Sentinel { sentinels: hosts, tls: false, .. } => {
+            hosts.iter().any(|(host, _)| !is_this_machine(host))
+        }
+        _ => false,
+    };
+    if target.password().is_some() && is_open {
         SAID.call_once(|| {
             tracing::warn!(redis = %target, "the password goes over the network unencrypted; use rediss:// instead");
         });

@@ -65,7 +65,7 @@ pub extern "C" fn await_lock(wait: u32, now: f64) -> i32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn leave_lock(number: u32) {
     let left = WAITING.with_borrow_mut(|all| all.try_remove(number as usize));
-    if let Some(waiting) = left {
-        LOCKS.made().leave(&waiting);
+    if let Some(waiting) = &left {
+        LOCKS.made().leave(waiting);
     }
 }

@@ -60,7 +60,7 @@ impl SlotMap {
     ///
     /// The [`Fault`] that was answered, such as that it is in no cluster, or [`Fault::Protocol`].
     pub fn read(reply: Reply, asked: &Place) -> Result<Self, Fault> {
-        let mut map = Self { owners: vec![NOBODY; usize::from(SLOTS)].into(), primaries: vec![], replicas: vec![] };
+        let mut map = Self::default();
         for range in list(reply)? {
             let mut parts = list(range)?.into_iter();
             let (first, last) = (slot(parts.next().as_ref())?, slot(parts.next().as_ref())?);
@@ -127,6 +127,13 @@ impl SlotMap {
         });
         // There are no more nodes than slots.
         number as u16
+    }
+}
+
+impl Default for SlotMap {
+    /// The map of a cluster in which nobody has anything.
+    fn default() -> Self {
+        Self { owners: vec![NOBODY; usize::from(SLOTS)].into(), primaries: Vec::new(), replicas: Vec::new() }
     }
 }
 

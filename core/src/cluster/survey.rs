@@ -2,7 +2,8 @@
 //!
 //! A key that goes from a node that is swept late to one that was swept early is met on neither. So the nodes say before and after
 //! each round which slots they have, under which epoch, and which of them are open, that is, give or take keys one by one. A slot that
-//! stood still is done with. One that is open in the same way before and after two rounds is, too: a key goes from one node to
+//! stood still is done with. The epoch is all of a node's: it tells of slots that went and came back within a round, but also of every
+//! other that came, so that it counts for the first rounds only, or no sweep would end while slots are being dealt out. One that is open in the same way before and after two rounds is, too: a key goes from one node to
 //! another once at most meanwhile, so that one of the rounds met it. All others want another round.
 
 use alloc::vec;
@@ -19,8 +20,9 @@ pub struct View(Vec<Claim>);
 /// Who has one slot, hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Claim {
-    /// The node and its epoch. [`NOBODY`] has it, or [`UNKNOWN`].
+    /// The node. [`NOBODY`] has it, or [`UNKNOWN`].
     node: u64,
+    epoch: u64,
     /// From where or to where keys go; 0 where none do.
     open: u64,
 }
@@ -28,7 +30,7 @@ struct Claim {
 impl View {
     /// A view in which no node has said anything yet: of what is on the map it is not known who has it.
     pub fn new(map: &SlotMap) -> Self {
-        let claim = |slot| Claim { node: map.owner(Slot(slot)).map_or(NOBODY, |_| UNKNOWN), open: 0 };
+        let claim = |slot| Claim { node: map.owner(Slot(slot)).map_or(NOBODY, |_| UNKNOWN), epoch: 0, open: 0 };
         Self((0..SLOTS).map(claim).collect())
     }
 
@@ -44,7 +46,7 @@ impl View {
             mine.filter(|parts| parts.get(2).is_some_and(|flags| flags.split(',').any(|flag| flag == "myself")));
         let parts = mine.next().ok_or(Fault::Protocol)?;
         let (Some(id), Some(epoch)) = (parts.first(), parts.get(6)) else { return Err(Fault::Protocol) };
-        let node = hash(hash(BASIS, id), epoch).max(UNKNOWN + 1);
+        let (node, epoch) = (hash(BASIS, id).max(UNKNOWN + 1), hash(BASIS, epoch));
         for part in parts.iter().skip(8).filter(|part| !part.is_empty()) {
             if let Some(mark) = part.strip_prefix('[') {
                 let slot = mark.split('-').next().and_then(|slot| slot.parse().ok());
@@ -58,7 +60,7 @@ impl View {
                 };
                 let range = self.0.get_mut(first..=last).ok_or(Fault::Protocol)?;
                 for claim in range {
-                    claim.node = node;
+                    (claim.node, claim.epoch) = (node, epoch);
                 }
             }
         }
@@ -95,11 +97,13 @@ impl Survey {
     /// After a round over all primaries that the map had when it began. `after` is a view of them once it was over.
     pub fn went_round(&mut self, after: View) -> Round {
         let mut is_done = true;
+        let is_strict = MOST_ROUNDS - self.left < STRICT_ROUNDS;
         for ((rounds, before), after) in self.rounds.iter_mut().zip(&self.last.0).zip(&after.0) {
             if *rounds == DONE {
                 continue;
             }
-            *rounds = match before == after && after.node != UNKNOWN {
+            let same = before.node == after.node && before.open == after.open && after.node != UNKNOWN;
+            *rounds = match same && (!is_strict || before.epoch == after.epoch) {
                 true if after.open == 0 || *rounds == 1 => DONE,
                 true => 1,
                 false => 0,
@@ -129,6 +133,9 @@ const DONE: u8 = 2;
 
 /// A slot that moves wants two more rounds; while slots move one after the other, each round has others.
 const MOST_ROUNDS: u32 = 32;
+
+/// In so many of them a node that has a new epoch is another.
+const STRICT_ROUNDS: u32 = 6;
 
 #[cfg(test)]
 mod tests {
@@ -204,6 +211,10 @@ mod tests {
         assert_eq!(Survey::new(before.clone()).went_round(taken_over), Round::Again);
         let back = view(&[a("0-9999"), line("b", "myself,master", 7, "10000-16383")]);
         assert_eq!(Survey::new(before.clone()).went_round(back), Round::Again, "and so is one that has a new epoch");
+        let mut survey = Survey::new(before.clone());
+        let at = |epoch| view(&[a("0-9999"), line("b", "myself,master", epoch, "10000-16383")]);
+        assert_eq!((3..3 + STRICT_ROUNDS).map(|epoch| survey.went_round(at(epoch))).last(), Some(Round::Again));
+        assert_eq!(survey.went_round(at(99)), Round::Done, "while slots are dealt out that has to do");
         let silent = view(&[a("0-9999")]);
         let mut survey = Survey::new(silent.clone());
         assert_eq!(survey.went_round(silent.clone()), Round::Again);
@@ -243,6 +254,7 @@ mod tests {
         ], 1..80)) {
             // Who has the slot, where the key is, whether the slot is open, the epoch, and whether the key was met.
             let (mut owner, mut key, mut open, mut epoch, mut met) = (false, false, false, 0_u32, false);
+            let mut closed = 0;
             let look = |owner: bool, open: bool, epoch: u32| {
                 let marks = if open { ["[0->-x]", "[0-<-x]"] } else { ["", ""] };
                 let told = |it: bool| {
@@ -258,13 +270,16 @@ mod tests {
                     Step::Open => open = true,
                     Step::MoveKey => key = if open { !owner } else { key },
                     // All keys have gone before a slot is given away.
-                    Step::Close if open => (owner, key, open, epoch) = (!owner, !owner, false, epoch + 1),
+                    Step::Close if open && closed == 0 => {
+                        (owner, key, open, epoch) = (!owner, !owner, false, epoch + 1);
+                        closed = usize::from(epoch >= STRICT_ROUNDS);
+                    }
                     Step::Close => {}
                     Step::SweepNode(which) => {
                         swept[usize::from(which)] = true;
                         met |= key == which;
                         if swept == [true; 2] {
-                            swept = [false; 2];
+                            (swept, closed) = ([false; 2], 0);
                             if survey.went_round(look(owner, open, epoch)) != Round::Again {
                                 prop_assert!(met);
                                 break;

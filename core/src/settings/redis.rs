@@ -80,6 +80,14 @@ pub struct RedisTarget {
     pub(super) username: Option<String>,
     pub(super) password: Option<Secret>,
     pub(super) db: u32,
+    pub(super) of_sentinels: Login,
+}
+
+/// A user, where one is named, and a password.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(super) struct Login {
+    username: Option<String>,
+    password: Option<Secret>,
 }
 
 /// Where a Redis listens.
@@ -99,10 +107,30 @@ pub enum RedisAddress {
         /// The absolute path of the socket.
         path: String,
     },
+    /// On many servers that share the keys.
+    Cluster {
+        /// Host and port of some of them, at least one: these know all.
+        seeds: Vec<(String, u16)>,
+        /// Whether all of them speak TLS.
+        tls: bool,
+    },
+    /// Where sentinels say that it is at the moment.
+    Sentinel {
+        /// Host and port of each of them, at least one; the port is 26379 where none was given.
+        sentinels: Vec<(String, u16)>,
+        /// What they call it.
+        primary: String,
+        /// Whether it and the sentinels speak TLS.
+        tls: bool,
+    },
 }
 
 impl RedisTarget {
     /// Reads a URL: `redis://[user][:password]@host[:port][/db]`, `rediss://…` for TLS, `unix:///path[?db=…]` for a socket.
+    ///
+    /// `redis+cluster://host[:port][,host[:port]…]` is a cluster, of which some nodes are named, and
+    /// `redis+sentinel://host[:port][,host[:port]…]/name[/db]` what these sentinels call `name`; both also with `rediss`. The options
+    /// `sentinel_username` and `sentinel_password` are for the sentinels, which are asked without a name where they are left out.
     ///
     /// User and password are percent-decoded. Host, port and db may be left out (localhost, 6379, 0); IPv6 addresses stand in
     /// brackets. `redis+unix` is `unix`; the options `db`, and for sockets `user` and `pass`, are read, and others refused.
@@ -120,16 +148,26 @@ impl RedisTarget {
             "redis" => Self::parse_tcp(rest, false)?,
             "rediss" => Self::parse_tcp(rest, true)?,
             "unix" | "redis+unix" => Self::parse_unix(rest)?,
+            "redis+cluster" => Self::parse_cluster(rest, false)?,
+            "rediss+cluster" => Self::parse_cluster(rest, true)?,
+            "redis+sentinel" => Self::parse_sentinel(rest, false)?,
+            "rediss+sentinel" => Self::parse_sentinel(rest, true)?,
             _ => return Err(InvalidRedisUrl::Scheme),
         };
         for option in options.split('&').filter(|option| !option.is_empty()) {
             let socket = matches!(target.address, RedisAddress::Unix { .. });
+            let sentinel = matches!(target.address, RedisAddress::Sentinel { .. });
             match option.split_once('=').ok_or(InvalidRedisUrl::Option)? {
                 ("db", number) => target.db = parse_db(number)?,
                 ("user" | "username", name) if socket => target.username = part(name)?,
                 ("pass" | "password", text) if socket => target.password = part(text)?.map(Secret),
+                ("sentinel_username", name) if sentinel => target.of_sentinels.username = part(name)?,
+                ("sentinel_password", text) if sentinel => target.of_sentinels.password = part(text)?.map(Secret),
                 _ => return Err(InvalidRedisUrl::Option),
             }
+        }
+        if target.db != 0 && matches!(target.address, RedisAddress::Cluster { .. }) {
+            return Err(InvalidRedisUrl::ClusterDb);
         }
         Ok(target)
     }
@@ -154,6 +192,28 @@ impl RedisTarget {
         self.db
     }
 
+    /// One server of a cluster, or the one that sentinels name.
+    pub fn server(&self, host: &str, port: u16) -> Self {
+        let address = RedisAddress::Tcp { host: host.to_owned(), port, tls: self.is_tls() };
+        Self { address, of_sentinels: Login::default(), ..self.clone() }
+    }
+
+    /// One of the sentinels.
+    pub fn sentinel(&self, host: &str, port: u16) -> Self {
+        let Login { username, password } = self.of_sentinels.clone();
+        Self { username, password, db: 0, ..self.server(host, port) }
+    }
+
+    /// Whether TLS is spoken.
+    pub fn is_tls(&self) -> bool {
+        match self.address {
+            RedisAddress::Unix { .. } => false,
+            RedisAddress::Tcp { tls, .. } | RedisAddress::Cluster { tls, .. } | RedisAddress::Sentinel { tls, .. } => {
+                tls
+            }
+        }
+    }
+
     /// The whole URL, password included, percent-encoded wherever that could matter.
     pub fn url(&self) -> Secret {
         let username = self.username.as_deref().map(|name| encoded(name, "")).unwrap_or_default();
@@ -164,22 +224,30 @@ impl RedisTarget {
     fn parse_tcp(rest: &str, tls: bool) -> Result<Self, InvalidRedisUrl> {
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (username, password, place) = parse_user(authority)?;
-        let (host, port) = if let Some(place) = place.strip_prefix('[') {
-            let (host, port) = place.split_once(']').ok_or(InvalidRedisUrl::Host)?;
-            let host: Ipv6Addr = host.parse().map_err(|_| InvalidRedisUrl::Host)?;
-            (host.to_string(), port)
-        } else {
-            let (host, port) = place.split_at(place.find(':').unwrap_or(place.len()));
-            let host = if host.is_empty() { "localhost" } else { host };
-            (parse_name(host).ok_or(InvalidRedisUrl::Host)?, port)
-        };
-        let port = match port.strip_prefix(':') {
-            Some(port) => parse_port(port).ok_or(InvalidRedisUrl::Port)?,
-            None if port.is_empty() => DEFAULT_PORT,
-            None => return Err(InvalidRedisUrl::Port),
-        };
+        let (host, port) = parse_place(place, DEFAULT_PORT)?;
         let db = if path.is_empty() { 0 } else { parse_db(path)? };
-        Ok(Self { address: RedisAddress::Tcp { host, port, tls }, username, password, db })
+        let address = RedisAddress::Tcp { host, port, tls };
+        Ok(Self { address, username, password, db, of_sentinels: Login::default() })
+    }
+
+    fn parse_cluster(rest: &str, tls: bool) -> Result<Self, InvalidRedisUrl> {
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (username, password, places) = parse_user(authority)?;
+        let seeds = parse_places(places, DEFAULT_PORT)?;
+        let db = if path.is_empty() { 0 } else { parse_db(path)? };
+        let address = RedisAddress::Cluster { seeds, tls };
+        Ok(Self { address, username, password, db, of_sentinels: Login::default() })
+    }
+
+    fn parse_sentinel(rest: &str, tls: bool) -> Result<Self, InvalidRedisUrl> {
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (username, password, places) = parse_user(authority)?;
+        let sentinels = parse_places(places, SENTINEL_PORT)?;
+        let (primary, db) = path.split_once('/').unwrap_or((path, ""));
+        let primary = parse_name(primary).ok_or(InvalidRedisUrl::Primary)?;
+        let db = if db.is_empty() { 0 } else { parse_db(db)? };
+        let address = RedisAddress::Sentinel { sentinels, primary, tls };
+        Ok(Self { address, username, password, db, of_sentinels: Login::default() })
     }
 
     fn parse_unix(rest: &str) -> Result<Self, InvalidRedisUrl> {
@@ -189,20 +257,33 @@ impl RedisTarget {
         if !place.is_empty() || path.len() < 2 || path.contains('\0') {
             return Err(InvalidRedisUrl::Path);
         }
-        Ok(Self { address: RedisAddress::Unix { path }, username, password, db: 0 })
+        let address = RedisAddress::Unix { path };
+        Ok(Self { address, username, password, db: 0, of_sentinels: Login::default() })
     }
 
     fn written(&self, username: &str, password: Option<&str>) -> String {
+        self.written_with(username, password, |secret| encoded(secret.expose(), ""))
+    }
+
+    /// `shown` says how the password of the sentinels is written.
+    fn written_with(&self, username: &str, password: Option<&str>, shown: impl Fn(&Secret) -> String) -> String {
+        let user = match password {
+            Some(password) => format!("{username}:{password}@"),
+            None if username.is_empty() => String::new(),
+            None => format!("{username}@"),
+        };
+        let scheme = if self.is_tls() { "rediss" } else { "redis" };
         match &self.address {
-            RedisAddress::Tcp { host, port, tls } => {
-                let user = match password {
-                    Some(password) => format!("{username}:{password}@"),
-                    None if username.is_empty() => String::new(),
-                    None => format!("{username}@"),
-                };
-                let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
-                let scheme = if *tls { "rediss" } else { "redis" };
-                format!("{scheme}://{user}{open}{host}{close}:{port}/{}", self.db)
+            RedisAddress::Tcp { host, port, .. } => format!("{scheme}://{user}{}/{}", place(host, *port), self.db),
+            RedisAddress::Cluster { seeds, .. } => format!("{scheme}+cluster://{user}{}", places(seeds)),
+            RedisAddress::Sentinel { sentinels, primary, .. } => {
+                let Login { username, password } = &self.of_sentinels;
+                let name = username.as_deref().map(|name| format!("sentinel_username={}", encoded(name, "")));
+                let secret = password.as_ref().map(|secret| format!("sentinel_password={}", shown(secret)));
+                let options: Vec<String> = name.into_iter().chain(secret).collect();
+                let mark = if options.is_empty() { "" } else { "?" };
+                let (places, db, options) = (places(sentinels), self.db, options.join("&"));
+                format!("{scheme}+sentinel://{user}{places}/{primary}/{db}{mark}{options}")
             }
             RedisAddress::Unix { path } => {
                 let user = if username.is_empty() { String::new() } else { format!("&user={username}") };
@@ -216,10 +297,11 @@ impl RedisTarget {
 impl fmt::Display for RedisTarget {
     /// The URL with the password hidden; also the name, where there is none, since some tools take it for the password.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden = |_: &Secret| HIDDEN.to_owned();
         let shown = match (&self.username, &self.password) {
-            (Some(name), Some(_)) => self.written(&encoded(name, ""), Some(HIDDEN)),
-            (Some(_), None) => self.written(HIDDEN, None),
-            (None, password) => self.written("", password.as_ref().map(|_| HIDDEN)),
+            (Some(name), Some(_)) => self.written_with(&encoded(name, ""), Some(HIDDEN), hidden),
+            (Some(_), None) => self.written_with(HIDDEN, None, hidden),
+            (None, password) => self.written_with("", password.as_ref().map(|_| HIDDEN), hidden),
         };
         out.write_str(&shown)
     }
@@ -235,7 +317,7 @@ impl Default for RedisTarget {
     /// `redis://localhost:6379/0`.
     fn default() -> Self {
         let address = RedisAddress::Tcp { host: "localhost".to_owned(), port: DEFAULT_PORT, tls: false };
-        Self { address, username: None, password: None, db: 0 }
+        Self { address, username: None, password: None, db: 0, of_sentinels: Login::default() }
     }
 }
 
@@ -244,7 +326,9 @@ impl Default for RedisTarget {
 #[non_exhaustive]
 pub enum InvalidRedisUrl {
     /// It begins with no scheme, or another's.
-    #[error("a Redis URL begins with `redis://`, `rediss://` (TLS) or `unix://`")]
+    #[error(
+        "a Redis URL begins with `redis://`, `rediss://` (TLS), `unix://`, `redis+cluster://` or `redis+sentinel://` (`rediss+…` with TLS)"
+    )]
     Scheme,
     /// It contains what no URL may.
     #[error("a Redis URL has no spaces and no `#`; in a password, write `%20` and `%23`")]
@@ -269,8 +353,18 @@ pub enum InvalidRedisUrl {
     #[error("the Redis URL of a socket has an absolute path, as in `unix:///run/redis.sock`")]
     Path,
     /// There is an option that is not read.
-    #[error("the options of a Redis URL are `db`, and for a socket `user` and `pass`; others are not read")]
+    #[error(
+        "the options of a Redis URL are `db`, for a socket `user` and `pass`, and for sentinels `sentinel_username` and `sentinel_password`; others are not read"
+    )]
     Option,
+    /// Sentinels are named, and not what they watch.
+    #[error(
+        "the Redis URL of sentinels says what they call the primary, as in `redis+sentinel://host:26379/mymaster/0`"
+    )]
+    Primary,
+    /// A cluster has one database.
+    #[error("a Redis cluster has database 0 alone: leave `/db` out")]
+    ClusterDb,
 }
 
 /// The host of the setting of that name: as in a URL, the brackets of an IPv6 address left out or not.
@@ -286,6 +380,38 @@ pub(super) fn parse_port(text: &str) -> Option<u16> {
 /// Digits alone: `from_str` takes a `+` too.
 pub(super) fn parse_number<N: core::str::FromStr>(text: &str) -> Option<N> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// Host and port of one server; an IPv6 address stands in brackets.
+fn parse_place(place: &str, default_port: u16) -> Result<(String, u16), InvalidRedisUrl> {
+    let (host, port) = if let Some(place) = place.strip_prefix('[') {
+        let (host, port) = place.split_once(']').ok_or(InvalidRedisUrl::Host)?;
+        let host: Ipv6Addr = host.parse().map_err(|_| InvalidRedisUrl::Host)?;
+        (host.to_string(), port)
+    } else {
+        let (host, port) = place.split_at(place.find(':').unwrap_or(place.len()));
+        let host = if host.is_empty() { "localhost" } else { host };
+        (parse_name(host).ok_or(InvalidRedisUrl::Host)?, port)
+    };
+    let port = match port.strip_prefix(':') {
+        Some(port) => parse_port(port).ok_or(InvalidRedisUrl::Port)?,
+        None if port.is_empty() => default_port,
+        None => return Err(InvalidRedisUrl::Port),
+    };
+    Ok((host, port))
+}
+
+/// Some of them, between commas.
+fn parse_places(places: &str, default_port: u16) -> Result<Vec<(String, u16)>, InvalidRedisUrl> {
+    places.split(',').map(|place| parse_place(place, default_port)).collect()
+}
+
+fn place(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+fn places(places: &[(String, u16)]) -> String {
+    places.iter().map(|(host, port)| place(host, *port)).collect::<Vec<_>>().join(",")
 }
 
 fn parse_db(text: &str) -> Result<u32, InvalidRedisUrl> {
@@ -336,6 +462,7 @@ fn encoded(text: &str, plain: &str) -> String {
 }
 
 const DEFAULT_PORT: u16 = 6_379;
+const SENTINEL_PORT: u16 = 26_379;
 const HIDDEN: &str = "***";
 
 #[cfg(test)]
@@ -369,6 +496,48 @@ mod tests {
         let target = RedisTarget::parse("redis://:p@s:s@h:1").unwrap();
         assert_eq!(target.password().unwrap().expose(), "p@s:s", "the last `@` ends the password");
         assert_eq!(RedisTarget::parse("redis://:@h").unwrap().password(), None);
+    }
+
+    #[test]
+    fn a_cluster_is_named_by_some_of_its_nodes() {
+        let target = RedisTarget::parse("redis+cluster://al:p%2C@a,b:7001,[::1]:7002").unwrap();
+        let seeds = vec![("a".to_owned(), 6_379), ("b".to_owned(), 7_001), ("::1".to_owned(), 7_002)];
+        assert_eq!(target.address(), &RedisAddress::Cluster { seeds, tls: false });
+        assert_eq!(target.to_string(), "redis+cluster://al:***@a:6379,b:7001,[::1]:7002");
+        assert_eq!(target.url().expose(), "redis+cluster://al:p%2C@a:6379,b:7001,[::1]:7002");
+        assert_eq!(target.server("c", 7).url().expose(), "redis://al:p%2C@c:7/0");
+        let target = RedisTarget::parse("rediss+cluster://a/0").unwrap();
+        assert_eq!(target.server("c", 7).to_string(), "rediss://c:7/0");
+        assert_eq!(RedisTarget::parse("redis+cluster://a/1"), Err(InvalidRedisUrl::ClusterDb));
+        assert_eq!(RedisTarget::parse("redis+cluster://a?db=1"), Err(InvalidRedisUrl::ClusterDb));
+        assert_eq!(RedisTarget::parse("redis+cluster://a,b:0"), Err(InvalidRedisUrl::Port));
+        assert_eq!(RedisTarget::parse("redis+cluster://a,b c"), Err(InvalidRedisUrl::Letter));
+    }
+
+    #[test]
+    fn sentinels_have_credentials_of_their_own_and_say_where_the_primary_is() {
+        let url = "redis+sentinel://al:p@a,b:7/my-master/2?sentinel_username=w&sentinel_password=s%26";
+        let target = RedisTarget::parse(url).unwrap();
+        let sentinels = vec![("a".to_owned(), 26_379), ("b".to_owned(), 7)];
+        let primary = "my-master".to_owned();
+        assert_eq!(target.address(), &RedisAddress::Sentinel { sentinels, primary, tls: false });
+        assert_eq!(target.sentinel("b", 7).url().expose(), "redis://w:s%26@b:7/0");
+        assert_eq!(target.server("c", 8).url().expose(), "redis://al:p@c:8/2");
+        let shown = "redis+sentinel://al:***@a:26379,b:7/my-master/2?sentinel_username=w&sentinel_password=***";
+        assert_eq!(target.to_string(), shown);
+        assert_eq!(RedisTarget::parse(target.url().expose()), Ok(target));
+        let plain = RedisTarget::parse("rediss+sentinel://:p@a/m").unwrap();
+        assert_eq!(plain.to_string(), "rediss+sentinel://:***@a:26379/m/0");
+        assert_eq!(plain.sentinel("a", 1).to_string(), "rediss://a:1/0", "they are not told the server's password");
+        for (url, why) in [
+            ("redis+sentinel://a", InvalidRedisUrl::Primary),
+            ("redis+sentinel://a/", InvalidRedisUrl::Primary),
+            ("redis+sentinel://a/m/x", InvalidRedisUrl::Db),
+            ("redis+sentinel://a/m?user=x", InvalidRedisUrl::Option),
+            ("redis://a?sentinel_password=x", InvalidRedisUrl::Option),
+        ] {
+            assert_eq!(RedisTarget::parse(url), Err(why), "{url}");
+        }
     }
 
     #[test]
@@ -442,12 +611,12 @@ mod tests {
         ) {
             let given = |text: String| Some(text).filter(|text| !text.is_empty());
             let address = if socket { RedisAddress::Unix { path } } else { RedisAddress::Tcp { host, port, tls } };
-            let target = RedisTarget { address, username: given(username), password: given(password).map(Secret), db };
+            let target = RedisTarget { address, username: given(username), password: given(password).map(Secret), db, of_sentinels: Login::default() };
             prop_assert_eq!(RedisTarget::parse(target.url().expose()), Ok(target));
         }
 
         #[test]
-        fn no_password_is_ever_shown(url in "(redis|unix)://[ab:@/%?=&#\\[\\]]{0,12}SECRET[ab:@/%?=&#\\[\\]0-9]{0,12}") {
+        fn no_password_is_ever_shown(url in "(redis|unix|redis\\+cluster|redis\\+sentinel)://[ab,:@/%?=&#\\[\\]]{0,12}SECRET[ab:@/%?=&#\\[\\]0-9]{0,12}") {
             let shown = match RedisTarget::parse(&url) {
                 Ok(target) if target.password().is_some_and(|password| password.expose().contains("SECRET")) => {
                     format!("{target} {target:?}")

@@ -13,7 +13,7 @@ use donjon_core::remote::sight;
 use donjon_core::rules::Plan;
 use donjon_core::tag::{InvalidTag, check_tags};
 
-use super::{Engine, replay};
+use super::{Engine, Way, replay};
 use crate::runtime::Runtime;
 
 /// What an invalidation came to.
@@ -61,17 +61,18 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     pub async fn invalidate_pattern(&self, pattern: &Pattern) -> Removed {
         let target =
             if pattern.is_everything() { Target::Everything } else { Target::Pattern(pattern.as_str().into()) };
-        let owed = self.owe([target]).await;
+        let mut owed = self.owe([target]).await;
         self.remote().detach_matching(pattern);
         self.forget_matching(pattern);
         let mut count = 0;
         let mut swept = self.sweep(pattern, &mut count).await;
-        if swept == Err(Fault::Lost) {
+        if matches!(swept, Err(Fault::Lost)) {
             // The server's cursor is of no use on another connection, or on another server.
             swept = self.sweep(pattern, &mut count).await;
         }
         match swept {
-            Ok(()) => {
+            Ok(epoch) => {
+                owed.epoch = epoch;
                 owed.paid(self.now());
                 self.remote().detach_matching(pattern);
                 self.forget_matching(pattern);
@@ -142,7 +143,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         let targets = targets.into_iter().collect();
         let mut owed = Owed { epoch: self.tier().outbox.epoch(), engine: self.clone(), targets };
         // What is said over a connection that is not there yet belongs to that one.
-        let _there_or_not = self.inner.link.line().await;
+        self.connect(&owed.targets).await;
         owed.epoch = self.tier().outbox.epoch();
         owed
     }
@@ -154,9 +155,17 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         self.forget(keys);
     }
 
-    async fn sweep(&self, pattern: &Pattern, count: &mut u64) -> Result<(), Fault> {
-        let line = self.inner.link.line().await?;
-        replay::sweep(self.remote(), &line, pattern, count).await
+    /// Gives the connections that it went over.
+    async fn sweep(&self, pattern: &Pattern, count: &mut u64) -> Result<Epoch, Fault> {
+        match &self.inner.way {
+            Way::One(link) => {
+                let open = link.line().await?;
+                let epoch = self.tier().outbox.epoch();
+                replay::sweep(self.remote(), &open, pattern, count).await?;
+                Ok(epoch)
+            }
+            Way::Many(nodes) => self.sweep_all(nodes, pattern, count).await,
+        }
     }
 }
 
@@ -170,7 +179,14 @@ pub(super) struct Owed<R: Runtime, E: Clone + Send + Sync + 'static> {
 impl<R: Runtime, E: Clone + Send + Sync + 'static> Owed<R, E> {
     /// Redis has confirmed it; it is said again only on a new connection, if one comes soon.
     pub(super) fn paid(mut self, now: Moment) {
-        self.engine.tier().outbox.sent(&std::mem::take(&mut self.targets), self.epoch, now);
+        let (targets, outbox) = (std::mem::take(&mut self.targets), &self.engine.tier().outbox);
+        match &self.engine.inner.way {
+            Way::One(_) => outbox.sent(&targets, self.epoch, now),
+            Way::Many(nodes) => {
+                let ears = nodes.ears();
+                outbox.sent_to(&targets, self.epoch, now, |target| ears.of(target));
+            }
+        }
     }
 
     /// Nothing is owed: what was to be written arrived, or did not and was refused. It is not said again on a new connection, as that

@@ -2,6 +2,7 @@
 
 use donjon_core::key::Key;
 use donjon_core::lease::Filled;
+use donjon_core::moment::Moment;
 use donjon_core::payload::Payload;
 use donjon_core::remote::Storing;
 use donjon_core::remote::lease::{Filling, Lease as Right};
@@ -48,7 +49,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Lease<R, E> {
         let engine = self.engine.clone();
         let Some(right) = self.right.take() else { return Filled::Refused };
         let key = Box::<str>::from(right.key());
-        let clock = engine.clock();
+        let clock = Key::new(right.key()).map_or_else(|_| Moment::from_millis(0), |key| engine.clock(key));
         match right.fill(payload, storing, engine.now(), clock) {
             Filling::Done(filled) => filled,
             Filling::Send(sent, calls) => {

@@ -75,7 +75,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         let Pace { sure, renew, again } = Pace::of(Duration::from_millis(millis));
         let (mut end, mut due) = (since.after(sure), since.after(renew));
         loop {
-            let runtime = self.inner.link.runtime();
+            let runtime = &self.inner.runtime;
             runtime.sleep(due.min(end) - runtime.now()).await;
             let asked = runtime.now();
             if asked >= end {
@@ -92,7 +92,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     /// Waits until a lock may be free: it was given back, or its holder's time is over. Ends early where Redis cannot be asked.
     /// Whoever waited takes it by [`Engine::acquire`], and may be too late. Dropping the future leaves nothing.
     pub async fn lock_may_be_free(&self, name: Key<'_>) {
-        let runtime = self.inner.link.runtime();
+        let runtime = &self.inner.runtime;
         let freed = self.inner.subscriber.listen_to_lock(name);
         // Where it cannot be listened to, looking again has to do.
         let _ = freed.ready().await;

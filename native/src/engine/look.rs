@@ -7,10 +7,11 @@ use donjon_core::remote::See;
 use donjon_core::remote::call::{Call, Reply};
 use donjon_core::remote::look::{Step, Want};
 use donjon_core::remote::sight::Sight;
-use redis::Value;
+use redis::{Cmd, Value};
 
+use super::nodes::Nodes;
 use super::via::Via;
-use super::{Engine, Lease, Looked, wire};
+use super::{Engine, Lease, Looked, Way, wire};
 use crate::runtime::Runtime;
 
 impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
@@ -18,7 +19,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     /// load. One round trip, two for a value with tags.
     pub async fn get(&self, key: Key<'_>) -> Option<Payload> {
         if !self.remote().is_enabled() {
-            self.remote().count_read(&Sight::Absent, self.clock());
+            self.remote().count_read(&Sight::Absent, self.clock(key));
             return None;
         }
         let via = self.via();
@@ -29,11 +30,11 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
             self.remote().noticed(&fault);
             None
         });
-        let clock = self.clock();
+        let clock = self.clock(key);
         if let Some(payload) = self.remote().hit(&mut bytes, clock) {
             return Some(payload);
         }
-        let sight = self.judge(bytes).await;
+        let sight = self.judge(key, bytes).await;
         self.remote().count_read(&sight, clock);
         match sight {
             Sight::Value(seen) => Some(seen.payload),
@@ -48,10 +49,10 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
             return Box::pin(self.get_many_via(keys, via)).await;
         }
         let sights = if self.remote().is_enabled() { self.see_many(keys).await } else { None };
-        let (remote, clock) = (self.remote(), self.clock());
+        let remote = self.remote();
         let sights = sights.unwrap_or_else(|| keys.iter().map(|_| Sight::Absent).collect());
-        let found = sights.into_iter().map(|sight| {
-            remote.count_read(&sight, clock);
+        let found = keys.iter().zip(sights).map(|(key, sight)| {
+            remote.count_read(&sight, self.clock(*key));
             if let Sight::Value(seen) = sight { Some(seen.payload) } else { None }
         });
         found.collect()
@@ -66,14 +67,14 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         }
         let mut fetched = self.fetch(key).await;
         if let Ok(bytes) = &mut fetched
-            && let Some(payload) = self.remote().hit(bytes, self.clock())
+            && let Some(payload) = self.remote().hit(bytes, self.clock(key))
         {
             return Looked::Value(payload);
         }
         let step = match self.remote().look(key, want, self.now()) {
             Step::Send(pending, _) => {
                 let replies = fetched.map(|bytes| vec![bytes.map_or(Reply::Nil, Reply::Bytes)]);
-                pending.replied(replies, self.now(), self.clock())
+                pending.replied(replies, self.now(), self.clock(key))
             }
             step => step,
         };
@@ -99,7 +100,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
                         via = self.via();
                     }
                     let replies = self.read_via(&mut via, &calls).await;
-                    let clock = self.clock();
+                    let clock = self.clock(key);
                     let outline = replies.as_ref().ok().filter(|_| via.is_told());
                     let is_counter = outline.is_some_and(|replies| pending.is_counter(replies));
                     let outline = outline.and_then(|replies| pending.outline(replies, clock));
@@ -120,14 +121,14 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
                         if pending.may_be_repeated() { self.read(&calls).await } else { self.read_once(&calls).await };
                     claim.given_up = None;
                     drop(claim);
-                    pending.replied(replies, self.now(), self.clock())
+                    pending.replied(replies, self.now(), self.clock(key))
                 }
                 Step::Join(look, joined, at_most) => {
                     let ending = self.within(at_most, joined).await;
                     look.joined(ending, self.now())
                 }
                 Step::Sleep(look, pause) => {
-                    self.inner.link.runtime().sleep(pause).await;
+                    self.inner.runtime.sleep(pause).await;
                     look.slept()
                 }
             }
@@ -137,14 +138,14 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     /// What is under a key, its tags known.
     pub(super) async fn see(&self, key: Key<'_>) -> Result<Sight, Fault> {
         let bytes = self.fetch(key).await?;
-        match self.remote().see(bytes, self.clock()) {
+        match self.remote().see(bytes, self.clock(key)) {
             See::Plain(sight) => Ok(sight),
             See::Tagged(tagged, calls) => tagged.replied(self.read(&calls).await?),
         }
     }
 
-    pub(super) async fn judge(&self, bytes: Option<Vec<u8>>) -> Sight {
-        let judged = match self.remote().see(bytes, self.clock()) {
+    pub(super) async fn judge(&self, key: Key<'_>, bytes: Option<Vec<u8>>) -> Sight {
+        let judged = match self.remote().see(bytes, self.clock(key)) {
             See::Plain(sight) => return sight,
             // Boxed, as in `fetch`.
             See::Tagged(tagged, calls) => match Box::pin(self.read(&calls)).await {
@@ -162,26 +163,18 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         if keys.is_empty() {
             return Some(Vec::new());
         }
-        let names = keys.iter().map(|key| self.remote().names().key(*key).into());
-        let call = Call::Plain(std::iter::once(b"MGET"[..].into()).chain(names).collect());
-        let answer = self.read(&[call]).await.and_then(|replies| match replies.into_iter().next() {
-            Some(Reply::List(found)) if found.len() == keys.len() => Ok(found),
-            Some(Reply::Error(fault)) => Err(fault),
-            _ => Err(Fault::Protocol),
-        });
-        let found = match answer {
+        let found = match self.fetch_many(keys).await {
             Ok(found) => found,
             Err(fault) => {
                 self.remote().noticed(&fault);
                 return None;
             }
         };
-        let clock = self.clock();
         let mut tagged = Vec::new();
         let mut sights = Vec::with_capacity(found.len());
         for (place, reply) in found.into_iter().enumerate() {
             let bytes = if let Reply::Bytes(bytes) = reply { Some(bytes) } else { None };
-            match self.remote().see(bytes, clock) {
+            match self.remote().see(bytes, self.clock(keys[place])) {
                 See::Plain(sight) => sights.push(sight),
                 See::Tagged(asked, calls) => {
                     sights.push(Sight::Absent);
@@ -208,22 +201,74 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         Some(sights)
     }
 
+    /// What is under each of these keys.
+    async fn fetch_many(&self, keys: &[Key<'_>]) -> Result<Vec<Reply>, Fault> {
+        let names = keys.iter().map(|key| self.remote().names().key(*key));
+        if let Way::Many(_) = &self.inner.way {
+            let calls: Vec<Call> = names.map(|name| Call::Plain(vec![b"GET"[..].into(), name.into()])).collect();
+            let found = self.read(&calls).await?;
+            let fault = found.iter().find_map(|reply| if let Reply::Error(fault) = reply { Some(fault) } else { None });
+            // Those of the nodes that answer are served all the same.
+            if let Some(fault) = fault {
+                self.remote().noticed(fault);
+            }
+            return Ok(found);
+        }
+        let call = Call::Plain(std::iter::once(b"MGET"[..].into()).chain(names.map(Into::into)).collect());
+        match self.read(&[call]).await?.into_iter().next() {
+            Some(Reply::List(found)) if found.len() == keys.len() => Ok(found),
+            Some(Reply::Error(fault)) => Err(fault),
+            _ => Err(Fault::Protocol),
+        }
+    }
+
     /// The bytes under a key: the one command that is sent on every read.
     async fn fetch(&self, key: Key<'_>) -> Result<Option<Vec<u8>>, Fault> {
         let command = wire::get(self.remote().names().key_parts(key));
-        let asked = match self.settled_line().await?.into_ask(&command).await {
-            // Boxed, as is all that seldom happens here: the room for it would be taken and moved on every read.
-            Err(Fault::Lost) => Box::pin(async { self.settled_line().await?.into_ask(&command).await }).await,
+        let link = match &self.inner.way {
+            Way::One(link) => link,
+            Way::Many(nodes) => {
+                let asked = self.fetch_from_owner(nodes, key, &command).await;
+                // Boxed, as is all that seldom happens here: the room for it would be taken and moved on every read.
+                return if let Some(value) = asked { bytes(value) } else { Box::pin(self.fetch_spread(key)).await };
+            }
+        };
+        let asked = match self.settled_line(link).await?.into_ask(&command).await {
+            Err(Fault::Lost) => Box::pin(async { self.settled_line(link).await?.into_ask(&command).await }).await,
             asked => asked,
         };
-        match asked? {
-            Value::BulkString(bytes) => Ok(Some(bytes)),
-            Value::Nil => Ok(None),
-            value => match wire::reply(value) {
-                Reply::Bytes(bytes) => Ok(Some(bytes)),
-                _ => Err(Fault::Protocol),
-            },
+        bytes(asked?)
+    }
+
+    /// What the node has that has the key by the map; none where that needs a second thought.
+    async fn fetch_from_owner(&self, nodes: &Nodes<R, E>, key: Key<'_>, command: &Cmd) -> Option<Value> {
+        let line = nodes.link_of(&self.remote().names().key(key))?.line().await.ok()?;
+        if !self.inner.tier.outbox.is_empty() {
+            return None;
         }
+        line.into_ask(command).await.ok()
+    }
+
+    async fn fetch_spread(&self, key: Key<'_>) -> Result<Option<Vec<u8>>, Fault> {
+        let call = Call::Plain(vec![b"GET"[..].into(), self.remote().names().key(key).into()]);
+        match self.read(&[call]).await?.pop() {
+            Some(Reply::Bytes(bytes)) => Ok(Some(bytes)),
+            Some(Reply::Nil) => Ok(None),
+            Some(Reply::Error(fault)) => Err(fault),
+            _ => Err(Fault::Protocol),
+        }
+    }
+}
+
+/// The bytes that were answered; none where there is nothing.
+fn bytes(value: Value) -> Result<Option<Vec<u8>>, Fault> {
+    match value {
+        Value::BulkString(bytes) => Ok(Some(bytes)),
+        Value::Nil => Ok(None),
+        value => match wire::reply(value) {
+            Reply::Bytes(bytes) => Ok(Some(bytes)),
+            _ => Err(Fault::Protocol),
+        },
     }
 }
 

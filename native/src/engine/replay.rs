@@ -1,13 +1,16 @@
 //! Replay: says what is owed to Redis, and how a sweep goes over all keys.
 
-use donjon_core::fault::Fault;
+use donjon_core::cluster::Place;
+use donjon_core::fault::{Class, Fault};
 use donjon_core::key::Key;
 use donjon_core::outbox::Target;
 use donjon_core::pattern::Pattern;
 use donjon_core::remote::Remote;
 use donjon_core::remote::call::{Call, Reply};
+use tokio::sync::Mutex;
 
-use super::{Tier, wire};
+use super::nodes::Nodes;
+use super::{Tier, watch, wire};
 use crate::link::Line;
 use crate::runtime::Runtime;
 
@@ -31,10 +34,55 @@ pub(super) async fn replay<E: Clone>(tier: &Tier<E>, line: &Line, runtime: &impl
         confirmed(wire::ask(line, &[unlink(some.iter().cloned())]).await?)?;
     }
     if !tags.is_empty() {
-        confirmed(wire::ask(line, &tier.remote.move_tags(&tags)).await?)?;
+        confirmed(said(line, &tier.remote.move_tags(&tags)).await?)?;
     }
     tier.outbox.replayed(&batch, runtime.now());
     Ok(())
+}
+
+/// Says what is owed of keys and tags to one node, over this line.
+pub(super) async fn replay_at<R: Runtime, E: Clone + Send + Sync + 'static>(
+    tier: &Tier<E>,
+    nodes: &Nodes<R, E>,
+    place: &Place,
+    line: &Line,
+    runtime: &R,
+) -> Result<(), Fault> {
+    // Before there is a map nothing was said.
+    let Some(map) = nodes.known_map() else { return Ok(()) };
+    let batch = tier.outbox.batch_of(|target| Nodes::<R, E>::is_at(&map, tier.remote.names(), place, target));
+    for some in calls_of(&tier.remote, batch.targets()).chunks(AT_ONCE) {
+        match confirmed(said(line, some).await?) {
+            Ok(_) => {}
+            // It went somewhere else meanwhile, where it will be said.
+            Err(Fault::Server { class: Class::Reroute | Class::Retry, .. }) => return Ok(()),
+            Err(fault) => return Err(fault),
+        }
+    }
+    let ears = nodes.ears();
+    tier.outbox.replayed_to(&batch, runtime.now(), |target| ears.of(target));
+    Ok(())
+}
+
+/// Says what may be said twice, by scripts or, where these are forbidden, without.
+async fn said(line: &Line, calls: &[Call]) -> Result<Vec<Reply>, Fault> {
+    let replies = wire::ask(line, calls).await?;
+    // None of it is watched, so that nobody else is in the way.
+    if watch::is_forbidden(calls, &replies) { watch::ask(line, calls, &Mutex::default()).await } else { Ok(replies) }
+}
+
+/// What says these keys and tags, one by one: no two need be on the same node.
+pub(super) fn calls_of<E: Clone>(remote: &Remote<E>, targets: &[Target]) -> Vec<Call> {
+    let (mut calls, mut tags) = (Vec::new(), Vec::new());
+    for target in targets {
+        match target {
+            Target::Key(key) => calls.extend(Key::new(key).map(|key| unlink([remote.names().key(key)].into_iter()))),
+            Target::Tag(tag) => tags.push(tag),
+            Target::Pattern(_) | Target::Everything => {}
+        }
+    }
+    calls.extend(remote.move_tags(&tags));
+    calls
 }
 
 /// Removes all keys of the namespace that match, and adds to `count` how many. A key that is there during all of the sweep is
@@ -49,14 +97,7 @@ pub(super) async fn sweep<E: Clone>(
     let mut cursor = b"0".to_vec();
     let mut found: Vec<Vec<u8>> = Vec::new();
     loop {
-        let scan = Call::Plain(vec![
-            b"SCAN"[..].into(),
-            cursor.into(),
-            b"MATCH"[..].into(),
-            glob.clone().into(),
-            b"COUNT"[..].into(),
-            STRIDE.into(),
-        ]);
+        let scan = scan(cursor, &glob);
         let mut calls: Vec<Call> = found.chunks(AT_ONCE).map(|some| unlink(some.iter().cloned())).collect();
         calls.push(scan);
         let mut replies = wire::ask(line, &calls).await?;
@@ -79,12 +120,25 @@ pub(super) fn everything() -> Pattern {
     Pattern::new("*").expect("a star is a pattern")
 }
 
-fn unlink(names: impl Iterator<Item = Vec<u8>>) -> Call {
+/// Asks for the next keys that match.
+pub(super) fn scan(cursor: Vec<u8>, glob: &[u8]) -> Call {
+    let (pattern, count) = (glob.to_vec(), STRIDE);
+    Call::Plain(vec![
+        b"SCAN"[..].into(),
+        cursor.into(),
+        b"MATCH"[..].into(),
+        pattern.into(),
+        b"COUNT"[..].into(),
+        count.into(),
+    ])
+}
+
+pub(super) fn unlink(names: impl Iterator<Item = Vec<u8>>) -> Call {
     Call::Plain(std::iter::once(b"UNLINK"[..].into()).chain(names.map(Into::into)).collect())
 }
 
 /// The sum of the answers, none of which is an error.
-fn confirmed(replies: Vec<Reply>) -> Result<u64, Fault> {
+pub(super) fn confirmed(replies: Vec<Reply>) -> Result<u64, Fault> {
     let mut sum = 0;
     for reply in replies {
         match reply {
@@ -96,7 +150,7 @@ fn confirmed(replies: Vec<Reply>) -> Result<u64, Fault> {
     Ok(sum)
 }
 
-fn read_page(page: Reply) -> Result<(Vec<u8>, Vec<Vec<u8>>), Fault> {
+pub(super) fn read_page(page: Reply) -> Result<(Vec<u8>, Vec<Vec<u8>>), Fault> {
     let Reply::List(parts) = page else {
         return Err(if let Reply::Error(fault) = page { fault } else { Fault::Protocol });
     };

@@ -61,7 +61,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     /// Lets memory have what came that way. A user who may not ask Redis for its time has nothing in memory, as nobody would know
     /// when it is over.
     pub(super) fn admit(&self, via: &Via, key: Key<'_>, outline: &Outline, payload: &Payload) {
-        if let (Some((_, guard)), Some(front), Some(clock)) = (&via.0, &self.tier().front, self.known_clock()) {
+        if let (Some((_, guard)), Some(front), Some(clock)) = (&via.0, &self.tier().front, self.known_clock(key)) {
             front.memory.admit(guard, key, (outline, payload), self.now(), clock);
         }
     }
@@ -77,9 +77,9 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
             self.remote().noticed(&fault);
             keys.iter().map(|_| Sight::Absent).collect()
         });
-        let clock = self.clock();
         let (mut found, mut counters) = (Vec::with_capacity(keys.len()), Vec::new());
         for (key, sight) in keys.iter().zip(sights) {
+            let clock = self.clock(*key);
             self.remote().count_read(&sight, clock);
             let Sight::Value(seen) = sight else {
                 found.push(None);
@@ -103,10 +103,9 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         }
         let calls: Vec<Call> = counters.iter().map(|(key, _)| self.remote().lasts(*key)).collect();
         let Ok(replies) = self.read_via(&mut via, &calls).await else { return };
-        let clock = self.clock();
         for ((key, payload), reply) in counters.iter().zip(replies) {
             if let Reply::Int(millis) = reply
-                && let Some(outline) = Outline::of_counter(millis, clock)
+                && let Some(outline) = Outline::of_counter(millis, self.clock(*key))
             {
                 self.admit(&via, *key, &outline, payload);
             }
@@ -121,11 +120,10 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
             Some(Reply::Error(fault)) => return Err(fault),
             _ => return Err(Fault::Protocol),
         };
-        let clock = self.clock();
         let (mut sights, mut tagged) = (Vec::with_capacity(found.len()), Vec::new());
         for (place, reply) in found.into_iter().enumerate() {
             let bytes = if let Reply::Bytes(bytes) = reply { Some(bytes) } else { None };
-            match self.remote().see(bytes, clock) {
+            match self.remote().see(bytes, self.clock(keys[place])) {
                 See::Plain(sight) => sights.push(sight),
                 See::Tagged(asked, calls) => {
                     sights.push(Sight::Absent);

@@ -34,6 +34,17 @@ async fn ask_one(line: &Line, call: &Call) -> Result<Reply, Fault> {
     }
 }
 
+/// As [`ask`], of a node that only begins to have these keys.
+pub(super) async fn ask_asking(line: &Line, calls: &[Call]) -> Result<Vec<Reply>, Fault> {
+    let mut pipeline = Pipeline::with_capacity(calls.len() * 2);
+    for call in calls {
+        // In full: it may know none of the scripts either.
+        pipeline.cmd("ASKING").add_command(command(call, Form::InFull));
+    }
+    let replies = line.ask_all(&pipeline).await?;
+    Ok(replies.into_iter().skip(1).step_by(2).map(reply).collect())
+}
+
 async fn pipeline(line: &Line, calls: &[Call], form: Form) -> Result<Vec<Reply>, Fault> {
     let mut pipeline = Pipeline::with_capacity(calls.len());
     for call in calls {
@@ -86,7 +97,7 @@ pub(super) fn reply(value: Value) -> Reply {
         Value::Int(number) => Reply::Int(number),
         Value::BulkString(bytes) => Reply::Bytes(bytes),
         Value::Okay => Reply::Bytes(b"OK".to_vec()),
-        Value::SimpleString(text) => Reply::Bytes(text.into_bytes()),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Reply::Bytes(text.into_bytes()),
         Value::Array(values) | Value::Set(values) => Reply::List(values.into_iter().map(reply).collect()),
         Value::ServerError(error) => Reply::Error(Fault::server(error.code(), error.details().unwrap_or_default())),
         _ => Reply::Error(Fault::Protocol),

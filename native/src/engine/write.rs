@@ -15,7 +15,7 @@ use donjon_core::remote::call::{Call, Reply};
 use donjon_core::remote::sight::{Header, Seen, Sight};
 use donjon_core::remote::{Notes, See, Storing};
 
-use super::Engine;
+use super::{Engine, Way};
 use crate::runtime::Runtime;
 
 /// Why a value was not changed.
@@ -96,13 +96,13 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     /// [`Fault`] where Redis could not be asked.
     pub async fn add(&self, key: Key<'_>, payload: &Payload, storing: &Storing) -> Result<bool, Fault> {
         for _ in 0..MOST_RACES {
-            let clock = self.connected_clock().await?;
+            let clock = self.connected_clock(key).await?;
             let Some(calls) = self.remote().add(key, payload, storing, clock) else { return Ok(false) };
             let mut replies = self.ask_once(&calls).await?.into_iter();
             match (replies.next(), replies.next()) {
                 (Some(Reply::Error(fault)), _) | (_, Some(Reply::Error(fault))) => return Err(fault),
                 (Some(Reply::Nil), Some(Reply::Nil)) => {}
-                (Some(Reply::Nil), Some(Reply::Bytes(there))) => match self.judge(Some(there)).await {
+                (Some(Reply::Nil), Some(Reply::Bytes(there))) => match self.judge(key, Some(there)).await {
                     Sight::Value(_) | Sight::Closed => return Ok(false),
                     Sight::Absent => {}
                     Sight::Held(header) | Sight::Dead(header) => {
@@ -132,7 +132,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     pub async fn increment(&self, key: Key<'_>, by: i64, ttl: Ttl) -> Result<i64, WriteError> {
         let mut judged: Option<(Header, bool)> = None;
         for _ in 0..MOST_RACES {
-            let clock = self.connected_clock().await?;
+            let clock = self.connected_clock(key).await?;
             let header = judged.as_ref().map(|(header, alive)| (header, *alive));
             let call = self.remote().increment(key, by, ttl, header, clock);
             let owed = self.owe_keys(&[key]).await;
@@ -150,7 +150,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
                     let Some(Reply::Bytes(there)) = there.into_iter().next() else {
                         return Err(Fault::Protocol.into());
                     };
-                    judged = Some(match self.judge_for_write(there).await? {
+                    judged = Some(match self.judge_for_write(key, there).await? {
                         Sight::Value(seen) => (seen.header, true),
                         Sight::Dead(header) => (header, false),
                         _ => return Err(WriteError::NotACounter { key: key.as_str().into() }),
@@ -186,7 +186,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     pub async fn touch(&self, key: Key<'_>, ttl: Ttl) -> Result<bool, Fault> {
         for _ in 0..MOST_RACES {
             let Some(seen) = self.seen(key).await? else { return Ok(false) };
-            let call = self.remote().touch(key, &seen, ttl, self.clock());
+            let call = self.remote().touch(key, &seen, ttl, self.clock(key));
             if self.one(call).await? != 0 {
                 self.forget(&[key]);
                 return Ok(true);
@@ -202,7 +202,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     /// [`Fault`] where Redis could not be asked.
     pub async fn peek(&self, key: Key<'_>) -> Result<Option<Peeked>, Fault> {
         let Some(seen) = self.seen(key).await? else { return Ok(None) };
-        let clock = self.clock();
+        let clock = self.clock(key);
         let left = |until: Moment| (until != Moment::NEVER).then(|| until - clock);
         let mut peeked = Peeked {
             stale: seen.life.at(clock) == Freshness::Stale,
@@ -228,19 +228,21 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         Ok(if let Sight::Value(seen) = self.see(key).await? { Some(seen) } else { None })
     }
 
-    async fn judge_for_write(&self, bytes: Vec<u8>) -> Result<Sight, Fault> {
-        match self.remote().see(Some(bytes), self.clock()) {
+    async fn judge_for_write(&self, key: Key<'_>, bytes: Vec<u8>) -> Result<Sight, Fault> {
+        match self.remote().see(Some(bytes), self.clock(key)) {
             See::Plain(sight) => Ok(sight),
             See::Tagged(tagged, calls) => tagged.replied(self.ask(&calls).await?),
         }
     }
 
     async fn store(&self, items: &[(Key<'_>, Payload)], storing: &Storing) -> Result<bool, Fault> {
-        let clock = self.connected_clock().await?;
         let notes = self.note(&storing.tags).await?;
-        let calls: Option<Vec<Call>> =
-            items.iter().map(|(key, payload)| self.remote().set(*key, payload, storing, &notes, clock)).collect();
-        let Some(calls) = calls else { return Ok(false) };
+        let mut calls = Vec::with_capacity(items.len());
+        for (key, payload) in items {
+            let clock = self.connected_clock(*key).await?;
+            let Some(call) = self.remote().set(*key, payload, storing, &notes, clock) else { return Ok(false) };
+            calls.push(call);
+        }
         // Not said twice: the first may have arrived, and somebody else's after it.
         let replies = self.ask_once(&calls).await?;
         let failed =
@@ -254,12 +256,19 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     }
 
     /// Redis's clock, with a connection made first where there was none yet: an entry ends by it.
-    async fn connected_clock(&self) -> Result<Moment, Fault> {
-        if let Some(clock) = self.inner.link.redis_now(self.now()) {
+    async fn connected_clock(&self, key: Key<'_>) -> Result<Moment, Fault> {
+        if let Some(clock) = self.known_clock(key) {
             return Ok(clock);
         }
-        self.inner.link.line().await?;
-        self.inner.link.redis_now(self.now()).ok_or_else(|| Fault::server("NOPERM", "TIME is not allowed"))
+        match &self.inner.way {
+            Way::One(link) => drop(link.line().await?),
+            Way::Many(nodes) => {
+                nodes.map().await?;
+                let link = nodes.link_of(&self.remote().names().key(key)).ok_or(Fault::Unreachable)?;
+                drop(link.line().await?);
+            }
+        }
+        self.known_clock(key).ok_or_else(|| Fault::server("NOPERM", "TIME is not allowed"))
     }
 }
 

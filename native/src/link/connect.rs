@@ -11,7 +11,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use donjon_core::fault::{Class, Fault};
-use donjon_core::settings::RedisAddress;
+use donjon_core::settings::{RedisAddress, RedisTarget};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo};
 
@@ -21,16 +21,17 @@ use super::line::Line;
 use super::tls::{self, Authorities, Stream};
 use super::vitals::{End, Vitals};
 use super::wire::Wire;
-use super::{Inner, handshake, watch};
-use crate::runtime::{Address, Runtime};
+use super::{Inner, finding, handshake, watch};
+use crate::runtime::Address;
+use crate::runtime::Runtime;
 
 /// Why there is no line.
-struct Failure {
-    fault: Fault,
+pub(super) struct Failure {
+    pub(super) fault: Fault,
     /// As the system or the library says it; for the log.
-    reason: String,
+    pub(super) reason: String,
     /// As how many failures it counts.
-    weight: u32,
+    pub(super) weight: u32,
 }
 
 /// Makes the connection with the number `generation`. Whoever waits for it does so for `patience` at most; `ending` is told
@@ -90,10 +91,28 @@ async fn prepare<R: Runtime>(inner: &Arc<Inner<R>>, generation: u64) -> Result<L
 }
 
 async fn open<R: Runtime>(inner: &Inner<R>, generation: u64, vitals: Arc<Vitals>) -> Result<Line, Failure> {
-    let target = &inner.options.target;
+    let (target, must_be_primary) = finding::target(inner, generation).await?;
+    let ear = inner.heard.clone().map(|heard| Ear::new(heard, inner.options.max_reply_bytes));
+    let line = reach(inner, &target, &inner.hub, generation, vitals, ear).await?;
+    if must_be_primary {
+        finding::check_role(&line).await?;
+    }
+    Ok(line)
+}
+
+/// A line to this very server, which knows us.
+pub(super) async fn reach<R: Runtime>(
+    inner: &Inner<R>,
+    target: &RedisTarget,
+    hub: &Arc<Hub>,
+    generation: u64,
+    vitals: Arc<Vitals>,
+    ear: Option<Ear>,
+) -> Result<Line, Failure> {
     let address = match target.address() {
         RedisAddress::Tcp { host, port, .. } => Address::Tcp(host, *port),
         RedisAddress::Unix { path } => Address::Unix(path),
+        RedisAddress::Cluster { .. } | RedisAddress::Sentinel { .. } => return Err(Fault::Unreachable.into()),
     };
     let stream = inner.runtime.connect(address).await?;
     let stream = if let RedisAddress::Tcp { host, tls: true, .. } = target.address() {
@@ -102,7 +121,6 @@ async fn open<R: Runtime>(inner: &Inner<R>, generation: u64, vitals: Arc<Vitals>
     } else {
         Stream::Plain(stream)
     };
-    let ear = inner.heard.clone().map(|heard| Ear::new(heard, inner.options.max_reply_bytes));
     let wire = Wire::new(stream, Arc::clone(&vitals), inner.options.max_reply_bytes, ear);
     // Says nothing by itself, so as to leave the handshake to us.
     let silent = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP2).set_skip_set_lib_name();
@@ -110,9 +128,9 @@ async fn open<R: Runtime>(inner: &Inner<R>, generation: u64, vitals: Arc<Vitals>
     let made = MultiplexedConnection::new_with_config(&silent, wire, config).await;
     let (connection, driver) =
         made.map_err(|error| Failure { reason: error.to_string(), ..Failure::from(Fault::Lost) })?;
-    let line = Line::new(connection, Arc::clone(&vitals), Arc::clone(&inner.hub), generation);
+    let line = Line::new(connection, Arc::clone(&vitals), Arc::clone(hub), generation);
     let budget = inner.options.command_budget;
-    inner.runtime.spawn(drive(driver, budget, vitals, Arc::clone(&inner.hub), generation));
+    inner.runtime.spawn(drive(driver, budget, vitals, Arc::clone(hub), generation));
     handshake::shake(&line, target).await?;
     Ok(line)
 }

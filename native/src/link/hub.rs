@@ -207,6 +207,12 @@ impl Hub {
         self.state.lock().heard
     }
 
+    /// When the server was last of use, on this connection or on the one before.
+    pub(super) fn last_heard(&self) -> Option<Moment> {
+        let state = self.state.lock();
+        state.line.as_ref().map(|line| line.vitals().last_use()).or(state.heard)
+    }
+
     /// The server answered.
     pub(super) fn answered(&self, vitals: &Vitals) {
         if self.is_troubled.load(Ordering::Relaxed) {

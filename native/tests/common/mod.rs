@@ -3,10 +3,11 @@
 #![allow(dead_code, reason = "each suite uses a part")]
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use donjon::{Builder, Cache};
-use donjon_test_redis::Server;
+use donjon_test_redis::{Cluster, Server};
 
 /// A backend, with a namespace of this test's own.
 pub struct Place {
@@ -16,6 +17,7 @@ pub struct Place {
 enum Kind {
     Memory,
     Redis(Box<Server>),
+    Cluster(Arc<Cluster>, String),
 }
 
 impl Place {
@@ -27,12 +29,20 @@ impl Place {
         Self { kind: Kind::Redis(Box::new(Server::start())) }
     }
 
+    /// One of several in a cluster.
+    pub fn cluster(cluster: &Arc<Cluster>, namespace: &str) -> Self {
+        Self { kind: Kind::Cluster(Arc::clone(cluster), namespace.to_owned()) }
+    }
+
     /// A cache to be made here.
     pub fn builder(&self) -> Builder {
         match &self.kind {
             Kind::Memory => Cache::memory(),
             // Patient: what is slow here is the machine that the tests run on.
             Kind::Redis(server) => Cache::redis(&server.url()).connect_timeout(PATIENCE).command_timeout(PATIENCE),
+            Kind::Cluster(cluster, namespace) => {
+                Cache::redis(&cluster.url()).namespace(namespace).connect_timeout(PATIENCE).command_timeout(PATIENCE)
+            }
         }
     }
 
@@ -49,6 +59,17 @@ macro_rules! on_every_backend {
     ($($test:ident)*) => {
         $crate::on_backend! { on_memory memory $($test)* }
         $crate::on_backend! { on_redis redis $($test)* }
+        /// One cluster for all of them, as it takes its time to come together.
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn all_of_it_holds_on_a_cluster() {
+            let cluster = std::sync::Arc::new(donjon_test_redis::Cluster::start());
+            let mut number = 0;
+            $(
+                number += 1;
+                println!("{}", stringify!($test));
+                $test($crate::common::Place::cluster(&cluster, &format!("app{number}"))).await;
+            )*
+        }
     };
 }
 

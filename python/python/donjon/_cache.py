@@ -189,7 +189,8 @@ class Cache(Face):
         While Redis cannot be reached, reads miss, loaders run, and invalidations are queued.
 
         Args:
-            url: `redis://user:password@host:6379/0`, `rediss://…` for TLS, or `unix:///path`.
+            url: `redis://user:password@host:6379/0`, `rediss://…` for TLS, `unix:///path`,
+                `redis+cluster://host,host` or `redis+sentinel://host,host/name/0`.
             namespace: As for `memory`; what uses the same one shares its values.
             default_ttl: As for `memory`.
             ttl_classes: As for `memory`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 
@@ -49,19 +49,38 @@ class RedisCluster:
         slot = self._running()[0].ask("CLUSTER", "KEYSLOT", name)
         return next(server for server in self._running() if slot in _slots(server))
 
-    def move(self, name: str) -> None:
-        """Moves the slot of a key, with all that is in it, to another primary."""
+    def move(self, name: str, *, rest: float = 0.0) -> None:
+        """Moves the slot of a key, with all that is in it, to another primary; rests for seconds when half of that has gone."""
         source = self.owner(name)
         slot = source.ask("CLUSTER", "KEYSLOT", name)
         target = next(one for one in self._running() if one is not source and "master" in _myself(one)[2])
         target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.ask("CLUSTER", "MYID"))
         source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target.ask("CLUSTER", "MYID"))
+        keys = source.ask("CLUSTER", "GETKEYSINSLOT", slot, 100)
+        _carry(keys[: len(keys) // 2], source, target)
+        time.sleep(rest)
         while keys := source.ask("CLUSTER", "GETKEYSINSLOT", slot, 100):
-            for key in keys:
-                source.ask("MIGRATE", "127.0.0.1", target.port, key, 0, 5000)
+            _carry(keys, source, target)
         for server in (target, source):
             server.ask("CLUSTER", "SETSLOT", slot, "NODE", target.ask("CLUSTER", "MYID"))
         self.settle()  # two who took slots without having heard of each other could lose one
+
+    def hand_over(self, primary: RedisServer) -> None:
+        """Has a replica take over from a primary once it has caught up, and waits until it has."""
+        number = primary.ask("CLUSTER", "MYID").decode()
+        replica = next(server for server in self._running() if _myself(server)[3] == number)
+        tried = 0.0
+
+        def has_taken_over() -> bool:
+            nonlocal tried
+            # Where the others do not agree in time, as on a machine with other work, it is given up after five seconds.
+            if time.monotonic() - tried > 6.0 and "master" not in _myself(replica)[2]:
+                tried = time.monotonic()
+                replica.ask("CLUSTER", "FAILOVER")
+            return "master" in _myself(replica)[2]
+
+        _wait("the replica has taken over", has_taken_over)
+        self.settle()
 
     def settle(self) -> None:
         """Waits until all nodes that run say that the cluster is whole, and the same of who has what."""
@@ -136,6 +155,11 @@ class RedisSentinels:
         self._stack.close()
 
 
+def _carry(keys: Sequence[bytes], source: RedisServer, target: RedisServer) -> None:
+    for key in keys:
+        source.ask("MIGRATE", "127.0.0.1", target.port, key, 0, 5000)
+
+
 def _myself(server: RedisServer) -> list[str]:
     lines: list[str] = server.ask("CLUSTER", "NODES").decode().splitlines()
     return next(line for line in lines if "myself" in line).split(" ")
@@ -163,7 +187,7 @@ def _owners(server: RedisServer) -> frozenset[tuple[str, ...]]:
 def _knows_all(sentinel: RedisServer) -> bool:
     told = sentinel.ask("SENTINEL", "MASTER", PRIMARY)
     fields = dict(zip(told[::2], told[1::2], strict=True))
-    return fields[b"num-slaves"] == b"2" and fields[b"num-other-sentinels"] == b"2"
+    return (fields[b"num-slaves"], fields[b"num-other-sentinels"]) == (b"2", b"2")
 
 
 def _wait(what: str, holds: Callable[[], bool]) -> None:

@@ -53,7 +53,7 @@ impl<T> Kept<RefCell<T>> {
 }
 
 impl<T> Kept<Cell<Option<Box<T>>>> {
-    /// Puts a value in.
+    /// Keeps another instead.
     pub fn fill(&'static self, value: T) {
         self.0.set(Some(Box::new(value)));
     }
@@ -62,7 +62,7 @@ impl<T> Kept<Cell<Option<Box<T>>>> {
     ///
     /// # Panics
     ///
-    /// Where nothing was put in, or it is lent out already.
+    /// Where there is nothing, or it is lent out.
     #[inline(always)]
     pub fn lend<R>(&'static self, ask: impl FnOnce(&mut T) -> R) -> R {
         let Some(mut value) = self.0.take() else { panic!("the host opens it first") };

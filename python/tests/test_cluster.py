@@ -1,0 +1,160 @@
+"""The Redis backend over a cluster, and over a primary that sentinels name: what is asked of it, and when nodes go."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+
+import pytest
+from loaders import PATIENT
+
+from donjon import Cache, ConfigError, Miss
+from redis_cluster import RedisCluster, RedisSentinels
+from redis_server import RedisServer
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RedisCluster]:
+    with RedisCluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def shared(cluster: RedisCluster, namespace: str) -> Cache:
+    return Cache.redis(cluster.url, namespace=namespace, **PATIENT)
+
+
+async def eventually(cache: Cache, key: str) -> None:
+    """Waits until what is stored can be read."""
+
+    async def stored() -> bool:
+        await cache.set(key, 1)
+        return await cache.get(key) == 1
+
+    async def met() -> None:
+        while not await stored():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    await asyncio.wait_for(met(), 20)
+
+
+async def test_every_call_reaches_the_nodes_that_it_is_about(shared: Cache, cluster: RedisCluster) -> None:
+    keys = [f"k{number}" for number in range(60)]
+    await shared.set_many({key: {"key": key} for key in keys}, ttl=60)
+    assert await shared.get_many(keys) == {key: {"key": key} for key in keys}
+    assert all(server.ask("DBSIZE") > 0 for server in cluster.servers)
+    assert shared.sync.get("k7") == {"key": "k7"}
+    assert await shared.delete_many(keys[:10]) == 10
+    assert await shared.add("k0", 1) and not await shared.add("k0", 2)
+    assert [await shared.incr(f"n{number}", by=2) for number in range(5)] == [2] * 5
+    assert await shared.touch("k0", 30) and 0 < (await shared.ttl("k0") or 0) <= 30
+    for number in range(20):
+        assert (
+            await shared.get_or_set(f"t{number}", lambda number=number: number, tags=[f"tag{number}", "all"]) == number
+        )
+    assert await shared.invalidate_tags("tag3") == 1
+    assert [number for number in range(20) if await shared.exists(f"t{number}")] == [n for n in range(20) if n != 3]
+    await shared.invalidate_tags("all")
+    assert not await shared.exists("t4")
+    assert await shared.invalidate_pattern("k1?") == 10
+    assert await shared.invalidate_pattern("k2?") == 10
+    loaded = await shared.get_or_set_many(keys[20:22], lambda missing: dict.fromkeys(missing, 0))
+    assert loaded == {"k20": 0, "k21": 0}
+    async with shared.lock("l", ttl=60) as held:
+        assert held.fence > 0
+    assert await shared.clear() > 0
+    assert await shared.get("k59") is None
+    assert await shared.ping()
+
+
+async def test_a_miss_holds_a_lease_that_goes_with_its_slot(shared: Cache, cluster: RedisCluster) -> None:
+    for invalidated in (False, True):
+        miss = await shared.lookup("k")
+        assert isinstance(miss, Miss)
+        cluster.move(f"{shared.namespace}:k")
+        if invalidated:
+            await shared.delete("k")
+        assert await shared.fill(miss, 5) is not invalidated
+        assert await shared.get("k") == (None if invalidated else 5)
+        await shared.delete("k")
+
+
+async def test_messages_reach_who_listens_on_another_node(shared: Cache, cluster: RedisCluster) -> None:
+    other = Cache.redis(cluster.url, namespace=shared.namespace, **PATIENT)
+    async with shared.subscribe("c") as messages:
+        await other.publish("c", {"id": 5})
+        message = await asyncio.wait_for(anext(messages), 10)
+    assert message.data == {"id": 5}
+
+
+async def test_while_slots_move_nothing_is_missed(shared: Cache, cluster: RedisCluster) -> None:
+    keys = [f"k{number}" for number in range(30)]
+    over = asyncio.Event()
+
+    def move() -> None:
+        while not over.is_set():
+            for key in keys:
+                cluster.move(f"{shared.namespace}:{key}")
+
+    moving = asyncio.create_task(asyncio.to_thread(move))
+    for _ in range(5):
+        await shared.set_many(dict.fromkeys(keys, 1))
+        assert not (await shared.clear()).queued
+        assert await shared.get_many(keys) == {}
+    over.set()
+    await moving
+
+
+async def test_a_replica_that_takes_over_is_found() -> None:
+    with RedisCluster(replicas=1) as cluster:
+        shared = Cache.redis(cluster.url, command_timeout=0.5)
+        await shared.set("k", 1)
+        primary = cluster.owner("app:k")
+        assert await shared.delete("k")
+        primary.kill()
+        assert await shared.get_or_set("k", lambda: 2) == 2, "the loader runs whatever befalls redis"
+        await eventually(shared, "k")
+        assert not (await shared.clear()).queued
+        await shared.close()
+
+
+async def test_the_primary_that_sentinels_name_is_followed_to_the_next() -> None:
+    with RedisSentinels() as watched:
+        shared = Cache.redis(watched.url, command_timeout=0.5)
+        await shared.set("k", 1)
+        former = watched.primary()
+        former.kill()
+        assert (await shared.delete("k")).queued
+        watched.wait_for_another(former)
+        await eventually(shared, "new")
+        assert await shared.get("k") is None
+        await shared.close()
+
+
+async def test_what_is_no_cluster_is_said_in_the_log_without_its_password(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = redis_server.url.replace("redis://", "redis+cluster://:hunter2@")
+    with caplog.at_level(logging.INFO, "donjon"):
+        async with Cache.redis(url, **PATIENT) as shared:
+            assert not await shared.ping()
+            assert await shared.get_or_set("k", lambda: 1) == 1
+    assert "redis+cluster://:***@" in caplog.text
+    assert "hunter2" not in caplog.text
+    assert "hunter2" not in repr(shared)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis+cluster://:hunter2@h/1",
+        "redis+cluster://:hunter2@h,:x",
+        "redis+sentinel://:hunter2@h",
+        "redis+sentinel://h/m?password=hunter2",
+    ],
+)
+def test_a_url_that_cannot_be_read_is_an_error_that_shows_nothing_of_it(url: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        Cache.redis(url)
+    assert "hunter2" not in str(error.value)
