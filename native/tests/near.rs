@@ -203,6 +203,36 @@ async fn its_own_invalidations_are_seen_at_once() {
     assert!(lonely.engine.delete(key("k")).await.queued, "with redis down, too");
 }
 
+/// A read on its way when Redis refuses the command: its answer comes when the invalidation has returned, or is about to.
+#[tokio::test]
+async fn what_it_could_not_invalidate_it_does_not_serve_from_memory_either() {
+    let server = Server::builder().user("app", "on >secret ~app* &app* +@all -unlink -eval -evalsha -scan").start();
+    for way in 0..3 {
+        let proxy = Proxy::to(server.port());
+        let one = Process::told(&proxy.url().replace("redis://", "redis://app:secret@")).await;
+        let name = ["user:1", "user:2", "user:3"][way];
+        let other = process(&server.url().replace("redis://", "redis://donjon-test-kit:kit@"));
+        assert_eq!(other.load(name, "1", &["users"]).await, Filled::Stored);
+        proxy.hold(Direction::Replies);
+        let invalidate = async {
+            match way {
+                0 => one.engine.delete(key(name)).await,
+                1 => one.engine.invalidate_pattern(&Pattern::new("user:*").unwrap()).await,
+                _ => one.engine.invalidate_tags(&["users"]).await.unwrap(),
+            }
+        };
+        let read_meanwhile = async {
+            tokio::task::yield_now().await;
+            let read = one.engine.get(key(name));
+            let release = async { proxy.release(Direction::Replies) };
+            tokio::join!(read, release).0
+        };
+        let (removed, _old) = tokio::join!(invalidate, read_meanwhile);
+        assert!(removed.queued, "way {way}");
+        assert_eq!(one.near(name), None, "way {way}");
+    }
+}
+
 #[tokio::test]
 async fn a_value_that_was_loaded_here_is_in_memory_and_a_change_behind_the_fill_is_seen() {
     let server = Server::start();

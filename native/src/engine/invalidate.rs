@@ -205,6 +205,8 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Drop for Owed<R, E> {
     fn drop(&mut self) {
         if !self.targets.is_empty() {
             self.engine.tier().outbox.queue(&self.targets);
+            // From here on it is said before anything is read; what was read meanwhile is as old as what is owed.
+            self.engine.forget_targets(&self.targets);
             self.engine.collect();
         }
     }

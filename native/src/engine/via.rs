@@ -5,6 +5,7 @@
 use donjon_core::fault::Fault;
 use donjon_core::key::Key;
 use donjon_core::near::Guard;
+use donjon_core::outbox::Target;
 use donjon_core::pattern::Pattern;
 use donjon_core::payload::Payload;
 use donjon_core::remote::See;
@@ -159,6 +160,26 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     pub(super) fn forget_matching(&self, pattern: &Pattern) {
         if let Some(front) = &self.tier().front {
             front.memory.forget_matching(pattern, self.now());
+        }
+    }
+
+    /// As `forget`, of what an invalidation covers.
+    pub(super) fn forget_targets(&self, targets: &[Target]) {
+        for target in targets {
+            match target {
+                Target::Key(key) => {
+                    if let Ok(key) = Key::new(key) {
+                        self.forget(&[key]);
+                    }
+                }
+                Target::Pattern(glob) => {
+                    if let Ok(pattern) = Pattern::new(glob) {
+                        self.forget_matching(&pattern);
+                    }
+                }
+                Target::Tag(tag) => self.forget_tags(&[tag]),
+                Target::Everything => self.forget_matching(&super::replay::everything()),
+            }
         }
     }
 

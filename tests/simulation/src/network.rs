@@ -167,7 +167,7 @@ impl Network {
         let machine = &self.machine;
         let span = match machine.below(64) {
             0 => machine.micros(2_000, 60_000),
-            1..8 => machine.micros(300, 3_000),
+            1..20 => machine.micros(300, 3_000),
             _ => machine.micros(20, 300),
         };
         let held = self.held.borrow().get(&owner).copied().unwrap_or(Moment::from_millis(0));

@@ -305,7 +305,7 @@ impl World {
     async fn befall(self: Rc<Self>) {
         let fierce = 1 + self.machine.below(4);
         loop {
-            self.machine.sleep(self.machine.micros(1_000, 400_000) / fierce as u32).await;
+            self.machine.sleep(self.machine.micros(1_000, 200_000) / fierce as u32).await;
             if self.is_quiet.get() {
                 return;
             }
@@ -472,7 +472,7 @@ impl World {
         match self.machine.below(50) {
             0 => self.machine.micros(0, 1_000_000),
             1..10 => self.machine.micros(0, 60_000),
-            _ => self.machine.micros(0, 6_000),
+            _ => self.machine.micros(0, 1_500),
         }
     }
 
@@ -529,5 +529,5 @@ const LONGEST: Duration = Duration::from_secs(6);
 /// In the table with number 3.
 const TAG: &str = "jobs";
 /// For how long all kinds of things happen, and for how long nothing does then.
-const STORMY: Duration = Duration::from_secs(3);
-const QUIET: Duration = Duration::from_secs(3);
+const STORMY: Duration = Duration::from_millis(1_500);
+const QUIET: Duration = Duration::from_millis(2_600);

@@ -56,10 +56,11 @@ fn replay() {
 fn told(seed: u64) -> String {
     let run = play(seed, true);
     let lines: Vec<&str> = run.history.lines().collect();
-    let end = lines[lines.len().saturating_sub(LINES)..].join("\n");
+    let wrong = lines.iter().position(|line| line.contains("WRONG")).map_or(lines.len(), |line| line + 1);
+    let end = lines[wrong.saturating_sub(LINES)..wrong].join("\n");
     let command = format!("DONJON_SEED={seed} cargo nextest run -p donjon-simulation replay --no-capture");
     format!("{end}\n{}\nthe whole of it: {command}", run.wrong.unwrap_or_default())
 }
 
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 4_000;
 const LINES: usize = 40;
