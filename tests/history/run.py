@@ -2,6 +2,7 @@
 
 python tests/history/run.py                        a minute of donjon, in Python, Rust and Node
 python tests/history/run.py --seconds 600          longer
+python tests/history/run.py --cluster              over a cluster, in Python and Rust, while slots move and replicas take over
 python tests/history/run.py --naive --seconds 12   cache-aside by hand, which must be found out
 """
 
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -29,11 +30,14 @@ from history import History  # noqa: E402
 from nemesis import Nemesis  # noqa: E402
 from outside import Outside  # noqa: E402
 from plan import Plan  # noqa: E402
+from redis_cluster import RedisCluster  # noqa: E402
 from redis_server import RedisServer  # noqa: E402
+from unrest import Unrest  # noqa: E402
 
-__all__ = ["LANGUAGES", "NAIVE", "donjon", "run"]
+__all__ = ["CLUSTER_LANGUAGES", "LANGUAGES", "NAIVE", "donjon", "on_a_cluster", "run", "run_on_a_cluster"]
 
 LANGUAGES = ("python", "rust", "node")
+CLUSTER_LANGUAGES = ("python", "rust")
 
 
 def python(adapter: str, name: str = "python") -> Program:
@@ -67,6 +71,11 @@ def donjon() -> list[Program]:
     return [*pythons, rust, *[near] * 2, *[node("redis")] * 3, node("rest", "node-rest")]
 
 
+def on_a_cluster() -> list[Program]:
+    """Processes on donjon in the languages that know clusters."""
+    return [program for program in donjon() if not program.name.startswith("node")] + [python("donjon")] * 2
+
+
 def run(
     programs: Sequence[Program], seconds: float, seed: int, folder: Path, languages: Sequence[str] = LANGUAGES
 ) -> Report:
@@ -83,21 +92,50 @@ def run(
         plan.save(folder / "plan.json")
         fleet = Fleet(programs, folder / "plan.json", logs, seed)
         nemesis = Nemesis(server, fleet, seed)
-        over = threading.Event()
-        with ThreadPoolExecutor() as threads:
-            meddlers = [threads.submit(each.run, over) for each in (nemesis, Outside(server.port, plan, logs))]
-            try:
-                _wait(seconds, lambda: bool(fleet.failures()) or any(each.done() for each in meddlers))
-            finally:
-                over.set()
-                wait(meddlers)
-                bad = fleet.end()
-            for meddler in meddlers:
-                meddler.result()
+        _harm(seconds, fleet, [nemesis, Outside(server.port, plan, logs)])
+    return _judge(logs, languages, nemesis.done)
+
+
+def run_on_a_cluster(
+    programs: Sequence[Program], seconds: float, seed: int, folder: Path, languages: Sequence[str] = CLUSTER_LANGUAGES
+) -> Report:
+    """As `run`, on three primaries with a replica each, whose slots move.
+
+    Raises:
+        RuntimeError: A process failed by itself.
+    """
+    print(f"history: seed {seed}, {len(programs)} processes for {seconds:.0f} s; written to {folder}", flush=True)
+    logs = folder / "logs"
+    logs.mkdir(parents=True)
+    # Nobody takes over by himself from one that is only frozen; by order, from the same one after twice this time again.
+    with RedisCluster(replicas=1, options={"cluster-node-timeout": "5000"}) as cluster:
+        plan = Plan.of(cluster.url, folder / "source", seed)
+        plan.save(folder / "plan.json")
+        fleet = Fleet(programs, folder / "plan.json", logs, seed)
+        unrest = Unrest(cluster, [f"{plan.namespace}:{key}" for key in plan.keys], fleet, seed)
+        _harm(seconds, fleet, [unrest])
+    return _judge(logs, languages, unrest.done)
+
+
+def _harm(seconds: float, fleet: Fleet, meddlers: Sequence[Nemesis | Outside | Unrest]) -> None:
+    over = threading.Event()
+    with ThreadPoolExecutor() as threads:
+        at_work = [threads.submit(each.run, over) for each in meddlers]
+        try:
+            _wait(seconds, lambda: bool(fleet.failures()) or any(each.done() for each in at_work))
+        finally:
+            over.set()
+            wait(at_work)
+            bad = fleet.end()
+        for each in at_work:
+            each.result()
     if bad:
         raise RuntimeError("\n".join(bad))
+
+
+def _judge(logs: Path, languages: Sequence[str], done: Mapping[str, int]) -> Report:
     report = check(History(logs), languages)
-    did = ", ".join(f"{times} {deed}" for deed, times in sorted(nemesis.done.items()))
+    did = ", ".join(f"{times} {deed}" for deed, times in sorted(done.items()))
     print(f"the nemesis did: {did}\n{report}", flush=True)
     return report
 
@@ -114,11 +152,18 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--naive", action="store_true", help="cache-aside by hand instead of donjon")
+    parser.add_argument(
+        "--cluster", action="store_true", help="on a cluster, whose slots move and whose replicas take over"
+    )
     parser.add_argument("--keep", type=Path, help="a folder, not there yet, for what the processes write")
     said = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="donjon-history-") as scratch:
-        programs, languages = (NAIVE, ()) if said.naive else (donjon(), LANGUAGES)
-        report = run(programs, said.seconds, said.seed, said.keep or Path(scratch) / "run", languages)
+        folder = said.keep or Path(scratch) / "run"
+        if said.cluster:
+            report = run_on_a_cluster(on_a_cluster(), said.seconds, said.seed, folder)
+        else:
+            programs, languages = (NAIVE, ()) if said.naive else (donjon(), LANGUAGES)
+            report = run(programs, said.seconds, said.seed, folder, languages)
     for shortfall in report.shortfalls:
         print(f"tried too little: {shortfall}")
     return bool(report.stale_reads or report.faults or report.shortfalls)

@@ -24,6 +24,13 @@ def test_what_was_invalidated_is_never_read_again_in_any_process(tmp_path: Path)
     assert report.counters["memory_hits"] > 1_000, "memory in front of redis did answer"
 
 
+def test_nor_is_it_on_a_cluster_while_slots_move_and_replicas_take_over(tmp_path: Path) -> None:
+    report = run.run_on_a_cluster(run.on_a_cluster(), 40, seed(), tmp_path / "run")
+    assert report.stale_reads == 0
+    assert report.faults == {}, "the loader works, so no read fails"
+    assert report.shortfalls == []
+
+
 def test_cache_aside_by_hand_is_found_out(tmp_path: Path) -> None:
     report = run.run(run.NAIVE, 8, seed(), tmp_path / "run", languages=())
     assert report.stale_reads > 0
