@@ -318,15 +318,18 @@ async fn a_replica_that_takes_over_is_found_and_told_what_it_may_have_missed() {
         store(&process, name).await;
     }
     assert!(process.set(key("{k}3"), &json("1"), &tagged(&["t"])).await);
-    primary.ask(&["WAIT", "1", "5000"]);
+    let before = ["app:k", "app:{k}2"].map(|name| primary.ask(&["GET", name]).bytes().unwrap().to_vec());
     let replica = cluster.replica_of(&primary.id());
-    replica.pause();
     assert!(!process.delete(key("k")).await.queued);
     assert!(!process.invalidate_pattern(&Pattern::new("{k}2").unwrap()).await.queued);
+    primary.ask(&["WAIT", "1", "5000"]);
     primary.kill();
-    replica.resume();
     eventually("another has taken over", async || replica.is_primary()).await;
     cluster.settle();
+    // As if it had not heard of the last that its primary was told.
+    for (name, value) in ["app:k", "app:{k}2"].into_iter().zip(&before) {
+        replica.ask(&[&b"SET"[..], name.as_bytes(), value]);
+    }
     eventually("there is an answer", async || {
         process.set(key("{k}9"), &json("1"), &storing("10m")).await && has(&process, "{k}9").await
     })
