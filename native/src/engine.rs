@@ -205,12 +205,8 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     pub fn new(tier: Arc<Tier<E>>, runtime: R, options: Options) -> Self {
         let patience = options.command_budget;
         let subscriber = Subscriber::new(runtime.clone(), options.clone(), tier.remote.names().clone());
-        let tracker = tier.front.clone().filter(|_| options.can_have_memory()).map(|front| {
-            let names = tier.remote.names().clone();
-            Tracker::new(runtime.clone(), options.clone(), names, front.memory, front.watches)
-        });
         let way = if matches!(options.target.address(), RedisAddress::Cluster { .. }) {
-            Way::Many(Nodes::new(Arc::clone(&tier), runtime.clone(), options))
+            Way::Many(Nodes::new(Arc::clone(&tier), runtime.clone(), options.clone()))
         } else {
             let (greeted, clock) = (Arc::clone(&tier), runtime.clone());
             let greet = move |line: Line| -> crate::link::Greeting {
@@ -218,7 +214,13 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
                 tier.outbox.reconnected(line.heard_before().unwrap_or_else(|| runtime.now()));
                 Box::pin(async move { replay::replay(&tier, &line, &runtime).await })
             };
-            Way::One(Link::new(runtime.clone(), options, Arc::new(greet)))
+            Way::One(Link::new(runtime.clone(), options.clone(), Arc::new(greet)))
+        };
+        let tracker = match (&way, tier.front.clone()) {
+            (Way::One(link), Some(Front { memory, watches })) => {
+                Some(Tracker::new(link.clone(), options, tier.remote.names().clone(), memory, watches))
+            }
+            _ => None,
         };
         Self {
             inner: Arc::new(Inner {

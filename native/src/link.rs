@@ -189,6 +189,11 @@ impl<R: Runtime> Link<R> {
         self.0.hub.generation()
     }
 
+    /// Has the next caller get a connection that is made anew, where the one of this number is the open one; those who use it go on.
+    pub(crate) fn leave(&self, generation: u64) {
+        self.0.hub.leave(generation);
+    }
+
     /// Whether the server is left alone for now, since it failed.
     pub fn is_left_alone(&self) -> bool {
         self.0.hub.is_left_alone()

@@ -334,6 +334,46 @@ async fn many_keys_read_at_once_are_kept_each_by_its_own_tags() {
     assert_eq!((one.near("b"), one.read("a").await), (Some(json("2")), None));
 }
 
+/// The connections that are told of changes, and the others, by their numbers.
+fn connections(server: &Server) -> (Vec<String>, Vec<String>) {
+    let listed = server.ask(&["CLIENT", "LIST"]);
+    let field = |line: &str, name: &str| line.split(' ').find_map(|field| Some(field.strip_prefix(name)?.to_owned()));
+    let all =
+        listed.text().lines().filter(|line| field(line, "cmd=").is_some_and(|command| !command.starts_with("client")));
+    let (told, others): (Vec<_>, Vec<_>) =
+        all.partition(|line| field(line, "flags=").is_some_and(|flags| flags.contains('t')));
+    let numbers = |lines: Vec<&str>| lines.into_iter().filter_map(|line| field(line, "id=")).collect();
+    (numbers(told), numbers(others))
+}
+
+#[tokio::test]
+async fn where_one_of_its_connections_is_lost_the_other_is_made_anew_too() {
+    let server = Server::start();
+    let one = Process::told(&server.url()).await;
+    one.set("k", "1").await;
+    let old = server.ask(&["GET", "app:k"]);
+    let old = old.bytes().expect("it was set");
+    for kills_the_told in [true, false] {
+        one.engine.delete(key("k")).await;
+        // As a server would have it that took over and had not heard of it.
+        server.ask(&[b"SET".as_slice(), b"app:k", old]);
+        one.keep("k").await;
+        let (told, others) = connections(&server);
+        for id in if kills_the_told { &told } else { &others } {
+            server.ask(&["CLIENT", "KILL", "ID", id]);
+        }
+        eventually("both are others", async || {
+            one.read("k").await;
+            let (told_now, others_now) = connections(&server);
+            let is_new =
+                |now: &[String], before: &[String]| !now.is_empty() && now.iter().all(|id| !before.contains(id));
+            is_new(&told_now, &told) && is_new(&others_now, &others)
+        })
+        .await;
+        assert_eq!(one.read("k").await, None, "it was said again first");
+    }
+}
+
 #[tokio::test]
 async fn a_connection_that_is_lost_takes_its_values_along() {
     let server = Server::start();

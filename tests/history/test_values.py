@@ -6,16 +6,25 @@ import asyncio
 import json
 import math
 import subprocess
-from functools import reduce
 from pathlib import Path
+from typing import Any
 
 from donjon import Cache
 from redis_server import RedisServer
 
 NODE = Path(__file__).parent / "node/values.mjs"
 
+
+def nested(depth: int) -> Any:
+    """A number within lists and objects by turns."""
+    value: Any = 7
+    for level in range(depth):
+        value = {"in": value} if level % 2 else [value]
+    return value
+
+
 # By the names that they have in `values.mjs`.
-VALUES = {
+VALUES: dict[str, Any] = {
     "null": None,
     "true": True,
     "false": False,
@@ -40,7 +49,7 @@ VALUES = {
     "empty object": {},
     "object": {"b": 1, "a": {"": 2, "é": [3]}, "10": "ten", "a b": None},
     "proto": {"__proto__": {"a": 1}, "constructor": 2},
-    "nested": reduce(lambda value, depth: {"in": value} if depth % 2 else [value], range(100), 7),
+    "nested": nested(100),
     "no bytes": b"",
     "bytes": bytes(range(256)),
     "bytes like JSON": b'{"a": 1}',

@@ -6,7 +6,10 @@
 //!
 //! Servers that do not speak the newer protocol tell another connection, which is made beside the first and asked as often.
 //!
-//! Invariant: whatever becomes of the task, the belief in what came over its connection ends with it.
+//! Invariants: whatever becomes of the task, the belief in what came over its connection ends with it. This connection and the usual
+//! one are made anew together: each is open when the other begins to be used beside it, and where one is lost the other is left. Else, once
+//! a server has taken over, one could read at the new one what the other still has to say there, or say at the new one what is read
+//! at the old.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,6 +48,8 @@ struct Shared<R: Runtime> {
     watches: Watches,
     names: Names,
     link: Link<R>,
+    /// What is invalidated is said there.
+    usual: Link<R>,
     current: Current,
     is_started: AtomicBool,
     is_closed: AtomicBool,
@@ -57,10 +62,20 @@ type Current = Arc<Mutex<Option<Tracked>>>;
 struct Tracked {
     line: Line,
     track: Arc<Track>,
+    /// The usual connection beside which it is used, by its number.
+    beside: u64,
 }
 
 impl<R: Runtime> Tracker<R> {
-    pub(super) fn new(runtime: R, options: Options, names: Names, memory: Arc<dyn Memory>, watches: Watches) -> Self {
+    /// One whose connection is used beside the `usual` one.
+    pub(super) fn new(
+        usual: Link<R>,
+        options: Options,
+        names: Names,
+        memory: Arc<dyn Memory>,
+        watches: Watches,
+    ) -> Self {
+        let runtime = usual.runtime().clone();
         let current = Current::default();
         let heard = hearing(runtime.clone(), Arc::clone(&memory), Arc::clone(&current));
         let link = Link::listening(runtime.clone(), options.clone(), heard);
@@ -71,6 +86,7 @@ impl<R: Runtime> Tracker<R> {
             watches,
             names,
             link,
+            usual,
             current,
             is_started: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
@@ -90,6 +106,9 @@ impl<R: Runtime> Tracker<R> {
         self.start();
         let current = self.0.current.lock();
         let tracked = current.as_ref().filter(|tracked| tracked.line.is_open())?;
+        if tracked.beside != self.0.usual.generation() {
+            return None;
+        }
         Some((tracked.line.clone(), tracked.track.guard()))
     }
 
@@ -178,16 +197,36 @@ impl<R: Runtime> Shared<R> {
             Ok(line) => line,
             Err(fault) => return fault.into(),
         };
-        match self.begin(&line).await {
-            Ok((track, aside)) => {
-                let _here = Presence::of(&self.current, Tracked { line: line.clone(), track: Arc::clone(&track) });
-                if !self.is_closed.load(Ordering::Acquire) {
-                    self.tend(&line, aside.as_ref().map(|(_, line)| line), &track).await;
-                }
-                Outcome::Lost
-            }
-            Err(fault) => fault.into(),
+        let outcome = self.follow_on(&line).await;
+        self.link.leave(line.generation());
+        outcome
+    }
+
+    async fn follow_on(&self, line: &Line) -> Outcome {
+        let (track, aside) = match self.begin(line).await {
+            Ok(begun) => begun,
+            Err(fault) => return fault.into(),
+        };
+        let usual = match self.usual().await {
+            Ok(usual) => usual,
+            Err(fault) => return fault.into(),
+        };
+        let beside = usual.generation();
+        let tracked = Tracked { line: line.clone(), track: Arc::clone(&track), beside };
+        let _here = Presence::of(&self.current, tracked);
+        if !self.is_closed.load(Ordering::Acquire) {
+            let both = race(self.tend(line, aside.as_ref().map(|(_, line)| line), &track), usual.ended());
+            both.await;
         }
+        self.usual.leave(beside);
+        Outcome::Lost
+    }
+
+    /// The usual connection, which has answered since.
+    async fn usual(&self) -> Result<Line, Fault> {
+        let usual = self.usual.line().await?;
+        usual.ask(&redis::cmd("PING")).await?;
+        Ok(usual)
     }
 
     /// Has Redis tell what changes: on this connection, or on one aside.

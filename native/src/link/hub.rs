@@ -202,6 +202,15 @@ impl Hub {
         drop(line);
     }
 
+    /// Leaves a connection to those who use it now, whatever its age.
+    pub(super) fn leave(&self, generation: u64) {
+        let mut state = self.state.lock();
+        let line = state.line.take_if(|line| line.generation() == generation);
+        state.heard = line.as_ref().map(|line| line.vitals().last_use()).or(state.heard);
+        drop(state);
+        drop(line);
+    }
+
     /// When the last connection that is no more was last of use.
     pub(super) fn heard(&self) -> Option<Moment> {
         self.state.lock().heard
@@ -267,7 +276,7 @@ impl Hub {
     }
 
     pub(super) fn generation(&self) -> u64 {
-        self.state.lock().line.as_ref().map_or(0, Line::generation)
+        self.state.lock().line.as_ref().filter(|line| line.is_open()).map_or(0, Line::generation)
     }
 
     pub(super) fn set_clock(&self, redis: Moment, local: Moment) {
