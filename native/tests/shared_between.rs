@@ -64,11 +64,12 @@ async fn a_closed_cache_ends_the_wait_for_a_lock(place: Place) {
 
 async fn a_message_reaches_those_who_subscribe_at_that_moment(place: Place) {
     let cache = place.cache();
+    let is_counted = place.knows_all_who_listen();
     assert_eq!(cache.publish("c", "nobody hears").await.expect("it is a channel"), 0);
     let mut one = cache.subscribe(["c", "d"]).await.expect("they are channels");
     let mut other = cache.subscribe(["c"]).await.expect("it is a channel");
-    assert!(cache.publish("c", &1).await.expect("it is a channel") > 0);
-    assert_eq!(cache.publish("d", "text").await.expect("it is a channel"), 1);
+    assert!(cache.publish("c", &1).await.expect("it is a channel") > 0 || !is_counted);
+    assert!(cache.publish("d", "text").await.expect("it is a channel") == 1 || !is_counted);
     let message = one.next().await.expect("it is open");
     assert_eq!((&*message.channel, message.decode::<u8>().expect("it is one")), ("c", 1));
     let message = one.next().await.expect("it is open");
@@ -76,7 +77,8 @@ async fn a_message_reaches_those_who_subscribe_at_that_moment(place: Place) {
     assert!(matches!(message.decode::<u8>(), Err(Error::UndecodableMessage { .. })));
     assert_eq!(other.next().await.expect("it is open").decode::<u8>().expect("it is one"), 1);
     drop(other);
-    eventually("one listens", async || cache.publish("c", &2).await.expect("it is a channel") == 1).await;
+    let reached = async || cache.publish("c", &2).await.expect("it is a channel");
+    eventually("one listens", async || reached().await == 1 || !is_counted).await;
 }
 
 async fn a_raw_channel_is_none_of_the_caches_own_of_that_name(place: Place) {

@@ -34,6 +34,11 @@ impl Place {
         Self { kind: Kind::Cluster(Arc::clone(cluster), namespace.to_owned()) }
     }
 
+    /// Whether who publishes hears of all who listen: each node of a cluster knows its own.
+    pub fn knows_all_who_listen(&self) -> bool {
+        !matches!(self.kind, Kind::Cluster(..))
+    }
+
     /// A cache to be made here.
     pub fn builder(&self) -> Builder {
         match &self.kind {
