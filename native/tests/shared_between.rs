@@ -85,8 +85,9 @@ async fn a_raw_channel_is_none_of_the_caches_own_of_that_name(place: Place) {
     let cache = place.cache();
     let mut own = cache.subscribe(["c"]).await.expect("it is a channel");
     let mut raw = cache.subscribe(["c"]).raw().await.expect("it is a channel");
-    assert_eq!(cache.publish("c", "raw").raw().await.expect("it is a channel"), 1);
-    assert_eq!(cache.publish("c", "own").await.expect("it is a channel"), 1);
+    let reached = [cache.publish("c", "raw").raw().await, cache.publish("c", "own").await];
+    let reached = reached.map(|reached| reached.expect("it is a channel"));
+    assert!(reached == [1, 1] || !place.knows_all_who_listen());
     for (listener, wanted) in [(&mut raw, "raw"), (&mut own, "own")] {
         let message = listener.next().await.expect("it is open");
         assert_eq!((&*message.channel, message.decode::<String>().expect("it is one").as_str()), ("c", wanted));
