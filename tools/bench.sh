@@ -13,5 +13,7 @@ printf '\n'
 printf '\n'
 .tools/bench/bin/python -m bench.redis --rounds "${ROUNDS:-7}"
 printf '\n'
+.tools/bench/bin/python -m bench.near --rounds "${ROUNDS:-3}"
+printf '\n'
 .tools/bench/bin/python -m bench.near_hit
 step "Rust over Redis, built from this checkout" cargo bench --quiet -p donjon --bench redis_get -- "${ROUNDS:-15}"
