@@ -6,7 +6,7 @@ need_rust
 need_python
 command -v redis-server >/dev/null || missing "redis-server" "On Debian and Ubuntu: apt-get install redis-server"
 
-step "the peers, in .tools/bench" venv bench bench/requirements.txt
+step "the peers, in .tools/bench" venv bench bench/requirements.txt examples/fastapi/requirements.txt
 step "donjon, built from this checkout (a minute or two at first)" .tools/bench/bin/python -m pip install --quiet ./python
 printf '\n'
 .tools/bench/bin/python -m bench.memory --rounds "${ROUNDS:-15}"
