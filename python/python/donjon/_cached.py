@@ -122,15 +122,7 @@ def make_cached(memory: Backend, function: Callable[..., Any], options: Options)
 
 
 def _coroutine(plan: Plan) -> Any:
-    memory, make_key, mode = plan.memory, plan.make_key, plan.mode
-
-    async def cached(*args: Any, **kwargs: Any) -> Any:
-        key = make_key(*args, **kwargs)
-        value = memory.hit(key, plan.reader) if mode is None else memory.hit_in(mode)(key, plan.reader)
-        if plan.is_plain and value is not MISS and type(value) is not Unproven:
-            plan.hits += 1
-            return value
-        return await plan.call(ASYNCIO, key, value, args, kwargs)
+    memory, make_key = plan.memory, plan.make_key
 
     async def invalidate(*args: Any, **kwargs: Any) -> Removed:
         removed = memory.delete(make_key(*args, **kwargs))
@@ -148,19 +140,11 @@ def _coroutine(plan: Plan) -> Any:
         if memory.waits:
             await stored
 
-    return _dressed(cached, plan, invalidate=invalidate, refresh=refresh, get=get, set=set_)
+    return _dressed(_call(plan, "async def", "await $plan.call($ASYNCIO,"), plan, invalidate, refresh, get, set_)
 
 
 def _function(plan: Plan) -> Any:
-    memory, make_key, mode = plan.memory, plan.make_key, plan.mode
-
-    def cached(*args: Any, **kwargs: Any) -> Any:
-        key = make_key(*args, **kwargs)
-        value = memory.hit(key, plan.reader) if mode is None else memory.hit_in(mode)(key, plan.reader)
-        if plan.is_plain and value is not MISS and type(value) is not Unproven:
-            plan.hits += 1
-            return value
-        return complete(plan.call(BLOCKING, key, value, args, kwargs))
+    memory, make_key = plan.memory, plan.make_key
 
     def invalidate(*args: Any, **kwargs: Any) -> Removed:
         return memory.delete(make_key(*args, **kwargs))
@@ -175,7 +159,21 @@ def _function(plan: Plan) -> Any:
     def set_(value: Any, /, *args: Any, **kwargs: Any) -> None:
         plan.stored(value, args, kwargs)
 
-    return _dressed(cached, plan, invalidate=invalidate, refresh=refresh, get=get, set=set_)
+    return _dressed(_call(plan, "def", "$complete($plan.call($BLOCKING,"), plan, invalidate, refresh, get, set_)
+
+
+def _call(plan: Plan, kind: str, otherwise: str) -> Callable[..., Any]:
+    """The function itself. A hit of what needs no work ends in it: no other call but that for the value."""
+    hit = "$memory.hit" if plan.mode is None else "$memory.hit_in($mode)"
+    body = f"""
+$value = {hit}($key, $plan.reader)
+if $plan.is_plain and $value is not $MISS and $type($value) is not $Unproven:
+    $plan.hits += 1
+    return $value
+return {otherwise} $key, $value, $args, $kwargs){")" * (otherwise.count("(") - 1)}
+"""
+    names = {"plan": plan, "memory": plan.memory, "mode": plan.mode, "MISS": MISS, "Unproven": Unproven}
+    return plan.keys.within(kind, body, names | {"ASYNCIO": ASYNCIO, "BLOCKING": BLOCKING, "complete": complete})
 
 
 async def _peek(plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -184,10 +182,12 @@ async def _peek(plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
     return await peek(plan.memory, plan.make_key(*args, **kwargs), plan.codec, plan.mode)
 
 
-def _dressed(cached: Any, plan: Plan, **calls: Callable[..., Any]) -> Any:
+def _dressed(cached: Any, plan: Plan, invalidate: Any, refresh: Any, get: Any, set_: Any) -> Any:
     update_wrapper(cached, plan.function)
-    for name, call in calls.items():
-        setattr(cached, name, call)
+    cached.invalidate = invalidate
+    cached.refresh = refresh
+    cached.get = get
+    cached.set = set_
     cached.key = plan.make_key
     cached.cache_info = plan.info
     return cached

@@ -1,7 +1,8 @@
 """Key functions: from the arguments of a call to its cache key, at the speed of a call and an f-string.
 
 Binding arguments by `inspect.Signature.bind` takes longer than the look-up that it prepares. So each cached function gets a
-function of its own, compiled with the same parameters: the interpreter binds, with the same errors for wrong arguments.
+function of its own, compiled with the same parameters: the interpreter binds, with the same errors for wrong arguments. What is done with
+the key can be compiled into that function as well, which spares a call and the packing of the arguments.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ._keys import key as make_key
 from ._keys import part, typed_part
 from ._notices import logger
 
-__all__ = ["automatic_key", "result_tag", "template_key"]
+__all__ = ["KeySource", "automatic_key", "key_source", "result_tag", "template_key"]
 
 KeyFunction = Callable[..., str]
 
@@ -47,10 +48,14 @@ def template_key(function: Callable[..., Any], template: str) -> KeyFunction:
         >>> template_key(born, "born:{day.year}")(date(1815, 12, 10))
         'born:1815'
     """
-    parsed = _donjon.Template(template)
-    signature = inspect.signature(function)
-    _check_names(function, signature, template, parsed.names)
-    return _compile(function, signature, _pieces(parsed), part, plain_text=True)
+    return _by_template(function, inspect.signature(function), _donjon.Template(template), template).alone()
+
+
+def key_source(function: Callable[..., Any], template: str | None) -> KeySource:
+    """Where the keys of a cached function come from: its template, or else its arguments."""
+    if template is None:
+        return _by_arguments(function)
+    return _by_template(function, inspect.signature(function), _donjon.Template(template), template)
 
 
 def result_tag(function: Callable[..., Any], template: str) -> KeyFunction | None:
@@ -64,8 +69,7 @@ def result_tag(function: Callable[..., Any], template: str) -> KeyFunction | Non
         return None
     result = inspect.Parameter("result", inspect.Parameter.POSITIONAL_ONLY)
     signature = signature.replace(parameters=[result, *signature.parameters.values()])
-    _check_names(function, signature, template, parsed.names)
-    return _compile(function, signature, _pieces(parsed), part, plain_text=True)
+    return _by_template(function, signature, parsed, template).alone()
 
 
 def automatic_key(function: Callable[..., Any]) -> KeyFunction:
@@ -76,6 +80,10 @@ def automatic_key(function: Callable[..., Any]) -> KeyFunction:
     Raises:
         InvalidTemplate: The function takes any number of arguments: what counts must be said.
     """
+    return _by_arguments(function).alone()
+
+
+def _by_arguments(function: Callable[..., Any]) -> KeySource:
     signature = inspect.signature(function)
     skipped = left_out(function)
     if any(parameter.kind in _VARIADIC for parameter in signature.parameters.values()):
@@ -95,7 +103,14 @@ def automatic_key(function: Callable[..., Any]) -> KeyFunction:
         if name not in skipped:
             pieces[-1] += ":"
             pieces += [name, ""]
-    return _compile(function, signature, pieces, typed_part, plain_text=False)
+    return KeySource(function, signature, pieces, typed_part, plain_text=False)
+
+
+def _by_template(
+    function: Callable[..., Any], signature: inspect.Signature, parsed: _donjon.Template, template: str
+) -> KeySource:
+    _check_names(function, signature, template, parsed.names)
+    return KeySource(function, signature, _pieces(parsed), part, plain_text=True)
 
 
 def _check_names(
@@ -127,62 +142,104 @@ def _pieces(template: _donjon.Template) -> list[str]:
         pieces += [rest[:at], name, rest[at + len(marks[name]) :]]
 
 
-def _compile(
-    function: Callable[..., Any],
-    signature: inspect.Signature,
-    pieces: Sequence[str],
-    to_part: Callable[[object], str],
-    *,
-    plain_text: bool,
-) -> KeyFunction:
-    """A function with the parameters of `function` that gives `pieces` with the parts of the named ones.
+class KeySource:
+    """The code that makes a key of the arguments of a call, to be compiled alone or with what is done with it.
 
-    `plain_text`: short texts of letters and digits stand for themselves.
+    Names in it begin with `_donjon_`, as any other may be that of a parameter.
     """
-    hint = (
-        "" if plain_text else ". What does not say what is returned, leave out: a key template, or Annotated[…, NoKey]"
-    )
 
-    def named_part(name: str, value: object) -> str:
-        try:
-            return to_part(value)
-        except InvalidKey as error:
-            raise InvalidKey(f"argument {name!r} of {function.__qualname__}: {error}{hint}") from None
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        signature: inspect.Signature,
+        pieces: Sequence[str],
+        to_part: Callable[[object], str],
+        *,
+        plain_text: bool,
+    ) -> None:
+        """`pieces` are texts with the names of parts between them; `plain_text`: short ones of letters and digits stand for themselves."""
+        hint = (
+            ""
+            if plain_text
+            else ". What does not say what is returned, leave out: a key template, or Annotated[…, NoKey]"
+        )
 
-    def missing(name: str, error: AttributeError) -> InvalidKey:
-        return InvalidKey(f"{name!r} is nothing that {function.__qualname__} was given: {error}")
+        def named_part(name: str, value: object) -> str:
+            try:
+                return to_part(value)
+            except InvalidKey as error:
+                raise InvalidKey(f"argument {name!r} of {function.__qualname__}: {error}{hint}") from None
 
-    scope: dict[str, Any] = {"_donjon_part": named_part, "_donjon_type": type, "_donjon_len": len}
-    scope |= {"_donjon_missing": missing, "_donjon_error": AttributeError}
-    scope |= {"_donjon_int": int, "_donjon_str": str}
-    parameters = []
-    for parameter in signature.parameters.values():
-        if parameter.default is not parameter.empty:
-            default = f"_donjon_default_{parameter.name}"
-            scope[default] = parameter.default
-            parameter = parameter.replace(default=_Named(default))
-        parameters.append(parameter.replace(annotation=parameter.empty))
-    head = signature.replace(parameters=parameters, return_annotation=signature.empty)
+        def missing(name: str, error: AttributeError) -> InvalidKey:
+            return InvalidKey(f"{name!r} is nothing that {function.__qualname__} was given: {error}")
 
-    lines = [f"def _donjon_key{head}:"]
-    texts = {}
-    for place, path in enumerate(dict.fromkeys(pieces[1::2])):
-        name = texts[path] = path if path.isidentifier() else f"_donjon_{place}"
-        if name != path:
-            lines.append(f"    try: {name} = {path}")
-            lines.append(f"    except _donjon_error as error: raise _donjon_missing({path!r}, error) from None")
-    for path, name in texts.items():
-        simple = f"_donjon_type({name}) is _donjon_int and {-_SMALL} < {name} < {_SMALL}"
-        if plain_text:
-            simple += f" or _donjon_type({name}) is _donjon_str and _donjon_len({name}) < {_SHORT} and {name}.isalnum()"
-        lines.append(f"    if not ({simple}): {name} = _donjon_part({path!r}, {name})")
-    shown = "".join(f" f'{{{texts[piece]}}}'" if at % 2 else f" {piece!r}" for at, piece in enumerate(pieces))
-    lines.append(f"    return{shown}")
-    exec(compile("\n".join(lines), f"<key of {function.__qualname__}>", "exec"), scope)
-    made: KeyFunction = scope["_donjon_key"]
-    made.__name__ = function.__name__
-    made.__qualname__ = function.__qualname__
-    return made
+        self._function = function
+        self._parameters = list(signature.parameters.values())
+        self._scope: dict[str, Any] = {"_donjon_part": named_part, "_donjon_type": type, "_donjon_len": len}
+        self._scope |= {"_donjon_missing": missing, "_donjon_error": AttributeError}
+        self._scope |= {"_donjon_int": int, "_donjon_str": str}
+        parameters = []
+        for parameter in self._parameters:
+            if parameter.default is not parameter.empty:
+                default = f"_donjon_default_{parameter.name}"
+                self._scope[default] = parameter.default
+                parameter = parameter.replace(default=_Named(default))
+            parameters.append(parameter.replace(annotation=parameter.empty))
+        self._head = signature.replace(parameters=parameters, return_annotation=signature.empty)
+
+        self._lines: list[str] = []
+        texts = {}
+        for place, path in enumerate(dict.fromkeys(pieces[1::2])):
+            text = texts[path] = f"_donjon_{place}"
+            if path.isidentifier():
+                self._lines.append(f"{text} = {path}")
+            else:
+                self._lines.append(f"try: {text} = {path}")
+                self._lines.append(f"except _donjon_error as error: raise _donjon_missing({path!r}, error) from None")
+            simple = f"_donjon_type({text}) is _donjon_int and {-_SMALL} < {text} < {_SMALL}"
+            if plain_text:
+                letters = f"_donjon_len({text}) < {_SHORT} and {text}.isalnum()"
+                simple += f" or _donjon_type({text}) is _donjon_str and {letters}"
+            self._lines.append(f"if not ({simple}): {text} = _donjon_part({path!r}, {text})")
+        self._key = "".join(f" f'{{{texts[piece]}}}'" if at % 2 else f" {piece!r}" for at, piece in enumerate(pieces))
+
+    def alone(self) -> KeyFunction:
+        """A function that gives the key."""
+        return self._compiled("def", [*self._lines, f"return{self._key}"], {})
+
+    def within(self, kind: str, body: str, names: dict[str, Any]) -> Callable[..., Any]:
+        """A function that makes the key and goes on with `body`, in which a `$` stands before its own names.
+
+        `$key` is the key, `$args` and `$kwargs` are the arguments.
+
+        Args:
+            kind: `def` or `async def`.
+            body: What is done then.
+            names: What the others of its names stand for.
+        """
+        positional, named = [], []
+        for parameter in self._parameters:
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                positional.append(f"*{parameter.name}")
+            elif parameter.kind is parameter.VAR_KEYWORD:
+                named.append(f"**{parameter.name}")
+            elif parameter.kind is parameter.KEYWORD_ONLY:
+                named.append(f"{parameter.name!r}: {parameter.name}")
+            else:
+                positional.append(parameter.name)
+        body = body.replace("$args", f"({''.join(f'{each}, ' for each in positional)})")
+        body = body.replace("$kwargs", f"{{{', '.join(named)}}}").replace("$", "_donjon_")
+        lines = [*self._lines, f"_donjon_key ={self._key}", *body.strip().splitlines()]
+        return self._compiled(kind, lines, {f"_donjon_{name}": value for name, value in names.items()})
+
+    def _compiled(self, kind: str, lines: list[str], names: dict[str, Any]) -> Callable[..., Any]:
+        source = "\n    ".join([f"{kind} _donjon_function{self._head}:", *lines])
+        scope = self._scope | names
+        exec(compile(source, f"<key of {self._function.__qualname__}>", "exec"), scope)
+        made: Callable[..., Any] = scope["_donjon_function"]
+        made.__name__ = self._function.__name__
+        made.__qualname__ = self._function.__qualname__
+        return made
 
 
 class _Named:

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from ._arguments import left_out
 from ._backend import Backend, Mode, Storing, check_mode, tag_list
-from ._compile import automatic_key, result_tag, template_key
+from ._compile import key_source, result_tag, template_key
 from ._donjon import MISS, check_tags
 from ._errors import ConfigError, DecodeError, LoadTimeout
 from ._load import Manner, load
@@ -73,8 +73,8 @@ class Plan:
         self.hits = 0
         self.misses = 0
         self._as = options.as_
-        template = options.template
-        self.make_key = automatic_key(function) if template is None else template_key(function, template)
+        self.keys = key_source(function, options.template)
+        self.make_key = self.keys.alone()
 
         ttl = options.ttl
         self._ttl = _of_result(ttl) if callable(ttl) else None
