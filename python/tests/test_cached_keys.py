@@ -144,11 +144,11 @@ def test_an_argument_without_a_stable_key_says_what_to_do(cache: Cache) -> None:
 
 async def test_parameters_may_have_any_name_and_any_kind(cache: Cache) -> None:
     @cache.cached("k:{value}:{key}:{type}:{plan}")
-    async def function(value: int, /, key: int, *args: int, type: int = 3, plan: int = 4, **kwargs: int) -> list[Any]:
+    async def function(value: int, /, key: int, *args: int, type: int = 3, plan: int = 4, **kwargs: int) -> list[Any]:  # noqa: A002
         return [value, key, list(args), type, plan, kwargs]
 
     assert await function(1, 2, 8, 9, plan=5, memory=6) == [1, 2, [8, 9], 3, 5, {"memory": 6}]
     assert await function(1, 2, plan=5) == [1, 2, [8, 9], 3, 5, {"memory": 6}]
     assert await function.__wrapped__(1, 2) == [1, 2, [], 3, 4, {}]
-    with pytest.raises(TypeError, match="function.*missing.*key"):
+    with pytest.raises(TypeError, match=r"function.*missing.*key"):
         function(1)
