@@ -135,14 +135,21 @@ impl Sight {
                 Content::Value { .. } if entry.at(clock) == Freshness::Over => return Self::Dead(header),
                 Content::Value { codec, payload } => {
                     let marks = entry.tags.iter().map(Mark::from).collect();
-                    (entry.life, entry.load_time, marks, (codec, bytes.len() - payload.len()))
+                    (entry.life, entry.load_time, marks, (codec, bytes.len() - payload.len(), entry.fingerprint))
                 }
             },
         };
-        let (codec, from) = payload;
+        let (codec, from, fingerprint) = payload;
         let mut bytes = Bytes::from(bytes);
         bytes.advance(from);
-        Self::Value(Seen { payload: Payload { codec, bytes }, header, life, load_time, marks, counter: false })
+        Self::Value(Seen {
+            payload: Payload { codec, bytes, fingerprint },
+            header,
+            life,
+            load_time,
+            marks,
+            counter: false,
+        })
     }
 }
 

@@ -201,7 +201,7 @@ impl Memory {
                     .checked_add(by)
                     .ok_or_else(|| refused("would leave 64 bits"))?,
             };
-            let payload = Payload { codec: Codec::Json, bytes: count.to_string().into() };
+            let payload = Payload::json(count.to_string());
             let mut fill = self.terms(&payload, terms, now)?;
             fill.life = seen.as_ref().map_or(fill.life, |seen| seen.life);
             if self.store.swap(key, seen.map(|seen| seen.ticket), payload, fill, now).is_some() {
