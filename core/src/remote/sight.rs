@@ -92,6 +92,21 @@ impl Outline {
         Some(Self { life: Life::new(end, end), tables: Vec::new() })
     }
 
+    /// One that was handed over in its parts.
+    pub fn of_parts(life: Life, tables: Vec<u8>) -> Self {
+        Self { life, tables }
+    }
+
+    /// Until when it is fresh and usable, on Redis's clock.
+    pub fn life(&self) -> Life {
+        self.life
+    }
+
+    /// The tables that have its tags.
+    pub fn tables(&self) -> &[u8] {
+        &self.tables
+    }
+
     pub(crate) fn new(life: Life, marks: &[Mark]) -> Self {
         let mut tables: Vec<u8> = marks.iter().map(|mark| table_of(&mark.name)).collect();
         tables.sort_unstable();
