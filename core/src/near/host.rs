@@ -46,8 +46,8 @@ mod tests {
 
     const START: Moment = Moment::from_millis(1_000_000);
 
-    fn near(config: Config) -> (Near<u32>, Track) {
-        let config = Config { holder: Holder::Host, ..config };
+    fn near() -> (Near<u32>, Track) {
+        let config = Config { holder: Holder::Host, ..Config::default() };
         let near = Near::new(Names::new(Namespace::new("app").unwrap()), &config, Seed(7));
         let track = near.track(Told::Itself);
         track.answered(START);
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_row_is_a_hit_while_its_connection_is_believed() {
-        let (near, track) = near(Config::default());
+        let (near, track) = near();
         assert!(admit(&near, &track, track.guard().number(), "k", 5));
         let slot = near.slot(key("k")).unwrap();
         assert!(near.hit_at(slot, START));
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_guard_is_found_by_its_number_until_what_it_is_of_is_over() {
-        let (near, track) = near(Config::default());
+        let (near, track) = near();
         let before = track.guard().number();
         assert!(track.guard_of(before).is_some());
         track.flushed(START);
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn what_leaves_is_handed_over_once() {
-        let (near, track) = near(Config::default());
+        let (near, track) = near();
         for (name, value) in [("a", 1), ("b", 2), ("c", 3)] {
             assert!(admit(&near, &track, track.guard().number(), name, value));
         }
