@@ -99,6 +99,11 @@ export class Link implements LineOwner {
     return line?.isOpen === true && !this.isTroubled ? line : undefined;
   }
 
+  /** Whether it is the line that callers are given now, and open. */
+  isCurrent(line: Line): boolean {
+    return line === this.#line && line.isOpen;
+  }
+
   /** The open line, made now where there is none. */
   async line(): Promise<Line> {
     const ready = this.ready;
@@ -147,6 +152,8 @@ export class Link implements LineOwner {
       throw new Fault("unreachable");
     }
     this.#attempt = undefined;
+    // One that was closed with nobody waiting has told nobody.
+    if (this.#line !== undefined) this.#judge.dropped(this.#line);
     this.#line = line;
     this.#openedAt = performance.now();
     this.#judge.asked(0);

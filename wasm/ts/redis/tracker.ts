@@ -92,9 +92,14 @@ export class Tracker implements LineOwner {
   /** Where to read what memory may have; `undefined` where there is no such connection by now, or something is owed first. */
   via(): Via | undefined {
     if (!this.#isStarted) this.start();
-    const line = this.#tracked?.line;
-    if (line === undefined || !line.isOpen || this.#front.isOwing) return undefined;
-    return new Via(line, this.#near.guard());
+    const tracked = this.#tracked;
+    if (tracked === undefined || !this.#isWhole(tracked) || this.#front.isOwing) return undefined;
+    return new Via(tracked.line, this.#near.guard());
+  }
+
+  /** Whether both connections are there: one that is lost with nobody waiting tells nobody. */
+  #isWhole({ line, beside }: Tracked): boolean {
+    return line.isOpen && this.#front.link.isCurrent(beside);
   }
 
   /** Sees to it that there will be a connection. */
@@ -200,7 +205,7 @@ export class Tracker implements LineOwner {
       confirmed(await line.ask(await this.#words(aside)));
       const beside = await link.line();
       confirmed(await beside.ask([plain("PING")]));
-      if (this.#isClosed || !line.isOpen || !beside.isOpen) return "lost";
+      if (this.#isClosed || !line.isOpen || !link.isCurrent(beside)) return "lost";
       this.#near.track(aside !== undefined);
       this.#tracked = { line, aside, beside };
       await this.#beat(asked, await line.ask([plain("TIME")]));
@@ -255,7 +260,7 @@ export class Tracker implements LineOwner {
     for (;;) {
       while (this.#tracked?.line === line && this.#near.tidy(SLICE)) await this.#idle(BETWEEN);
       if (this.#tracked?.line === line) await this.#idle(BEAT);
-      if (this.#tracked?.line !== line || this.#isClosed) return;
+      if (this.#tracked?.line !== line || !this.#isWhole(this.#tracked)) return;
       const asked = this.#near.clock.now();
       const time = await line.ask([plain("TIME")]);
       // What that one was told before this answer was told before the line's own, or its key was guarded.
