@@ -210,9 +210,10 @@ class Worker {
   }
 
   #count() {
-    const { hits, misses, stale, loads, loadFailures, loadsRefused, stores, takeovers, decodeErrors } = this.#cache.stats();
+    const { hits, memoryHits, misses, stale, loads, loadFailures, loadsRefused, stores, takeovers, decodeErrors } = this.#cache.stats();
     this.#log.counters({
       hits,
+      memory_hits: memoryHits,
       misses,
       stale,
       loads,
