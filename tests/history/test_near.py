@@ -18,7 +18,7 @@ from donjon import Cache
 from redis_server import RedisServer
 
 NODE = Path(__file__).parent / "node/near.mjs"
-PATIENT = {"connect_timeout": 10.0, "command_timeout": 10.0}
+PATIENT: dict[str, Any] = {"connect_timeout": 10.0, "command_timeout": 10.0}
 DEADLINE = 20.0
 
 
