@@ -244,7 +244,8 @@ forEachClient((client) =>
     });
 
     test("a server that stands still is believed for as long as was stated, and no longer", async (t) => {
-      const { server, near, other } = await pair(t);
+      // So patient that nothing else ends it.
+      const { server, near, other } = await pair(t, { limits: { commandTimeout: 600_000, connectTimeout: 10_000 } });
       await other.set("k", 1);
       await kept(near, "k");
       await server.pause();

@@ -124,7 +124,7 @@ export class Looks {
   async #advance(key: string, want: Want, fetched?: Fetched, via?: Via): Promise<Step> {
     const { instance, tracker } = this.#engine;
     const { signal, tags } = want;
-    /** What the key was last found to hold. */
+    /** What the key was last found to hold, as long as nothing else was asked or waited for since. */
     let entry: Reply | Fault | undefined;
     let next = instance.ask((core) => {
       core.begin().text(key).count(want.own.length);
@@ -136,8 +136,7 @@ export class Looks {
     if (fetched !== undefined && next.step === SEND) {
       const answer = fetched instanceof RefusedError ? fetched.reply : fetched;
       next = this.#replied(next.pending, answer instanceof Fault ? answer : [answer]);
-      if (next.step !== DONE) entry = answer;
-      else this.#admit(via, key, next, answer);
+      entry = answer;
     }
     for (;;) {
       const { era } = instance;
@@ -146,8 +145,11 @@ export class Looks {
         if (era === instance.era) instance.ask((core) => core.begin().call(call, number));
       };
       switch (next.step) {
-        case DONE:
-          return { kind: "value", value: decode(next.payload, 0, next.codec) };
+        case DONE: {
+          const value = decode(next.payload, 0, next.codec);
+          if (entry instanceof Uint8Array) tracker?.admitAnswer(via, key, value, entry);
+          return { kind: "value", value };
+        }
         case STALE: {
           const lease = this.#leases.of(key, next, next);
           try {
@@ -171,8 +173,8 @@ export class Looks {
           }
           if (era !== instance.era) return this.#bypass(key);
           if (reads === 2) entry = outcome instanceof Fault ? outcome : outcome[0];
+          else if (reads === 0) entry = undefined;
           next = this.#replied(pending, outcome);
-          if (next.step === DONE && reads > 0) this.#admit(via, key, next, entry);
           break;
         }
         case SLEEP: {
@@ -213,12 +215,6 @@ export class Looks {
       writeOutcome(core.begin(), outcome);
       return this.#next(core, core.call("replied", pending, performance.now(), link.clock()));
     });
-  }
-
-  /** Lets memory have a value that was served out of what the key was found to hold. */
-  #admit(via: Via | undefined, key: string, { payload, codec }: Encoded, entry: Reply | Fault | undefined): void {
-    if (via === undefined || !(entry instanceof Uint8Array)) return;
-    this.#engine.tracker?.admitAnswer(via, key, decode(payload, 0, codec), entry);
   }
 
   /** Sends what a look-up asks, unless its caller goes away first: then a lease that it may have taken is given up. */

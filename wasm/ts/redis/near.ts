@@ -9,7 +9,7 @@ import { Core, Source, Trapped } from "../core.js";
 import { readExplained, readNearStats } from "../readings.js";
 import { NoSeedError, drawSeed } from "../seed.js";
 import type { Coherence, Explained, Stats } from "../tier.js";
-import { Isolated, copy } from "../value.js";
+import { copy, weigh } from "../value.js";
 import { type Outline, type Outlined, readOutline } from "./outline.js";
 import { SteadyClock } from "./steady.js";
 import { KEY, PATTERN, TAG, type Target } from "./wire.js";
@@ -162,7 +162,8 @@ export class Near {
   /** Lets a copy of a value in, unless something changed since the guard was taken. `clock` is Redis's. */
   admit(guard: number, key: string, value: unknown, { freshUntil, usableUntil, tables }: Outline, clock: number): void {
     if (!this.#isEnabled) return;
-    const { kept, weight } = new Isolated(value);
+    // Not checked as what a caller stores is: others may have put there what this package would refuse.
+    const [kept, weight] = [copy(value), weigh(value)];
     this.#ask((core) => {
       const number = this.#free.pop() ?? this.#values.length;
       this.#values[number] = kept;
