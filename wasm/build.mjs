@@ -20,6 +20,7 @@ const run = (command, args, cwd = here) => execFileSync(command, args, { cwd, st
 const MODULES = {
   core: { crate: "donjon-wasm", source: "MEMORY", of: "core" },
   remote: { crate: "donjon-wasm-remote", source: "REMOTE", of: "redis/instance" },
+  near: { crate: "donjon-wasm-near", source: "NEAR", of: "redis/near" },
 };
 
 const how = trap
@@ -58,25 +59,26 @@ function exported(named, target = JSON.parse(readFileSync(`${here}package.json`,
   return named.exec(target)?.[1] ?? [];
 }
 
-/** The entries that bring a module along: of what, and which. Of each there is one for each kind of host. */
-const BRINGING = { index: "core", redis: "remote", upstash: "remote", kv: "remote", indexeddb: "remote" };
+/** The entries that bring modules along, and which. Of each there is one for each kind of host. */
+const BRINGING = { index: ["core"], redis: ["remote", "near"], upstash: ["remote"], kv: ["remote"], indexeddb: ["remote"] };
 
 /** How a kind of host is given a module: within the script, so that it needs no file and bundles anywhere, or by an import. */
 const GIVEN = {
-  inline: (name) =>
-    `import letters from "letters:${name}"; import { unpacked } from "./letters.js"; const module = () => unpacked(letters);`,
-  workerd: (name) => `import imported from "./${name}.wasm"; const module = () => imported;`,
-  edge: (name) => `import imported from "./${name}.wasm?module"; const module = () => imported;`,
+  inline: (name) => `import ${name} from "letters:${name}"; import { unpacked as ${name}Of } from "./letters.js";`,
+  workerd: (name) => `import ${name} from "./${name}.wasm"; const ${name}Of = (module) => module;`,
+  edge: (name) => `import ${name} from "./${name}.wasm?module"; const ${name}Of = (module) => module;`,
 };
 
-/** What an exported script is made of: a file of that name, or one that a module is brought for. */
+/** What an exported script is made of: a file of that name, or one that modules are brought for. */
 function sourceOf(script) {
   const [of, kind] = script in GIVEN ? ["index", script] : script.split(".");
-  const name = BRINGING[of];
-  if (name === undefined) return { file: script };
-  const { source, of: file } = MODULES[name];
-  const brought = `${GIVEN[kind ?? "inline"](name)} import { ${source} } from "./${file}.js"; ${source}.comesFrom(module);`;
-  return { text: `${brought} export * from "./${of}.js";` };
+  const names = BRINGING[of];
+  if (names === undefined) return { file: script };
+  const brought = names.map((name) => {
+    const { source, of: file } = MODULES[name];
+    return `${GIVEN[kind ?? "inline"](name)} import { ${source} } from "./${file}.js"; ${source}.comesFrom(() => ${name}Of(${name}));`;
+  });
+  return { text: `${brought.join("\n")} export * from "./${of}.js";` };
 }
 
 const entries = trap ? ["slim", "redis"] : exported(/^\.\/dist\/([\w.]+)\.js$/);

@@ -71,7 +71,24 @@ table(
   ]),
 );
 
+const near = run("near.mjs", rounds, keys);
+table(
+  [`ns a hit, a copy, over ${figure(keys)} keys`, "in memory", "near Redis", "times"],
+  Object.entries(near).map(([call, times]) => [
+    call,
+    figure(median(times["in memory"])),
+    figure(median(times["near Redis"])),
+    figure(ratio(times, "near Redis", "in memory"), 2),
+  ]),
+);
+
 goals([
+  ...Object.entries(near).map(([call, times]) => [
+    `${call} near Redis, times that in memory`,
+    ratio(times, "near Redis", "in memory"),
+    "at most",
+    1.3,
+  ]),
   ["peek by reference, times lru-cache's get", ratio(calls["hit at once, by reference"], "donjon", "lru-cache"), "at most", 2],
   ["getOrSet hit by reference, times the fastest peer's", beside(calls["getOrSet hit, by reference"], "donjon"), "under", 1],
   ["getOrSet hit of a copy, times the fastest peer's", beside(calls["getOrSet hit, a copy"], "donjon, copies"), "under", 1],

@@ -5,15 +5,14 @@
 // client's are given out as they came, or parsed by `JSON.parse`.
 
 import assert from "node:assert/strict";
-import { execFileSync, spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
-import { createServer } from "node:net";
+import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
 import { createClient } from "redis";
 import { createCache } from "../../wasm/dist/inline.js";
 import { redis } from "../../wasm/dist/redis.js";
 import { user } from "./libraries.mjs";
+import { startServer } from "./redis-server.mjs";
 
 const AT_ONCE = 100;
 
@@ -58,17 +57,12 @@ const CONTENDERS = {
 
 /** A server on a free port, with what is read; ended by what it gives. */
 async function server() {
-  const program = ["redis-server", "valkey-server"].find((name) => spawnSync(name, ["--version"]).error === undefined);
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address();
-  probe.close();
-  const running = spawn(program, ["--bind", "127.0.0.1", "--port", `${port}`, "--save", "", "--appendonly", "no"], { stdio: "ignore" });
+  const { port, end } = await startServer();
   const client = await nodeRedis(port).connect();
   await client.set("plain", JSON.stringify(VALUE));
   await cache(client).set("user:1", VALUE);
   const version = /redis_version:(\S+)/.exec(await client.info("server"))[1];
-  return { port, version, end: () => running.kill() };
+  return { port, version, end };
 }
 
 /** Calls a second, `AT_ONCE` under way at any time, and microseconds of CPU for each. */

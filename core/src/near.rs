@@ -10,8 +10,10 @@
 //! | to find out | look in |
 //! |---|---|
 //! | which answer came too late to enter, and what is believed | `coherence` |
+//! | how a host of one thread that keeps the values itself asks | `host` |
 
 mod coherence;
+mod host;
 
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -19,7 +21,7 @@ use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::time::Duration;
 
-use crate::cache::{Cache, Config as StoreConfig, Explained, Fill};
+use crate::cache::{Cache, Config as StoreConfig, Explained, Fill, Holder};
 use crate::chance::Seed;
 use crate::entry::{Freshness, Life};
 use crate::expiry::{Early, Grace, Jitter, Ttl};
@@ -53,13 +55,15 @@ pub struct Config {
     pub ttl: Ttl,
     /// For how long values are served, as stale ones, while there is no connection; none by default.
     pub max_stale: Duration,
+    /// Who has the values. Default: memory itself.
+    pub holder: Holder,
 }
 
 impl Default for Config {
     fn default() -> Self {
         let max_bytes = StoreConfig::default().max_bytes;
         let ttl = Ttl::from_secs(60.0).expect("a minute is a time to live");
-        Self { max_bytes, max_entries: None, ttl, max_stale: Duration::ZERO }
+        Self { max_bytes, max_entries: None, ttl, max_stale: Duration::ZERO, holder: Holder::default() }
     }
 }
 
@@ -110,9 +114,10 @@ impl<V: Clone> Near<V> {
     /// An empty one, of which nothing is believed before there is a [`Track`]. The seed is one that nobody outside can guess.
     pub fn new(names: Names, config: &Config, seed: Seed) -> Self {
         let jitter = Jitter::new(CUT).unwrap_or(Jitter::NONE);
-        let Config { max_bytes, max_entries, ttl, max_stale } = *config;
+        let Config { max_bytes, max_entries, ttl, max_stale, holder } = *config;
         // Early refreshes are for the shared tier to decide, which knows how long a load takes.
-        let config = StoreConfig { max_bytes, max_entries, jitter, early: Early::OFF, ..StoreConfig::default() };
+        let config =
+            StoreConfig { max_bytes, max_entries, jitter, early: Early::OFF, holder, ..StoreConfig::default() };
         Self {
             shared: Arc::new(Shared {
                 names,

@@ -68,7 +68,12 @@ def donjon() -> list[Program]:
         python("donjon-faces", "python-faces"),
         *[python("donjon-near", "python-near")] * 2,
     ]
-    return [*pythons, rust, *[near] * 2, *[node("redis")] * 3, node("rest", "node-rest")]
+    nodes = [node("redis")] * 2 + [
+        node("near", "node-near"),
+        node("near-ioredis", "node-near-ioredis"),
+        node("rest", "node-rest"),
+    ]
+    return [*pythons, rust, *[near] * 2, *nodes]
 
 
 def on_a_cluster() -> list[Program]:

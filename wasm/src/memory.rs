@@ -7,7 +7,6 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::cell::Cell;
 use core::task::Poll;
-use core::time::Duration;
 
 use donjon_core::cache::{Ask, Cache, Config, Fill, Holder, Lookup, Removed, Step, Tags};
 use donjon_core::expiry::{Grace, Ttl};
@@ -162,19 +161,7 @@ pub extern "C" fn fresh_for(now: f64) -> i32 {
 pub extern "C" fn explain(now: f64) -> i32 {
     change(|memory, input, output| {
         let now = moment(now);
-        let explained = memory.cache.explain(key(input)?, now);
-        let millis = |span: Option<Duration>| span.map_or(f64::NAN, numbers::millis);
-        output.text(explained.state());
-        output.text(explained.why_absent().unwrap_or_default());
-        output.number(millis(explained.age));
-        output.number(explained.life.map_or(f64::NAN, |life| until(life.fresh_until(), now)));
-        output.number(explained.life.map_or(f64::NAN, |life| until(life.usable_until(), now)));
-        output.number(millis(explained.load_time));
-        output.number(explained.weight.map_or(f64::NAN, |weight| weight.get() as f64));
-        output.number(millis(explained.loading));
-        output.number(millis(explained.last_removal.map(|(_, ago)| ago)));
-        output.count(explained.tags.len());
-        explained.tags.iter().for_each(|tag| output.text(tag));
+        numbers::explained(&memory.cache.explain(key(input)?, now), now, output);
         Ok(0)
     })
 }

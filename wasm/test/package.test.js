@@ -97,7 +97,7 @@ test("an entry that was not given its core says what to do", async () => {
 test("publint finds nothing wrong", () => run(bin("publint"), ["run", archive, "--strict"]));
 
 test("are the types wrong? No", () =>
-  run(bin("attw"), [archive, "--profile", "esm-only", "--exclude-entrypoints", "core.wasm", "remote.wasm"]));
+  run(bin("attw"), [archive, "--profile", "esm-only", "--exclude-entrypoints", "core.wasm", "near.wasm", "remote.wasm"]));
 
 const NODE = ["--lib", "es2022", "--types", "node", "--typeRoots", `${wasm}node_modules/@types`];
 const BROWSER = ["--lib", "es2022,dom,dom.iterable", "--types", ""];
@@ -178,7 +178,7 @@ function checkSize(t, what, bytes) {
 
 test("what npm packs has not grown", async (t) => checkSize(t, "what npm packs", (await stat(archive)).size));
 
-for (const name of ["core.wasm", "remote.wasm"]) {
+for (const name of ["core.wasm", "near.wasm", "remote.wasm"]) {
   test(`${name} has not grown`, async (t) => {
     const module = await readFile(join(program, "node_modules/donjon/dist", name));
     checkSize(t, `${name}, gzipped`, gzipSync(module, { level: 9 }).length);

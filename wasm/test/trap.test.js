@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { createClient } from "redis";
 import { redis } from "../dist-trap/redis.js";
 import { LockLostError, ManualClock, createCache, initSync } from "../dist-trap/slim.js";
+import { RedisServer, until } from "./redis/server.mjs";
 
 /** The cores that were started, the newest last: a test reaches into them where a program cannot. */
 const cores = [];
@@ -256,3 +257,33 @@ test("a trap over Redis of the core that is asked what texts mean fails what was
   assert.equal((await cache.emit("event")).queued, true);
   await cache.close();
 });
+
+for (const call of ["near_hit", "near_guard", "near_admit", "pushed", "answered"]) {
+  test(`a trap in ${call} of the memory in front of Redis takes along what that had, and the cache goes on`, async (t) => {
+    const server = await RedisServer.start();
+    t.after(() => server.close());
+    const client = createClient({ url: server.url });
+    const store = redis(client, { near: true, commandTimeout: 10_000, connectTimeout: 10_000 });
+    const { cache, logged } = trappable({ clock: undefined, store });
+    t.after(() => cache.close());
+    t.after(() => broken.clear());
+    const kept = (key) =>
+      until("memory has it", async () => {
+        await cache.get(key);
+        return cache.peek(key) !== undefined;
+      });
+    await cache.setMany({ k: 1, other: 2 });
+    await kept("k");
+    broken.add(call);
+    await until("it has trapped", async () => {
+      // Each of these is asked for by one of them.
+      assert.equal(await cache.get("k"), 1);
+      await cache.get("other");
+      await server.ask("DEL", "app:other");
+      return logged.some((message) => message.includes("memory in front of redis broke off"));
+    });
+    broken.clear();
+    await kept("k");
+    assert.equal(await cache.get("k"), 1);
+  });
+}

@@ -55,6 +55,8 @@ export interface CacheOptions {
   readonly copy?: CopyMode | undefined;
   /** The clock of what is in memory. Default: the host's. */
   readonly clock?: Clock | undefined;
+  /** How fresh answers have to be where a call does not say. Default: `local`. */
+  readonly mode?: Mode | undefined;
   /** Keeps the host alive for a refresh whose caller was served a stale value: with it, such callers need not wait. */
   readonly waitUntil?: ((work: Promise<unknown>) => void) | undefined;
   /** Whether what the backend could not be told is thrown, not only counted. Default: false. */
@@ -65,6 +67,19 @@ export interface CacheOptions {
   readonly log?: ((message: string) => void) | undefined;
   /** Where values are shared with other processes; made by `donjon/redis` and its like. Default: in memory alone. */
   readonly store?: Store | undefined;
+}
+
+/**
+ * How fresh an answer has to be: with `local` memory in front of a store may give it, late by as long as word of a change takes, and by two
+ * seconds at most; with `strong` the store does, and what was invalidated before the call is never served. Without such memory both are
+ * the same.
+ */
+export type Mode = "local" | "strong";
+
+/** How a value is read. */
+export interface ReadOptions {
+  /** How fresh the answer has to be. Default: the cache's `mode`. */
+  readonly mode?: Mode | undefined;
 }
 
 /** A place for values outside of this process, as a cache is told of it. */
@@ -87,7 +102,7 @@ export interface TierTerms {
 }
 
 /** How a value is looked up. */
-export interface LoadOptions extends StoreOptions {
+export interface LoadOptions extends StoreOptions, ReadOptions {
   /** Ends this caller's waiting. The load goes on while anybody else waits for it. */
   readonly signal?: AbortSignal | undefined;
   /** Loads anew, or joins a load that began after this call. */
@@ -120,6 +135,7 @@ export class Cache {
   readonly #memory: MemoryTier | undefined;
   readonly #terms: TermsReader;
   readonly #copy: CopyMode;
+  readonly #mode: Mode;
   readonly #loading: Loading;
   readonly #strict: boolean;
   readonly #log: (message: string) => void;
@@ -175,6 +191,7 @@ export class Cache {
       }
     }
     this.#copy = copy;
+    this.#mode = modeOf(options, "local");
     this.#log = log;
     this.#strict = options.strict ?? false;
     this.#terms = new TermsReader((call) => this.#tier.text(call), options.defaultTtl);
@@ -201,10 +218,10 @@ export class Cache {
    * Code that reads, queries and then calls `set` can store what was read before an invalidation, after it. Use
    * {@link Cache.getOrSet}, {@link Cache.wrap} or {@link Cache.lookup}, which cannot.
    */
-  get<T = unknown>(key: string): Promise<T | undefined> {
-    const value = this.#hit(key);
-    if (value !== undefined) return Promise.resolve(value as T);
+  get<T = unknown>(key: string, options?: ReadOptions): Promise<T | undefined> {
     try {
+      const value = this.#isLocal(options) ? this.#hit(key) : undefined;
+      if (value !== undefined) return Promise.resolve(value as T);
       const found = this.#open().get(this.#key(key));
       return (found instanceof Promise ? found : Promise.resolve(found)) as Promise<T | undefined>;
     } catch (error) {
@@ -212,7 +229,7 @@ export class Cache {
     }
   }
 
-  /** As {@link Cache.get}, at once, of what is in memory; `undefined` over a store, which cannot answer at once. */
+  /** As {@link Cache.get}, at once, of what is in memory; over a store, of what is in memory in front of it, if any. */
   peek<T = unknown>(key: string): T | undefined {
     const value = this.#hit(key);
     if (value !== undefined) return value as T;
@@ -225,13 +242,33 @@ export class Cache {
     return this.#isClosed ? undefined : this.#tier.hit(key);
   }
 
+  /** Whether memory in front of a store may answer. */
+  #isLocal(options: ReadOptions | undefined): boolean {
+    if (options === undefined) return this.#mode === "local";
+    checkNames(options, READ_OPTIONS);
+    return modeOf(options, this.#mode) === "local";
+  }
+
   /** The values of those keys that have one. */
-  async getMany<T = unknown>(keys: Iterable<string>): Promise<Map<string, T>> {
+  async getMany<T = unknown>(keys: Iterable<string>, options?: ReadOptions): Promise<Map<string, T>> {
     const all = this.#keys(keys);
-    const values = await this.#open().getMany(all);
-    const found = new Map<string, T>();
-    for (const [at, key] of all.entries()) if (values[at] !== undefined) found.set(key, values[at] as T);
-    return found;
+    const found = new Map<string, unknown>();
+    const rest = this.#isLocal(options) ? this.#notAtHand(all, found) : all;
+    const tier = this.#open();
+    const values = rest.length === 0 && all.length > 0 ? [] : await tier.getMany(rest);
+    for (const [at, key] of rest.entries()) if (values[at] !== undefined) found.set(key, values[at]);
+    return inOrder(all, found);
+  }
+
+  /** The keys that memory in front of a store does not answer; what it answers is added to `found`. */
+  #notAtHand(keys: readonly string[], found: Map<string, unknown>): readonly string[] {
+    if (this.#memory !== undefined) return keys;
+    return keys.filter((key) => {
+      if (found.has(key)) return false;
+      const value = this.#hit(key);
+      if (value !== undefined) found.set(key, value);
+      return value === undefined;
+    });
   }
 
   /** Whether the key has a value that may be served. */
@@ -272,7 +309,8 @@ export class Cache {
    * asked after that load anew. What the loader throws reaches everyone who waits, as it is, and is not cached.
    */
   getOrSet<T>(key: string, loader: Loader<T>, options?: LoadOptions): Promise<T> {
-    const value = options?.forceRefresh === true ? undefined : this.#hit(key);
+    const isAnew = options?.forceRefresh === true || (options?.mode ?? this.#mode) !== "local";
+    const value = isAnew ? undefined : this.#hit(key);
     return value === undefined ? this.#getOrSet(key, loader, options) : Promise.resolve(value as T);
   }
 
@@ -284,6 +322,7 @@ export class Cache {
   }
 
   #asked(options: LoadOptions | undefined, names: readonly string[]): Asked {
+    modeOf(options, this.#mode);
     const terms = this.#terms.read(options, names);
     const since = options?.forceRefresh === true ? this.#tier.ticket() : -1;
     return { terms, since, signal: options?.signal };
@@ -296,12 +335,17 @@ export class Cache {
   async getOrSetMany<T>(
     keys: Iterable<string>,
     loader: (keys: string[], context: { readonly signal: AbortSignal }) => Eventually<ReadonlyMap<string, T> | Readonly<Record<string, T>>>,
-    options?: StoreOptions & { readonly signal?: AbortSignal | undefined },
+    options?: StoreOptions & ReadOptions & { readonly signal?: AbortSignal | undefined },
   ): Promise<Map<string, T>> {
     this.#open();
     const all = this.#keys(keys);
     if (typeof loader !== "function") throw new TypeError(`a loader is a function, not ${nameOf(loader)}`);
-    return loadMany(this.#loading, all, loader, this.#asked(options, [...STORE_OPTIONS, "signal"]));
+    const asked = this.#asked(options, [...STORE_OPTIONS, ...READ_OPTIONS, "signal"]);
+    const found = new Map<string, unknown>();
+    const rest = modeOf(options, this.#mode) === "local" ? this.#notAtHand(all, found) : all;
+    if (found.size === 0) return loadMany(this.#loading, rest, loader, asked);
+    if (rest.length > 0) for (const [key, value] of await loadMany(this.#loading, rest, loader, asked)) found.set(key, value);
+    return inOrder(all, found);
   }
 
   /**
@@ -314,10 +358,12 @@ export class Cache {
    * const user = found.isHit ? found.value : (await found.fill(await query(5), { ttl: "5m" })).value;
    * ```
    */
-  async lookup<T = unknown>(key: string, options?: { readonly signal?: AbortSignal | undefined }): Promise<Lookup<T>> {
+  async lookup<T = unknown>(key: string, options?: ReadOptions & { readonly signal?: AbortSignal | undefined }): Promise<Lookup<T>> {
     this.#open();
     this.#key(key);
-    checkNames(options, ["signal"]);
+    checkNames(options, [...READ_OPTIONS, "signal"]);
+    const value = modeOf(options, this.#mode) === "local" ? this.#hit(key) : undefined;
+    if (value !== undefined) return new Hit(value as T);
     const found = await seek(this.#loading, key, { ...this.#asked(undefined, []), signal: options?.signal, hasLateTags: true });
     if (found.lease === undefined) return new Hit(found.value as T);
     return new LookupMiss<T>(found.lease, (value, given) => ({ terms: this.#terms.read(given), kept: this.#isolate(value) }));
@@ -630,6 +676,7 @@ const KINDS: Readonly<Record<keyof CacheOptions, "object" | "function" | "boolea
   loadTimeout: "checked elsewhere",
   copy: "checked elsewhere",
   clock: "object",
+  mode: "checked elsewhere",
   waitUntil: "function",
   strict: "boolean",
   enabled: "boolean",
@@ -654,9 +701,20 @@ function checkOptions(options: CacheOptions): void {
   if (clock !== undefined && typeof clock.now !== "function") throw new ConfigError("a `clock` has a method `now` that gives milliseconds");
 }
 
-const LOAD_OPTIONS: readonly string[] = [...STORE_OPTIONS, "signal", "forceRefresh"];
+const READ_OPTIONS: readonly string[] = ["mode"];
+const LOAD_OPTIONS: readonly string[] = [...STORE_OPTIONS, ...READ_OPTIONS, "signal", "forceRefresh"];
 
 const MEMORY_OPTIONS = ["maxBytes", "maxEntries", "copy", "clock"] as const;
+
+function modeOf(options: ReadOptions | undefined, usual: Mode): Mode {
+  const mode = options?.mode ?? usual;
+  if (mode !== "local" && mode !== "strong") throw new ConfigError('`mode` is "local" or "strong"');
+  return mode;
+}
+
+function inOrder<T>(keys: readonly string[], found: ReadonlyMap<string, unknown>): Map<string, T> {
+  return new Map(keys.filter((key) => found.has(key)).map((key) => [key, found.get(key) as T]));
+}
 
 function warnOnConsole(message: string): void {
   console.warn(`donjon: ${message}`);

@@ -8,6 +8,8 @@ export {
   Cache,
   type CacheOptions,
   type LoadOptions,
+  type Mode,
+  type ReadOptions,
   type Removed,
   type Store,
   type SubscribeOptions,
@@ -25,6 +27,6 @@ export type { CopyMode } from "./memory.js";
 export type { RuleTargets, Rules } from "./rules.js";
 export type { Message, Subscription } from "./subscription.js";
 export { FOREVER, type StoreOptions, type Ttl } from "./terms.js";
-export type { Explained, Stats } from "./tier.js";
+export type { Coherence, CoherenceFacts, Explained, Stats } from "./tier.js";
 export type { WarmOptions, WarmReport } from "./warm.js";
 export type { Wrapped, WrapOptions } from "./wrap.js";

@@ -54,7 +54,17 @@ const COUNTS = [
 ] as const;
 
 /** What a call has written of the counters. */
-export function readStats(core: Core, own: Pick<Stats, "decodeErrors" | "servedStale" | "restarts">): Stats {
+export function readStats(core: Core, own: Pick<Stats, "memoryHits" | "decodeErrors" | "servedStale" | "restarts">): Stats {
   const counts = Object.fromEntries(COUNTS.map((name) => [name, core.readNumber()]));
   return { ...counts, ...own } as unknown as Stats;
+}
+
+/** What memory in front has counted: what it shares with the tier behind is the sum of both, of the rest it is its own. */
+export function readNearStats(
+  core: Core,
+): Pick<Stats, "hits" | "stale" | "memoryHits" | "hitRate" | "missRate" | "evictions" | "expirations" | "entries" | "bytes"> {
+  const [hits, stale, memoryHits, hitRate, missRate, evictions, expirations, entries, bytes] = Array.from({ length: 9 }, () =>
+    core.readNumber(),
+  ) as [number, number, number, number, number, number, number, number, number];
+  return { hits, stale, memoryHits, hitRate, missRate, evictions, expirations, entries, bytes };
 }

@@ -94,9 +94,22 @@ export interface Removed {
   readonly queued: boolean;
 }
 
+/**
+ * What memory in front of a store is worth: it is told of changes (`tracking`), or told in another way (`fallback`); nothing was heard of
+ * the connection that tells it, so that it answers nothing (`suspect`); or it is told nothing here and keeps nothing (`off`).
+ */
+export type Coherence = "tracking" | "fallback" | "suspect" | "off";
+
+/** Of memory in front of a store; `undefined` where there is none. */
+export interface CoherenceFacts {
+  readonly coherence?: Coherence | undefined;
+  /** Milliseconds since the store last told of a change. */
+  readonly lastPush?: number | undefined;
+}
+
 /** What is known of a key. Times are milliseconds. */
-export interface Explained {
-  /** Where the value is; `undefined` without one. */
+export interface Explained extends CoherenceFacts {
+  /** Where the value is: in memory, or in the store; `undefined` without one. */
   readonly tier: string | undefined;
   readonly state: "fresh" | "stale" | "absent";
   /** Why there is nothing to serve. */
@@ -115,8 +128,10 @@ export interface Explained {
 }
 
 /** What a cache has done so far. */
-export interface Stats {
+export interface Stats extends CoherenceFacts {
   readonly hits: number;
+  /** Among hits and stale ones, those that memory in front of a store has answered. */
+  readonly memoryHits: number;
   readonly stale: number;
   readonly misses: number;
   readonly loads: number;
@@ -156,7 +171,10 @@ export interface Tier {
   text<T>(call: (core: Core) => T): T;
   /** Refuses what is no key; called for every key that comes from outside. */
   checkKey(key: string): void;
-  /** Serves a fresh value, counted as a hit; `undefined`, which no value is, and counted as nothing, where `begin` must decide. */
+  /**
+   * Serves a fresh value out of memory, counted as a hit; `undefined`, which no value is, and counted as nothing, where `begin` must
+   * decide. What is read in another way is not answered by memory in front of a store.
+   */
   hit(key: string): unknown;
   /** The value, a stale one included; `undefined` where there is none. */
   get(key: string): Eventually<unknown>;

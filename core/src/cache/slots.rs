@@ -22,10 +22,16 @@ impl<V: Clone, E: Clone> Cache<V, E> {
     /// As [`Cache::hit`], of a row.
     #[inline(always)]
     pub fn hit_at(&self, slot: Slot, now: Moment) -> bool {
+        self.hit_at_where(slot, now, |_| true)
+    }
+
+    /// As [`Cache::hit_at`], where the value may be served at all.
+    #[inline(always)]
+    pub(crate) fn hit_at_where(&self, slot: Slot, now: Moment, serves: impl FnOnce(&V) -> bool) -> bool {
         let shard = &self.shared.shards[0];
         let rows = shard.rows.read();
         let Some(held) = rows.fresh(slot, now) else { return false };
-        if !self.shared.enabled() || self.early_is_possible(&rows, slot, held, now) {
+        if !self.shared.enabled() || self.early_is_possible(&rows, slot, held, now) || !serves(&held.value) {
             return false;
         }
         rows.touch(slot);

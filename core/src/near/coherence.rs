@@ -40,6 +40,11 @@ pub struct Guard {
 }
 
 impl Guard {
+    /// The number by which [`Track::guard_of`] finds it again.
+    pub fn number(&self) -> u64 {
+        self.since
+    }
+
     pub(super) fn spell(&self) -> &Arc<Spell> {
         &self.spell
     }
@@ -117,12 +122,20 @@ pub struct Track {
 #[derive(Debug)]
 struct Inner {
     told: Told,
-    spell: Mutex<Arc<Spell>>,
+    current: Mutex<Current>,
+}
+
+/// The spell of a connection, and the number under which it began: guards with lesser ones are of another.
+#[derive(Debug)]
+struct Current {
+    spell: Arc<Spell>,
+    began: u64,
 }
 
 impl Track {
     pub(super) fn new(coherence: &Arc<Coherence>, told: Told) -> Self {
-        let inner = Arc::new(Inner { told, spell: Mutex::new(Spell::new()) });
+        let current = Mutex::new(Current { spell: Spell::new(), began: coherence.next() });
+        let inner = Arc::new(Inner { told, current });
         let mut tracks = coherence.tracks.lock();
         tracks.retain(|track| track.strong_count() > 0);
         tracks.push(Arc::downgrade(&inner));
@@ -133,33 +146,44 @@ impl Track {
 
     /// To be taken before anything is sent whose answer may enter.
     pub fn guard(&self) -> Guard {
-        let spell = Arc::clone(&self.inner.spell.lock());
+        let spell = self.inner.spell();
         Guard { since: self.coherence.count.load(Ordering::Acquire), spell }
+    }
+
+    /// The guard that was taken on this connection under that number; `None` where all is over that it could be of.
+    pub fn guard_of(&self, number: u64) -> Option<Guard> {
+        let current = self.inner.current.lock();
+        (number >= current.began).then(|| Guard { since: number, spell: Arc::clone(&current.spell) })
     }
 
     /// The connection gave a sign of life, asked for at `sent`; all that it was told before was said first.
     pub fn answered(&self, sent: Moment) {
-        let spell = Arc::clone(&self.inner.spell.lock());
-        spell.answered(sent);
+        self.inner.spell().answered(sent);
     }
 
     /// The server said that everything changed, and has forgotten what it was to tell: what entered is believed no more.
     pub fn flushed(&self, now: Moment) {
         self.coherence.pushed(now);
         let next = Spell::new();
-        let mut spell = self.inner.spell.lock();
-        let trusted_until = spell.trusted_until.load(Ordering::Acquire);
+        let mut current = self.inner.current.lock();
+        let trusted_until = current.spell.trusted_until.load(Ordering::Acquire);
         next.trusted_until.store(trusted_until.max(UNHEARD), Ordering::Release);
-        let before = core::mem::replace(&mut *spell, next);
-        drop(spell);
+        current.began = self.coherence.next();
+        let before = core::mem::replace(&mut current.spell, next);
+        drop(current);
         before.end(End::Forgotten);
+    }
+}
+
+impl Inner {
+    fn spell(&self) -> Arc<Spell> {
+        Arc::clone(&self.current.lock().spell)
     }
 }
 
 impl Drop for Track {
     fn drop(&mut self) {
-        let spell = Arc::clone(&self.inner.spell.lock());
-        spell.end(End::Lost);
+        self.inner.spell().end(End::Lost);
     }
 }
 
@@ -243,7 +267,7 @@ impl Coherence {
 
     pub(super) fn state(&self, now: Moment) -> State {
         let tracks: Vec<_> = self.tracks.lock().iter().filter_map(Weak::upgrade).collect();
-        let mut trusted = tracks.iter().filter(|track| track.spell.lock().is_trusted(now)).map(|track| track.told);
+        let mut trusted = tracks.iter().filter(|track| track.spell().is_trusted(now)).map(|track| track.told);
         match trusted.next() {
             Some(Told::Itself) => State::Tracking,
             Some(Told::Aside) => State::Fallback,
@@ -257,8 +281,11 @@ impl Coherence {
     }
 
     fn mark(&self, mark: &AtomicU64) {
-        let number = self.count.fetch_add(1, Ordering::AcqRel) + 1;
-        mark.fetch_max(number, Ordering::AcqRel);
+        mark.fetch_max(self.next(), Ordering::AcqRel);
+    }
+
+    fn next(&self) -> u64 {
+        self.count.fetch_add(1, Ordering::AcqRel) + 1
     }
 }
 

@@ -6,7 +6,7 @@ use core::time::Duration;
 use bytes::{Buf, Bytes};
 
 use crate::entry::{Freshness, Life};
-use crate::envelope::{COMPARED_BYTES, Content, Decoded, decode, header_of};
+use crate::envelope::{COMPARED_BYTES, Content, Decoded, decode, decode_start, header_of};
 use crate::fault::{Class, Fault};
 use crate::moment::Moment;
 use crate::payload::Payload;
@@ -92,16 +92,42 @@ impl Outline {
         Some(Self { life: Life::new(end, end), tables: Vec::new() })
     }
 
+    /// One that was handed over in its parts.
+    pub fn of_parts(life: Life, tables: Vec<u8>) -> Self {
+        Self { life, tables }
+    }
+
+    /// Until when it is fresh and usable, on Redis's clock.
+    pub fn life(&self) -> Life {
+        self.life
+    }
+
+    /// The tables that have its tags.
+    pub fn tables(&self) -> &[u8] {
+        &self.tables
+    }
+
     pub(crate) fn new(life: Life, marks: &[Mark]) -> Self {
-        let mut tables: Vec<u8> = marks.iter().map(|mark| table_of(&mark.name)).collect();
-        tables.sort_unstable();
-        tables.dedup();
+        let mut tables = Vec::new();
+        for mark in marks {
+            let table = table_of(&mark.name);
+            // They are few, and sorting takes more room than all else here.
+            if !tables.contains(&table) {
+                tables.push(table);
+            }
+        }
         Self { life, tables }
     }
 
     /// Of the bytes of a value that is fresh; `None` of all else.
     pub(crate) fn of(bytes: &[u8], clock: Moment) -> Option<Self> {
-        let Decoded::Entry(entry) = decode(bytes) else { return None };
+        Self::of_start(bytes, 0, clock)
+    }
+
+    /// Of the first bytes of a value that is fresh, `beyond` more of which there are; `None` of all else, and where its tags are among
+    /// those.
+    pub fn of_start(start: &[u8], beyond: usize, clock: Moment) -> Option<Self> {
+        let Decoded::Entry(entry) = decode_start(start, beyond) else { return None };
         let keeps = matches!(entry.content, Content::Value { .. }) && entry.at(clock) == Freshness::Fresh;
         keeps.then(|| Self::new(entry.life, &entry.tags.iter().map(Mark::from).collect::<Vec<_>>()))
     }
@@ -154,7 +180,7 @@ impl Sight {
 }
 
 /// Whether these are the bytes of a counter.
-pub(crate) fn is_counter(bytes: &[u8]) -> bool {
+pub fn is_counter(bytes: &[u8]) -> bool {
     matches!(decode(bytes), Decoded::Counter(_))
 }
 

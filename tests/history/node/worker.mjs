@@ -1,9 +1,9 @@
 /**
  * One process of the history test: tasks that read, write and invalidate at random, and write down what they did.
  *
- *     node worker.mjs PLAN LOG SEED redis|rest
+ *     node worker.mjs PLAN LOG SEED redis|rest|near|near-ioredis
  *
- * Runs on the built package, over node-redis or over Upstash's REST protocol, until its standard input ends, as it does when the
+ * Runs on the built package, over node-redis, over Upstash's REST protocol, or with memory in front of Redis over either client, until its standard input ends, as it does when the
  * harness dies. The workers in Python and Rust beside it do the same.
  */
 import { readFileSync } from "node:fs";
@@ -18,12 +18,16 @@ import { Chance } from "./chance.mjs";
 import { FAILED, Log, OK, QUEUED, now } from "./log.mjs";
 import { Source } from "./source.mjs";
 
-const { createClient } = createRequire(new URL("../../../wasm/package.json", import.meta.url))("redis");
+const require = createRequire(new URL("../../../wasm/package.json", import.meta.url));
+const { createClient } = require("redis");
+const { Redis } = require("ioredis");
 
 const COUNT_EVERY = 0.25;
 const END_WITHIN = 15;
 const LEAVE_WITHIN = 0.03;
 const WAYS = { get_or_set: 10, cached: 3, lookup: 3, get_or_set_many: 2, get: 2, get_many: 1, force_refresh: 1 };
+/** How many of the reads memory in front may answer, of those that it may. */
+const LOCAL = 0.7;
 const TARGETS = { key: 12, keys: 3, pattern: 3, tag: 4, clear: 1 };
 
 /** The source could not be read, as the plan has it now and then. */
@@ -40,11 +44,13 @@ class Worker {
   #source;
   #keys;
   #cached;
+  #isNear;
   #isOver = false;
 
-  constructor(plan, store, log, seed) {
+  constructor(plan, store, log, seed, isNear) {
     this.#plan = plan;
-    this.#cache = createCache({ namespace: plan.namespace, store, log: () => undefined });
+    this.#isNear = isNear;
+    this.#cache = createCache({ namespace: plan.namespace, store, log: () => undefined, mode: "strong" });
     this.#log = log;
     this.#chance = new Chance(seed);
     this.#keys = Object.keys(plan.keys);
@@ -84,30 +90,32 @@ class Worker {
   async #read() {
     const way = this.#chance.weighed(WAYS);
     const keys = this.#chance.some(this.#keys, 3);
+    const isLocal = this.#isNear && way !== "force_refresh" && way !== "cached" && this.#chance.happens(LOCAL);
+    const name = isLocal ? `near ${way}` : way;
     const begun = now();
     let rows;
     try {
-      rows = await this.#unlessLeft((signal) => this.#found(way, keys, signal));
+      rows = await this.#unlessLeft((signal) => this.#found(way, keys, isLocal ? "local" : "strong", signal));
     } catch (error) {
-      if (!(error instanceof LoadFailed || error instanceof Left)) this.#log.fault(way, error);
+      if (!(error instanceof LoadFailed || error instanceof Left)) this.#log.fault(name, error);
       return;
     }
     const ended = now();
-    for (const [key, row] of rows) this.#log.read(begun, ended, key, row.version, way);
+    for (const [key, row] of rows) this.#log.read(begun, ended, key, row.version, name);
   }
 
   /** What the cache has, or loads, for the keys. A way that takes one key reads the first. */
-  async #found(way, keys, signal) {
+  async #found(way, keys, mode, signal) {
     const [key] = keys;
     const { ttl, grace, tags } = this.#plan.keys[key];
     const terms = { ttl: ttl * 1_000, grace: grace * 1_000, tags };
     switch (way) {
       case "get": {
-        const row = await this.#cache.get(key);
+        const row = await this.#cache.get(key, { mode });
         return row === undefined ? [] : [[key, row]];
       }
       case "get_many":
-        return this.#cache.getMany(keys);
+        return this.#cache.getMany(keys, { mode });
       case "get_or_set_many": {
         const alike = keys.filter((each) => JSON.stringify(this.#plan.keys[each]) === JSON.stringify(this.#plan.keys[key]));
         const load = async (missing) => {
@@ -115,10 +123,10 @@ class Worker {
           for (const each of missing) rows.set(each, await this.#load(each));
           return rows;
         };
-        return this.#cache.getOrSetMany(alike, load, { ...terms, signal });
+        return this.#cache.getOrSetMany(alike, load, { ...terms, signal, mode });
       }
       case "lookup": {
-        const found = await this.#cache.lookup(key, { signal });
+        const found = await this.#cache.lookup(key, { signal, mode });
         if (found.isHit) return [[key, found.value]];
         try {
           return [[key, (await found.fill(await this.#load(key), terms)).value]];
@@ -131,7 +139,9 @@ class Worker {
         return [[`c:${number}`, await this.#cached(number)]];
       }
       default:
-        return [[key, await this.#cache.getOrSet(key, () => this.#load(key), { ...terms, signal, forceRefresh: way === "force_refresh" })]];
+        return [
+          [key, await this.#cache.getOrSet(key, () => this.#load(key), { ...terms, signal, mode, forceRefresh: way === "force_refresh" })],
+        ];
     }
   }
 
@@ -200,9 +210,10 @@ class Worker {
   }
 
   #count() {
-    const { hits, misses, stale, loads, loadFailures, loadsRefused, stores, takeovers, decodeErrors } = this.#cache.stats();
+    const { hits, memoryHits, misses, stale, loads, loadFailures, loadsRefused, stores, takeovers, decodeErrors } = this.#cache.stats();
     this.#log.counters({
       hits,
+      memory_hits: memoryHits,
       misses,
       stale,
       loads,
@@ -218,10 +229,12 @@ class Worker {
 /** The ways to the server, from the cache's stores to the sockets. */
 const STORES = {
   redis: async ({ url }) => redis(createClient({ url })),
+  near: async ({ url }) => redis(createClient({ url }), { near: true }),
+  "near-ioredis": async ({ url }) => redis(new Redis(url, { lazyConnect: true }), { near: true }),
   rest: async (plan) => upstash({ url: (await RestServer.start(plan)).url, token: TOKEN, commandTimeout: 250 }),
 };
 
 const [planFile, logFile, seed, store] = process.argv.slice(2);
 const plan = JSON.parse(readFileSync(planFile, "utf8"));
-await new Worker(plan, await STORES[store](plan), new Log(logFile), seed).run();
+await new Worker(plan, await STORES[store](plan), new Log(logFile), seed, store.startsWith("near")).run();
 process.exit();

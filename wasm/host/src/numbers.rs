@@ -2,11 +2,13 @@
 
 use core::time::Duration;
 
+use donjon_core::cache::Explained;
 use donjon_core::expiry::{Grace, Ttl};
 use donjon_core::moment::Moment;
+use donjon_core::remote::sight::Outline;
 use donjon_core::stats::Stats;
 
-use crate::bridge::{Kind, Output, Refused};
+use crate::bridge::{Kind, Output, Refused, register};
 
 /// A moment of the host's clock.
 #[inline]
@@ -45,6 +47,31 @@ pub fn grace(millis: f64) -> Result<Grace, Refused> {
     } else {
         Grace::from_millis(millis).map_err(Refused::of(Kind::Ttl))
     }
+}
+
+/// Writes what is known of a key, in the order in which the host reads it.
+pub fn explained(explained: &Explained, now: Moment, output: &mut Output<'_>) {
+    let millis = |span: Option<Duration>| span.map_or(f64::NAN, millis);
+    output.text(explained.state());
+    output.text(explained.why_absent().unwrap_or_default());
+    output.number(millis(explained.age));
+    output.number(explained.life.map_or(f64::NAN, |life| until(life.fresh_until(), now)));
+    output.number(explained.life.map_or(f64::NAN, |life| until(life.usable_until(), now)));
+    output.number(millis(explained.load_time));
+    output.number(explained.weight.map_or(f64::NAN, |weight| weight.get() as f64));
+    output.number(millis(explained.loading));
+    output.number(millis(explained.last_removal.map(|(_, ago)| ago)));
+    output.count(explained.tags.len());
+    explained.tags.iter().for_each(|tag| output.text(tag));
+}
+
+/// Writes what memory has to know of a value: until when it is fresh and usable, in registers 0 and 1, infinite for ever, and the tables of its tags. Gives 1.
+pub fn outline(outline: &Outline, output: &mut Output<'_>) -> i32 {
+    let end = |moment: Moment| until(moment, Moment::from_millis(0));
+    register(0, end(outline.life().fresh_until()));
+    register(1, end(outline.life().usable_until()));
+    output.bytes(outline.tables());
+    1
 }
 
 /// Writes the counters, in the order in which the host reads them.

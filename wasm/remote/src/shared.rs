@@ -113,7 +113,8 @@ const LATER: i32 = 7;
 /// - 0 and 1: the value in the output, its codec first; with 1 the lease in register 1, its ticket in 2;
 /// - 2: load under the lease; register 3 is 1 where it has to be renewed;
 /// - 3: wait for the load whose ticket is in 2, by the wait in 1, for the milliseconds in 3, and go on with the look-up in 0;
-/// - 4: send the calls in the output, and go on with the pending look-up in 0; 1 in register 1 where they may be sent twice. A call
+/// - 4: send the calls in the output, and go on with the pending look-up in 0; 1 in register 1 where they may be sent twice; in
+///   register 2, 0 where they change something, 2 where they read the value, and 1 where they read what it depends on. A call
 ///   follows that gives up what they took, where nobody is left to hear what was answered;
 /// - 5: let the milliseconds in 3 pass, and go on with the look-up in 0;
 /// - 6: another's load failed; 7: another loads.
@@ -136,6 +137,7 @@ fn step(shared: &mut Shared, step: Step<()>, output: &mut Output<'_>) -> i32 {
         Step::Later => LATER,
         Step::Send(pending, calls) => {
             register(1, pending.may_be_repeated().into());
+            register(2, f64::from(u8::from(pending.reads()) + u8::from(pending.begins())));
             write_calls(&calls, output);
             write_calls(pending.given_up().as_slice(), output);
             register(0, shared.pending.insert(*pending) as f64);
@@ -357,6 +359,16 @@ pub extern "C" fn shared_fill(lease: u32, ttl: f64, grace: f64, now: f64, clock:
                 3
             }
         })
+    })
+}
+
+/// What memory in front has to know of a value on its way, should it be stored: until when it is fresh and usable, in registers 0 and 1,
+/// on the store's clock, infinite for ever; the tables of its tags in the output. 0 where memory may not have it.
+#[unsafe(no_mangle)]
+pub extern "C" fn outline_of_sent(sent: u32) -> i32 {
+    with(|shared, _, output| {
+        let outline = shared.sent.get(sent as usize).and_then(|sent| sent.outline());
+        Ok(outline.map_or(0, |(outline, _)| numbers::outline(&outline, output)))
     })
 }
 

@@ -4,12 +4,14 @@ import {
   ANY,
   type Cache,
   type CacheOptions,
+  type Coherence,
   DonjonError,
   FOREVER,
   type Loader,
   LockLostError,
   type LookupMiss,
   ManualClock,
+  type Mode,
   type Stats,
   type Store,
   type Ttl,
@@ -19,7 +21,7 @@ import {
   matches,
   pattern,
 } from "donjon";
-import { redis } from "donjon/redis";
+import { type NearOptions, redis } from "donjon/redis";
 
 interface User {
   readonly id: number;
@@ -98,4 +100,16 @@ await cache.lock("job");
 // @ts-expect-error: a part of a key is no object
 key({});
 
+const near: NearOptions = { maxBytes: 2 ** 20, maxEntries: 1_000, maxStale: 60_000, broadcast: false };
+const mode: Mode = "strong";
+const inFront = createCache({ mode, store: redis(client, { near }) });
+const current: User | undefined = await inFront.get<User>("user:1", { mode });
+const currents: Map<string, User> = await inFront.getMany<User>(["user:1"], { mode: "local" });
+const also: User = await inFront.getOrSet("user:1", () => load(1), { mode, ttl: "5m" });
+const alsoMany: Map<string, User> = await inFront.getOrSetMany(["user:1"], async () => ({ "user:1": await load(1) }), { mode });
+const alsoLookup = await inFront.lookup<User>("user:1", { mode });
+const coherence: Coherence | undefined = (await inFront.explain("user:1")).coherence ?? inFront.stats().coherence;
+const byMemory: number = inFront.stats().memoryHits;
+
+export { also, alsoLookup, alsoMany, byMemory, coherence, current, currents };
 export { found, hitRate, loaded, many, ofWrapped, own, peeked, removed, restarts, shared };

@@ -57,7 +57,7 @@ function configOf(bindings, embed) {
   const files = readdirSync(DIST).filter((name) => name.endsWith(".js"));
   const modules = [
     `(name = "worker.mjs", esModule = embed "${embed(WORKER)}")`,
-    ...["core.wasm", "remote.wasm"].map((name) => `(name = "dist/${name}", wasm = embed "${embed(DIST + name)}")`),
+    ...["core.wasm", "near.wasm", "remote.wasm"].map((name) => `(name = "dist/${name}", wasm = embed "${embed(DIST + name)}")`),
     ...files.map((name) => `(name = "dist/${name}", esModule = embed "${embed(DIST + name)}")`),
   ];
   const texts = Object.entries(bindings).map(([name, text]) => `(name = "${name}", text = ${JSON.stringify(text)})`);

@@ -61,10 +61,15 @@ export interface Connection {
   end(): void;
 }
 
+/** What is sent to a channel; on that of changes names, or nothing, in the place of bytes. */
+export type Message = Uint8Array | readonly Uint8Array[] | null;
+
 /** One connection that listens to channels. */
 export interface Listening {
   /** Resolves when it is over. */
   readonly ended: Promise<void>;
+  /** What Redis calls it. To be asked before it listens to anything. */
+  id?(): Promise<unknown>;
   subscribe(channel: string): Promise<unknown>;
   unsubscribe(channel: string): Promise<unknown>;
   /** Asks for a sign of life. */
@@ -95,7 +100,12 @@ export interface Library {
   /** Opens a connection, logged in and on its database, within so many milliseconds. */
   connect(within: number): Promise<Connection>;
   /** Opens one that listens; `undefined` where there are no channels. */
-  readonly listen: ((within: number, onMessage: (channel: string, message: Uint8Array) => void) => Promise<Listening>) | undefined;
+  readonly listen: ((within: number, onMessage: (channel: string, message: Message) => void) => Promise<Listening>) | undefined;
+  /**
+   * Opens a connection that can itself be told of changes of what is read on it: by their names, or `null` for everything, at once and in
+   * the order in which they and the answers come. `undefined` where the library hands out no such thing.
+   */
+  readonly told?: (within: number, onChanged: (names: readonly Uint8Array[] | null) => void) => Promise<Connection>;
   /** What each script has to begin with, as the library does not pass its arguments on as they are. Default: nothing. */
   readonly preamble?: string;
   /** The answer of the server that an error stands for; `undefined` where there was none. */

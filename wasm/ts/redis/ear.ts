@@ -90,7 +90,7 @@ export class Ear {
       let wasUseful = false;
       try {
         const connection = await this.#library.listen!(this.#patience.connect, (name, message) => {
-          for (const heard of this.#channels.get(name)?.listeners ?? []) heard(message);
+          if (message instanceof Uint8Array) for (const heard of this.#channels.get(name)?.listeners ?? []) heard(message);
         });
         this.#connection = connection;
         this.#hasTrouble = false;

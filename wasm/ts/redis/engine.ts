@@ -9,6 +9,7 @@
  * | how a key is read, looked up, loaded and filled | `read`, `look`, `lease`, `renewals` |
  * | how values are stored and changed by hand | `write` |
  * | how keys, patterns and tags are invalidated | `invalidate`, `owed` |
+ * | what memory in front has, and who hears of changes | `near`, `outline`, `tracker` |
  * | how locks are held and waited for, and messages sent | `lock`, `messages` |
  * | what is sent, and over what | `wire`, `script`, `link`, `line` |
  */
@@ -18,9 +19,11 @@ import { Ear } from "./ear.js";
 import type { Instance } from "./instance.js";
 import type { Line } from "./line.js";
 import { type Judge, Link, type Patience } from "./link.js";
+import type { Near } from "./near.js";
 import { Owed, type Way } from "./owed.js";
 import { again, asFault, asNumber, isOfRedis } from "./replies.js";
 import { type Call, plain } from "./script.js";
+import { type Front, Tracker, type Via } from "./tracker.js";
 import { writeOutcome } from "./wire.js";
 
 /** As many sentences are told at most: what a server writes is not ours to bound. */
@@ -29,12 +32,21 @@ const MOST_TOLD = 100;
 /** How long a close waits for what is still to be said. */
 const CLOSE_WITHIN = 1_000;
 
-export class Engine implements Judge, Way {
+/** Memory in front, and whether Redis is to tell of all changes instead of remembering what was read. */
+export interface InFront {
+  readonly near: Near;
+  readonly tellsEverything: boolean;
+}
+
+export class Engine implements Judge, Way, Front {
   readonly instance: Instance;
   readonly link: Link;
   readonly owed: Owed;
   /** `undefined` where there are no channels. */
   readonly ear: Ear | undefined;
+  /** Where there is memory in front. */
+  readonly near: Near | undefined;
+  readonly tracker: Tracker | undefined;
   /** What the store is called. */
   readonly name: string;
   readonly #library: Library;
@@ -42,7 +54,7 @@ export class Engine implements Judge, Way {
   /** What was said in the log, so that it is said once. */
   readonly #told = new Set<string>();
 
-  constructor(instance: Instance, library: Library, patience: Patience, log: (message: string) => void) {
+  constructor(instance: Instance, library: Library, patience: Patience, inFront: InFront | undefined, log: (message: string) => void) {
     this.instance = instance;
     this.name = library.words?.name ?? "redis";
     this.#library = library;
@@ -50,6 +62,8 @@ export class Engine implements Judge, Way {
     this.link = new Link(library, this, instance.scripts, patience);
     this.owed = new Owed(instance, library, this, patience.command);
     this.ear = library.listen === undefined ? undefined : new Ear(library, patience);
+    this.near = inFront?.near;
+    this.tracker = inFront === undefined ? undefined : new Tracker(this, inFront.near, library, patience, inFront.tellsEverything);
   }
 
   // -- the judge of the link
@@ -85,6 +99,20 @@ export class Engine implements Judge, Way {
     this.tell(this.#library.words?.noConnection(reason) ?? `no connection to redis: ${reason}`);
   }
 
+  dropped(line: Line): void {
+    this.tracker?.usualEnded(line);
+  }
+
+  // -- the front of the tracker
+
+  get isOwing(): boolean {
+    return this.owed.isOwing;
+  }
+
+  nameOf(key: string): string {
+    return this.instance.prefix + key;
+  }
+
   #whatFollows(reply: ReplyError): { readonly follows: number; readonly text: string } {
     return this.instance.ask((core) => {
       const follows = core.begin().text(reply.code.toWellFormed()).text(reply.detail.toWellFormed()).call("refused");
@@ -115,6 +143,27 @@ export class Engine implements Judge, Way {
     return again(async () => (await this.owed.settledLine()).ask(calls));
   }
 
+  /** As {@link Engine.readBy}, on the line that is told of changes as long as that one answers. */
+  async readVia(via: Via | undefined, calls: readonly Call[]): Promise<Reply[]> {
+    return (await this.#sendVia(via, calls)) ?? this.readBy(calls);
+  }
+
+  /** As {@link Engine.say}, of what stores a value, on the line that is told of changes as long as that one takes it. */
+  async storeVia(via: Via | undefined, calls: readonly Call[]): Promise<Reply[]> {
+    return (await this.#sendVia(via, calls)) ?? this.say(calls);
+  }
+
+  async #sendVia(via: Via | undefined, calls: readonly Call[]): Promise<Reply[] | undefined> {
+    if (via === undefined || !via.isWhole) return undefined;
+    try {
+      return await via.line.ask(calls);
+    } catch (error) {
+      if (!isOfRedis(error)) throw error;
+      via.isWhole = false;
+      return undefined;
+    }
+  }
+
   /** Sends calls whose answers nobody needs. */
   sayAside(calls: readonly Call[]): void {
     if (calls.length > 0) void this.say(calls).catch(() => undefined);
@@ -130,6 +179,7 @@ export class Engine implements Judge, Way {
   }
 
   async ping(): Promise<boolean> {
+    this.tracker?.start();
     try {
       const [reply] = await this.say([plain("PING")]);
       return !(reply instanceof ReplyError);
@@ -162,6 +212,7 @@ export class Engine implements Judge, Way {
     const { owed } = this;
     if (owed.isOwing) await within(CLOSE_WITHIN, owed.settledLine(), () => new Fault("open")).catch(asFault);
     owed.close();
+    this.tracker?.close();
     this.ear?.close();
     this.link.close();
   }

@@ -58,31 +58,37 @@ export class Invalidations {
     return removed;
   }
 
-  /** Sends the loads of keys away. */
+  /** Sends the loads of keys away, and takes them from memory. */
   detach(keys: readonly string[]): void {
     this.#engine.instance.ask((core) => core.begin().texts(keys).call("detach"));
+    this.#engine.near?.forget(keys);
   }
 
   async pattern(pattern: string): Promise<Removed> {
-    const { instance, link, owed } = this.#engine;
+    const { instance, link, owed, near } = this.#engine;
     // Refused before anything is owed; and the loads of this process that match are sent away.
     const isEverything = instance.ask((core) => core.begin().text(pattern).call("sweep") !== 0);
+    near?.forgetMatching(pattern);
     const target: Target = isEverything ? { kind: EVERYTHING } : { kind: PATTERN, text: pattern };
     // The server's cursor is of no use on another connection, or on another server.
     const removed = await this.#invalidate([target], (removed) => again(async () => owed.sweep(await link.line(), pattern, removed)));
     instance.ask((core) => core.begin().text(pattern).call("sweep"));
+    near?.forgetMatching(pattern);
     return removed;
   }
 
   async tags(tags: readonly string[]): Promise<Removed> {
     if (tags.length === 0) return { count: 0, queued: false };
-    const { instance } = this.#engine;
-    return this.#invalidate(
+    const { instance, near } = this.#engine;
+    near?.forgetTags(tags);
+    const removed = await this.#invalidate(
       tags.map((text) => ({ kind: TAG, text })),
       async (removed) => {
         confirm(await this.#engine.say(instance.calls((core) => core.begin().texts(tags).call("move_tags"))));
         removed.count = tags.length;
       },
     );
+    near?.forgetTags(tags);
+    return removed;
   }
 }

@@ -1,5 +1,5 @@
 /** ioredis, and what is made after it, as connections. */
-import { type Command, type Connection, Fault, type Library, type Listening, type Reply, within } from "./connection.js";
+import { type Command, type Connection, Fault, type Library, type Listening, type Message, type Reply, within } from "./connection.js";
 import { answers, argument, replyOf } from "./node-redis.js";
 
 /** What is used of a client. */
@@ -35,12 +35,13 @@ export class Ioredis implements Library {
     return new IoredisConnection(await this.#open(atMost));
   }
 
-  readonly listen = async (atMost: number, onMessage: (channel: string, message: Uint8Array) => void): Promise<Listening> => {
+  readonly listen = async (atMost: number, onMessage: (channel: string, message: Message) => void): Promise<Listening> => {
     const client = await this.#open(atMost);
     const ended = new Promise<void>((resolve) => client.on("end", resolve));
-    client.on("messageBuffer", (channel: Uint8Array, message: Uint8Array) => onMessage(new TextDecoder().decode(channel), message));
+    client.on("messageBuffer", (channel: Uint8Array, message: Message) => onMessage(new TextDecoder().decode(channel), message));
     return {
       ended,
+      id: () => client.callBuffer("CLIENT", "ID"),
       subscribe: (channel) => client.subscribe(channel),
       unsubscribe: (channel) => client.unsubscribe(channel),
       ping: () => client.callBuffer("PING"),

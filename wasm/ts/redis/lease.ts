@@ -8,6 +8,7 @@ import type { Engine } from "./engine.js";
 import type { Passing } from "./instance.js";
 import type { Renewals } from "./renewals.js";
 import { asFault } from "./replies.js";
+import { readOutline } from "./outline.js";
 import { decode, encode, readCalls, writeOutcome, writePayload } from "./wire.js";
 
 /** A lease as the core gives it. */
@@ -71,15 +72,15 @@ export class Leases {
         if (isOver || era !== instance.era) return { isStored: false, value: copy(value.kept) };
         isOver = true;
         this.#renewals.remove(number);
-        return this.#fill(number, value, payload, terms);
+        return this.#fill(key, number, value, payload, terms);
       },
       fail: (error) => end("shared_fail", { error }),
       abandon: () => end("shared_abandon", undefined),
     };
   }
 
-  async #fill(lease: number, value: Isolated, payload: Uint8Array, { ttl, grace, tags }: Terms): Promise<Filled> {
-    const { instance, link } = this.#engine;
+  async #fill(key: string, lease: number, value: Isolated, payload: Uint8Array, { ttl, grace, tags }: Terms): Promise<Filled> {
+    const { instance, link, tracker } = this.#engine;
     const { era } = instance;
     const next = instance.pass({ value: value.kept }, (core) => {
       writePayload(core.begin().texts(tags), value, payload);
@@ -88,11 +89,14 @@ export class Leases {
     });
     let filled = next.filled;
     if (next.sent !== undefined) {
-      const outcome = await this.#engine.say(next.calls).catch(asFault);
+      const via = tracker?.via();
+      const outline = via && instance.ask((core) => readOutline(core, core.begin().call("outline_of_sent", next.sent)));
+      const outcome = await this.#engine.storeVia(via, next.calls).catch(asFault);
       if (era !== instance.era) return { isStored: false, value: copy(value.kept) };
       filled = instance.pass({ value: value.kept }, (core) =>
         writeOutcome(core.begin(), outcome).call("filled", next.sent, performance.now()),
       );
+      if (filled === 0) tracker?.admit(via, key, value.kept, outline);
     }
     return { isStored: filled === 0, value: copy(value.kept) };
   }

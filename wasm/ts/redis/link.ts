@@ -5,7 +5,7 @@
  * asking the core decides. Must not know what is asked. Invariants: at most one line is open to callers, and at most one attempt under
  * way; what has to be said before all else is said on a line before it is open to anybody.
  */
-import { Fault, type Library, RefusedError, type Reply, ReplyError, within } from "./connection.js";
+import { type Connection, Fault, type Library, RefusedError, type Reply, ReplyError, within } from "./connection.js";
 import { type End, Line, type LineOwner } from "./line.js";
 import { Scripts, type Script, plain } from "./script.js";
 
@@ -21,6 +21,8 @@ export interface Judge {
   refused(reply: ReplyError): "nothing" | "down" | "readOnly";
   /** Is told why there is no connection, in words that show no secret. */
   noConnection(reason: string): void;
+  /** Is told that callers are given a line no more. */
+  dropped(line: Line): void;
 }
 
 /** How a link waits, in milliseconds. */
@@ -97,6 +99,11 @@ export class Link implements LineOwner {
     return line?.isOpen === true && !this.isTroubled ? line : undefined;
   }
 
+  /** Whether it is the line that callers are given now, and open. */
+  isCurrent(line: Line): boolean {
+    return line === this.#line && line.isOpen;
+  }
+
   /** The open line, made now where there is none. */
   async line(): Promise<Line> {
     const ready = this.ready;
@@ -130,7 +137,7 @@ export class Link implements LineOwner {
     try {
       await this.#scripts.prepare();
       const connection = await this.#library.connect(this.#patience.connect);
-      line = new Line(connection, this.#library, this.#scripts, this.#patience.command, this);
+      line = this.lineOver(connection, this);
       await this.#readClock(line);
       await this.#judge.greet(line, this.#heard ?? performance.now());
       if (!line.isOpen) throw new Fault("lost");
@@ -145,6 +152,8 @@ export class Link implements LineOwner {
       throw new Fault("unreachable");
     }
     this.#attempt = undefined;
+    // One that was closed with nobody waiting has told nobody.
+    if (this.#line !== undefined) this.#judge.dropped(this.#line);
     this.#line = line;
     this.#openedAt = performance.now();
     this.#judge.asked(0);
@@ -186,8 +195,7 @@ export class Link implements LineOwner {
     const follows = new Set(replies.map((reply) => this.#judge.refused(reply)));
     if (follows.has("down")) this.#failed(1);
     else if (follows.has("readOnly") && line === this.#line && performance.now() - this.#openedAt >= YOUNG) {
-      this.#drop(line);
-      line.retire();
+      this.leave(line);
     }
   }
 
@@ -207,6 +215,19 @@ export class Link implements LineOwner {
   #drop(line: Line): void {
     this.#line = undefined;
     this.#heard = line.lastUse;
+    this.#judge.dropped(line);
+  }
+
+  /** Gives a line up, where it is the one of now, so that the next is another connection. Those who use it have their answers. */
+  leave(line: Line): void {
+    if (line !== this.#line) return;
+    this.#drop(line);
+    line.retire();
+  }
+
+  /** A line over a connection that was made besides; who owns it keeps it. There has to have been a line of the link's own. */
+  lineOver(connection: Connection, owner: LineOwner): Line {
+    return new Line(connection, this.#library, this.#scripts, this.#patience.command, owner);
   }
 
   #failed(weight: number): void {
@@ -221,6 +242,6 @@ export class Link implements LineOwner {
   }
 }
 
-function numberOf(part: Reply): number {
+export function numberOf(part: Reply): number {
   return part instanceof Uint8Array ? Number(new TextDecoder().decode(part)) : Number(part);
 }

@@ -15,6 +15,7 @@ import type { Reader } from "./line.js";
 import type { Reads } from "./read.js";
 import { again, asFault, mayBeAgain } from "./replies.js";
 import type { Call } from "./script.js";
+import type { Via } from "./tracker.js";
 import { decode, readCalls, writeOutcome } from "./wire.js";
 
 const DONE = 0;
@@ -34,6 +35,8 @@ type Next =
       readonly step: typeof SEND;
       readonly pending: number;
       readonly mayRepeat: boolean;
+      /** Whether something is changed, or read of what the value depends on, or the value itself. */
+      readonly reads: 0 | 1 | 2;
       readonly calls: readonly Call[];
       readonly givenUp: readonly Call[];
     }
@@ -102,22 +105,27 @@ export class Looks {
 
   /** As most look-ups end: by a fresh value without tags, for which no more is asked than for a plain read. */
   async #beginPlainly(key: string, want: Want): Promise<Step> {
-    const { instance, owed, link } = this.#engine;
+    const { instance, owed, link, tracker } = this.#engine;
     const isPlain = instance.isEnabled && !want.again && want.since < 0 && want.tags?.length === 0;
-    const line = isPlain && !owed.isOwing ? link.ready : undefined;
+    const via = isPlain ? tracker?.via() : undefined;
+    const line = via?.line ?? (isPlain && !owed.isOwing ? link.ready : undefined);
     if (line === undefined) return this.#advance(key, want);
     const fetched = await unlessAborted(line.get(instance.prefix + key, key, FETCHING) as Promise<Fetched>, want.signal);
     if (fetched instanceof Uint8Array) {
-      const value = this.#reads.plainly(fetched);
+      const value = this.#reads.plainly(key, fetched, via);
       if (value !== undefined) return { kind: "value", value };
     }
-    return this.#advance(key, want, mayBeAgain(fetched) ? undefined : fetched);
+    // What went wrong on the line that is told of changes need not go wrong on the other.
+    const isOver = mayBeAgain(fetched) || (via !== undefined && (fetched instanceof Fault || fetched instanceof RefusedError));
+    return this.#advance(key, want, isOver ? undefined : fetched, via);
   }
 
-  /** `fetched` is what the first question of a plain look-up was answered. */
-  async #advance(key: string, want: Want, fetched?: Fetched): Promise<Step> {
-    const { instance } = this.#engine;
+  /** `fetched` is what the first question of a plain look-up was answered, and `via` under what. */
+  async #advance(key: string, want: Want, fetched?: Fetched, via?: Via): Promise<Step> {
+    const { instance, tracker } = this.#engine;
     const { signal, tags } = want;
+    /** What the key was last found to hold, as long as nothing else was asked or waited for since. */
+    let entry: Reply | Fault | undefined;
     let next = instance.ask((core) => {
       core.begin().text(key).count(want.own.length);
       for (const ticket of want.own) core.number(ticket);
@@ -128,6 +136,7 @@ export class Looks {
     if (fetched !== undefined && next.step === SEND) {
       const answer = fetched instanceof RefusedError ? fetched.reply : fetched;
       next = this.#replied(next.pending, answer instanceof Fault ? answer : [answer]);
+      entry = answer;
     }
     for (;;) {
       const { era } = instance;
@@ -136,8 +145,11 @@ export class Looks {
         if (era === instance.era) instance.ask((core) => core.begin().call(call, number));
       };
       switch (next.step) {
-        case DONE:
-          return { kind: "value", value: decode(next.payload, 0, next.codec) };
+        case DONE: {
+          const value = decode(next.payload, 0, next.codec);
+          if (entry instanceof Uint8Array) tracker?.admitAnswer(via, key, value, entry);
+          return { kind: "value", value };
+        }
         case STALE: {
           const lease = this.#leases.of(key, next, next);
           try {
@@ -150,15 +162,18 @@ export class Looks {
         case LOAD:
           return { kind: "load", lease: this.#leases.of(key, next) };
         case SEND: {
-          const { pending } = next;
+          const { pending, reads } = next;
           let outcome: readonly Reply[] | Fault;
           try {
-            outcome = await this.#sendFor(next, signal);
+            if (reads === 2) via = tracker?.via();
+            outcome = await this.#sendFor(next, reads === 0 ? undefined : via, signal);
           } catch (error) {
             forget("forget_pending", pending);
             throw error;
           }
           if (era !== instance.era) return this.#bypass(key);
+          if (reads === 2) entry = outcome instanceof Fault ? outcome : outcome[0];
+          else if (reads === 0) entry = undefined;
           next = this.#replied(pending, outcome);
           break;
         }
@@ -205,6 +220,7 @@ export class Looks {
   /** Sends what a look-up asks, unless its caller goes away first: then a lease that it may have taken is given up. */
   async #sendFor(
     { calls, givenUp, mayRepeat }: Next & { step: typeof SEND },
+    via: Via | undefined,
     signal: AbortSignal | undefined,
   ): Promise<readonly Reply[] | Fault> {
     let isGone = false;
@@ -214,7 +230,8 @@ export class Looks {
       return line.ask(calls);
     };
     try {
-      return await unlessAborted((mayRepeat ? again(once) : once()).catch(asFault), signal);
+      const sent = via === undefined ? (mayRepeat ? again(once) : once()) : this.#engine.readVia(via, calls);
+      return await unlessAborted(sent.catch(asFault), signal);
     } catch (error) {
       isGone = true;
       this.#engine.sayAside(givenUp);
@@ -234,8 +251,8 @@ export class Looks {
       case LOAD:
         return { step: LOAD, ...readLease(core) };
       case SEND: {
-        const [pending, mayRepeat] = [core.register(0), core.register(1) !== 0];
-        return { step: SEND, calls: readCalls(core), givenUp: readCalls(core), pending, mayRepeat };
+        const [pending, mayRepeat, reads] = [core.register(0), core.register(1) !== 0, core.register(2) as 0 | 1 | 2];
+        return { step: SEND, calls: readCalls(core), givenUp: readCalls(core), pending, mayRepeat, reads };
       }
       case SLEEP:
         return { step: SLEEP, look: core.register(0), ms: core.register(3) };

@@ -1,5 +1,15 @@
 /** node-redis, of its majors 5 and 6, as connections. */
-import { type Command, type Connection, Fault, type Library, type Listening, type Reply, ReplyError, within } from "./connection.js";
+import {
+  type Command,
+  type Connection,
+  Fault,
+  type Library,
+  type Listening,
+  type Message,
+  type Reply,
+  ReplyError,
+  within,
+} from "./connection.js";
 
 /** What is used of a client. */
 export interface NodeRedisClient {
@@ -8,9 +18,9 @@ export interface NodeRedisClient {
   duplicate(overrides: object): NodeRedisClient;
   connect(): Promise<unknown>;
   sendCommand(args: readonly (string | Uint8Array)[], options?: object): Promise<unknown>;
-  subscribe(channel: string, listener: (message: Uint8Array) => void, isBuffer: true): Promise<void>;
-  unsubscribe(channel: string, listener: (message: Uint8Array) => void, isBuffer: true): Promise<void>;
-  on(event: string, listener: (error: unknown) => void): unknown;
+  subscribe(channel: string, listener: (message: never) => void, isBuffer: true): Promise<void>;
+  unsubscribe(channel: string, listener: (message: never) => void, isBuffer: true): Promise<void>;
+  on(event: string, listener: (about: unknown) => void): unknown;
   destroy(): void;
 }
 
@@ -35,15 +45,24 @@ export class NodeRedis implements Library {
     return new NodeRedisConnection(await this.#open(atMost));
   }
 
-  readonly listen = async (atMost: number, onMessage: (channel: string, message: Uint8Array) => void): Promise<Listening> => {
+  readonly told = async (atMost: number, onChanged: (names: readonly Uint8Array[] | null) => void): Promise<Connection> => {
+    const client = await this.#open(atMost, {
+      // Each name as its bytes came, before the answers behind it are looked at.
+      onChanged: (name) => onChanged(name === null ? null : [name as Uint8Array]),
+    });
+    return new NodeRedisConnection(client);
+  };
+
+  readonly listen = async (atMost: number, onMessage: (channel: string, message: Message) => void): Promise<Listening> => {
     let over!: () => void;
     const ended = new Promise<void>((resolve) => (over = resolve));
-    const client = await this.#open(atMost, over);
-    const listeners = new Map<string, (message: Uint8Array) => void>();
+    const client = await this.#open(atMost, { onEnd: over });
+    const listeners = new Map<string, (message: Message) => void>();
     return {
       ended,
+      id: () => client.sendCommand(["CLIENT", "ID"]),
       subscribe: (channel) => {
-        const listener = (message: Uint8Array): void => onMessage(channel, message);
+        const listener = (message: Message): void => onMessage(channel, message);
         listeners.set(channel, listener);
         return client.subscribe(channel, listener, true);
       },
@@ -54,15 +73,19 @@ export class NodeRedis implements Library {
   };
 
   /** Opens a client of our own, which never connects again, keeps nothing to be sent later, and makes no timer for each command. */
-  async #open(atMost: number, onEnd: () => void = () => undefined): Promise<NodeRedisClient> {
+  async #open(
+    atMost: number,
+    { onEnd = () => undefined, onChanged }: { readonly onEnd?: () => void; readonly onChanged?: (name: unknown) => void } = {},
+  ): Promise<NodeRedisClient> {
     const { Buffer } = globalThis as unknown as { Buffer: unknown };
     const client = this.#client.duplicate({
-      RESP: 2,
+      // Pushes come by the newer protocol alone.
+      RESP: onChanged === undefined ? 2 : 3,
       disableOfflineQueue: true,
       disableClientInfo: true,
       maintNotifications: "disabled",
       clientSideCache: undefined,
-      emitInvalidate: false,
+      emitInvalidate: onChanged !== undefined,
       readonly: false,
       keyPrefix: undefined,
       pingInterval: undefined,
@@ -73,6 +96,7 @@ export class NodeRedis implements Library {
     // What went wrong is told by the calls; an error that nobody listens to would end the process.
     client.on("error", onEnd);
     client.on("end", onEnd);
+    if (onChanged !== undefined) client.on("invalidate", onChanged);
     try {
       await within(atMost, client.connect(), () => new Fault("timedOut"));
     } catch (error) {

@@ -8,6 +8,7 @@ import { unref } from "../timers.js";
 import { type Arg, Fault, type Library, within } from "./connection.js";
 import type { Instance } from "./instance.js";
 import type { Line } from "./line.js";
+import type { Near } from "./near.js";
 import { AT_ONCE, confirm, inParts, readPage } from "./replies.js";
 import { plain } from "./script.js";
 import { EVERYTHING, KEY, PATTERN, TAG, type Target, writeTargets } from "./wire.js";
@@ -26,6 +27,8 @@ export interface Way {
   line(): Promise<Line>;
   /** Notes a fault that is nobody's error. */
   notice(error: unknown): void;
+  /** Memory in front. */
+  readonly near: Pick<Near, "forgetTargets"> | undefined;
 }
 
 export class Owed {
@@ -64,6 +67,8 @@ export class Owed {
   owe(targets: readonly Target[]): void {
     this.#instance.ask((core) => writeTargets(core.begin(), targets).call("owe"));
     this.#isOwing = true;
+    // From here on it is said before anything is read; what was read meanwhile is as old as what is owed.
+    this.#way.near?.forgetTargets(targets);
     this.#collect();
   }
 

@@ -10,6 +10,7 @@ import type { Engine } from "./engine.js";
 import type { Reader } from "./line.js";
 import { AT_ONCE, asBytes, asFault, inParts, mayBeAgain, readPage } from "./replies.js";
 import { plain } from "./script.js";
+import type { Via } from "./tracker.js";
 import { type Seen, type Sight, decode, readSight, writeOutcome } from "./wire.js";
 
 export class Reads implements Reader {
@@ -21,34 +22,42 @@ export class Reads implements Reader {
   }
 
   get(key: string): Promise<unknown> {
-    const { instance, owed, link } = this.#engine;
+    const { instance, owed, link, tracker } = this.#engine;
+    const via = instance.isEnabled ? tracker?.via() : undefined;
+    if (via !== undefined) return via.line.get(instance.prefix + key, key, new ToldRead(this, via));
     const line = instance.isEnabled && !owed.isOwing ? link.ready : undefined;
-    if (line === undefined) return this.#getSlowly(key);
+    if (line === undefined) return this.getSlowly(key);
     return line.get(instance.prefix + key, key, this);
   }
 
   /** Of what was answered: a hit, most times. */
-  got(key: string, bytes: Uint8Array | null): unknown {
+  got(key: string, bytes: Uint8Array | null, via?: Via): unknown {
     if (bytes === null) return this.#countMiss();
     try {
-      return this.plainly(bytes) ?? this.#judged(key, bytes);
+      return this.plainly(key, bytes, via) ?? this.#judged(key, bytes, via);
     } catch (error) {
       return this.undecodable(key, error);
     }
   }
 
   gotNothing(key: string, error: unknown): unknown {
-    return mayBeAgain(error) ? this.#getSlowly(key) : this.#gotNone(error);
+    return mayBeAgain(error) ? this.getSlowly(key) : this.#gotNone(error);
   }
 
-  /** A value that can be served without another question, counted as a hit; `undefined`, counted as nothing, where there is none. */
-  plainly(bytes: Uint8Array): unknown {
-    const { instance, link } = this.#engine;
+  /**
+   * A value that can be served without another question, counted as a hit; `undefined`, counted as nothing, where there is none.
+   * Memory may have it where it was read under `via`.
+   */
+  plainly(key: string, bytes: Uint8Array, via: Via | undefined): unknown {
+    const { instance, link, tracker } = this.#engine;
     const from = instance.hitStart(bytes, link.clockOfTurn());
-    return from === 0 ? undefined : decode(bytes, from - 1, instance.codec);
+    if (from === 0) return undefined;
+    const value = decode(bytes, from - 1, instance.codec);
+    tracker?.admitAnswer(via, key, value, bytes);
+    return value;
   }
 
-  async #getSlowly(key: string): Promise<unknown> {
+  async getSlowly(key: string): Promise<unknown> {
     const { instance } = this.#engine;
     if (!instance.isEnabled) return this.#countMiss();
     let bytes: Uint8Array | null;
@@ -75,13 +84,15 @@ export class Reads implements Reader {
   }
 
   /** The value that bytes are, counted; `undefined` where they are none. */
-  async #judged(key: string, bytes: Uint8Array | null): Promise<unknown> {
-    const seen = await this.#see(bytes);
+  async #judged(key: string, bytes: Uint8Array | null, via?: Via): Promise<unknown> {
+    const seen = await this.#see(bytes, via);
     this.#count(seen);
     if (seen === undefined) return undefined;
     this.forget(seen);
     try {
-      return decode(seen.payload, 0, seen.codec);
+      const value = decode(seen.payload, 0, seen.codec);
+      this.#engine.tracker?.admitAnswer(via, key, value, bytes!);
+      return value;
     } catch (error) {
       this.undecodable(key, error);
       return undefined;
@@ -96,7 +107,7 @@ export class Reads implements Reader {
   }
 
   /** What is under a key, its tags known. */
-  async #see(bytes: Uint8Array | null): Promise<Seen | undefined> {
+  async #see(bytes: Uint8Array | null, via?: Via): Promise<Seen | undefined> {
     const { instance, link } = this.#engine;
     const clock = link.clock();
     const first = instance.ask((core) => {
@@ -105,7 +116,7 @@ export class Reads implements Reader {
       return readSight(core, core.call("see", bytes === null ? 0 : 1, clock));
     });
     if (!("calls" in first)) return "number" in first ? first : undefined;
-    const replies = await this.#engine.readBy(first.calls).catch(asFault);
+    const replies = await this.#engine.readVia(via, first.calls).catch(asFault);
     const second = this.#seeTagged(first.tagged, replies, clock);
     return "number" in second ? second : undefined;
   }
@@ -135,19 +146,20 @@ export class Reads implements Reader {
 
   async getMany(keys: readonly string[]): Promise<unknown[]> {
     if (keys.length === 0) return [];
-    const { instance } = this.#engine;
-    if (!instance.isEnabled) return Promise.all(keys.map((key) => this.#getSlowly(key)));
+    const { instance, tracker } = this.#engine;
+    if (!instance.isEnabled) return Promise.all(keys.map((key) => this.getSlowly(key)));
+    const via = tracker?.via();
     let found: readonly Reply[];
     try {
       const names = keys.map((key) => instance.prefix + key);
-      const answers = await this.#engine.readBy(inParts("MGET", names));
+      const answers = await this.#engine.readVia(via, inParts("MGET", names));
       found = answers.flatMap((answer) => (Array.isArray(answer) ? (answer as Reply[]) : []));
       if (found.length !== keys.length) throw new Fault("protocol");
     } catch (error) {
       this.#engine.notice(error);
       found = keys.map(() => null);
     }
-    return Promise.all(keys.map((key, at) => this.got(key, asBytes(found[at]))));
+    return Promise.all(keys.map((key, at) => this.got(key, asBytes(found[at]), via)));
   }
 
   /** What is under a key; to be forgotten. `undefined` without a value. */
@@ -188,6 +200,11 @@ export class Reads implements Reader {
   }
 
   async explain(key: string): Promise<Explained> {
+    const { near } = this.#engine;
+    return { ...(near?.explain(key) ?? (await this.#explain(key))), ...near?.state() };
+  }
+
+  async #explain(key: string): Promise<Explained> {
     const none = { age: undefined, loadingFor: undefined, removedAgo: undefined } as const;
     const absent = (whyAbsent: string): Explained => {
       return {
@@ -242,5 +259,24 @@ export class Reads implements Reader {
   /** Whether what begins like this is a value, and not somebody's right to load one. */
   #isValue(start: Reply): boolean {
     return this.#engine.instance.ask((core) => writeOutcome(core.begin(), [start, 1]).call("count_removed")) === 1;
+  }
+}
+
+/** A read on the line that is told of changes, whose answer memory may have. */
+class ToldRead implements Reader {
+  readonly #reads: Reads;
+  readonly #via: Via;
+
+  constructor(reads: Reads, via: Via) {
+    this.#reads = reads;
+    this.#via = via;
+  }
+
+  got(key: string, bytes: Uint8Array | null): unknown {
+    return this.#reads.got(key, bytes, this.#via);
+  }
+
+  gotNothing(key: string): unknown {
+    return this.#reads.getSlowly(key);
   }
 }

@@ -16,6 +16,7 @@ import { Leases } from "./lease.js";
 import { Locks } from "./lock.js";
 import { Looks } from "./look.js";
 import { Messages } from "./messages.js";
+import { Near, type NearTerms } from "./near.js";
 import { Reads } from "./read.js";
 import { Renewals } from "./renewals.js";
 import { Writes } from "./write.js";
@@ -30,11 +31,17 @@ export interface RedisOptions {
   readonly maxValueBytes?: number | undefined;
 }
 
+/** How memory in front is bounded and told. */
+export interface InFrontTerms extends NearTerms {
+  readonly tellsEverything: boolean;
+}
+
 export class RedisTier implements Tier {
   readonly name: string;
   readonly capabilities: Capabilities;
   readonly #texts: Texts;
   readonly #instance: Instance;
+  readonly #near: Near | undefined;
   readonly #engine: Engine;
   readonly #reads: Reads;
   readonly #renewals: Renewals;
@@ -45,14 +52,16 @@ export class RedisTier implements Tier {
   readonly #locks: Locks;
   readonly #messages: Messages;
 
-  constructor(library: Library, terms: TierTerms, options: RedisOptions) {
+  constructor(library: Library, terms: TierTerms, options: RedisOptions, inFront?: InFrontTerms) {
     const patience = { command: options.commandTimeout ?? 100, connect: options.connectTimeout ?? 250 };
     this.capabilities = { ...SHARED, messages: library.listen !== undefined };
     this.#texts = new Texts(terms.prepare);
     // What is wrong with what it is told is found before anything is opened.
     this.#texts.ask(() => undefined);
     this.#instance = new Instance(terms, options.maxValueBytes ?? 16 * 2 ** 20);
-    this.#engine = new Engine(this.#instance, library, patience, terms.log);
+    this.#near = inFront === undefined ? undefined : new Near(inFront, terms.namespace, terms.log);
+    const front = this.#near && { near: this.#near, tellsEverything: inFront!.tellsEverything };
+    this.#engine = new Engine(this.#instance, library, patience, front, terms.log);
     this.name = this.#engine.name;
     this.#reads = new Reads(this.#engine);
     this.#renewals = new Renewals(this.#engine, terms.log);
@@ -75,8 +84,8 @@ export class RedisTier implements Tier {
 
   // -- reads
 
-  hit(): undefined {
-    return undefined;
+  hit(key: string): unknown {
+    return this.#near?.hit(key);
   }
 
   get(key: string): Promise<unknown> {
@@ -205,15 +214,17 @@ export class RedisTier implements Tier {
   }
 
   stats(): Stats {
-    return this.#instance.text((core) => {
+    const stats = this.#instance.text((core) => {
       core.begin().call("shared_stats");
-      return readStats(core, { decodeErrors: this.#reads.decodeErrors, servedStale: 0, restarts: this.#instance.era });
+      return readStats(core, { memoryHits: 0, decodeErrors: this.#reads.decodeErrors, servedStale: 0, restarts: this.#instance.era });
     });
+    return this.#near === undefined ? stats : { ...this.#near.addTo(stats), ...this.#near.state() };
   }
 
   resetStats(): void {
     this.#reads.decodeErrors = 0;
     this.#instance.text((core) => core.begin().call("reset_shared_stats"));
+    this.#near?.resetStats();
   }
 
   get isEnabled(): boolean {
@@ -222,6 +233,7 @@ export class RedisTier implements Tier {
 
   set isEnabled(enabled: boolean) {
     this.#instance.isEnabled = enabled;
+    this.#near?.switch(enabled);
   }
 
   async close(): Promise<void> {

@@ -42,6 +42,7 @@ export class Writes {
     }
     // What is there is older.
     if (stored !== "stored") await this.#invalidations.keys(keys);
+    else this.#engine.near?.forget(keys);
     return stored;
   }
 
@@ -115,7 +116,10 @@ export class Writes {
     const [stored, there] = await line.ask(calls);
     if (stored instanceof ReplyError) throw new RefusedError(stored);
     if (there instanceof ReplyError) throw new RefusedError(there);
-    if (stored !== null) return true;
+    if (stored !== null) {
+      this.#engine.near?.forget([key]);
+      return true;
+    }
     const bytes = asBytes(there);
     if (bytes === null) return undefined;
     if (!(await this.#reads.isReplaceable(bytes))) return false;
@@ -126,7 +130,9 @@ export class Writes {
     if (swap === undefined) return false;
     const [swapped] = await this.#engine.say(swap);
     if (swapped instanceof ReplyError) throw new RefusedError(swapped);
-    return swapped !== 0 ? true : undefined;
+    if (swapped === 0) return undefined;
+    this.#engine.near?.forget([key]);
+    return true;
   }
 
   async incr(key: string, by: number, { ttl }: Terms): Promise<number> {
@@ -145,7 +151,10 @@ export class Writes {
         if (!(error instanceof Fault && error.kind === "unreachable")) owed.owe([{ kind: KEY, text: key }]);
         throw error;
       });
-      if (sum instanceof Uint8Array) return summed(key, sum);
+      if (sum instanceof Uint8Array) {
+        this.#engine.near?.forget([key]);
+        return summed(key, sum);
+      }
       if (Array.isArray(sum)) {
         const bytes = asBytes((sum as Reply[])[0]);
         if (bytes === null) throw new Fault("protocol");
@@ -173,7 +182,9 @@ export class Writes {
       this.#reads.forget(seen);
       const [touched] = await this.#engine.say(calls);
       if (touched instanceof ReplyError) throw new RefusedError(touched);
-      return touched !== 0 ? true : undefined;
+      if (touched === 0) return undefined;
+      this.#engine.near?.forget([key]);
+      return true;
     };
     return this.#race(once, () => false);
   }
