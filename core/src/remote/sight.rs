@@ -11,7 +11,7 @@ use crate::fault::{Class, Fault};
 use crate::moment::Moment;
 use crate::payload::Payload;
 use crate::remote::call::Reply;
-use crate::remote::name::table_of;
+use crate::remote::name::{Names, table_of};
 use crate::remote::tables::Mark;
 
 /// The first bytes of what is under a key: what a conditional write compares. All of it, where it is shorter.
@@ -97,6 +97,11 @@ impl Outline {
         tables.sort_unstable();
         tables.dedup();
         Self { life, tables }
+    }
+
+    /// What the tables are called in Redis that have its tags.
+    pub fn tables(&self, names: &Names) -> impl Iterator<Item = Vec<u8>> {
+        self.tables.iter().map(|table| names.table(*table))
     }
 
     /// Of the bytes of a value that is fresh; `None` of all else.
