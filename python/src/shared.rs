@@ -78,9 +78,6 @@ impl Shared {
         let options = inner::options(url, ca, connect_timeout, command_timeout, max_value_bytes)?;
         let terms = crate::terms::Terms::new(None, ttl_classes, default_ttl, foreign)?;
         let config = crate::terms::config(jitter, early, load_timeout)?;
-        if near && !options.can_have_memory() {
-            return Err(crate::errors::ConfigError::new_err("`near` is not there for a cluster yet: leave it out"));
-        }
         let near = near.then(|| inner::near(near_broadcast, near_max_stale, max_bytes, max_entries)).transpose()?;
         let inner = Inner::new(namespace, &config, max_value_bytes, options, terms, told, near)?;
         inner.tier.switch(enabled);

@@ -269,9 +269,6 @@ impl Builder {
                 });
                 tiers = if remote.near { "memory, redis" } else { "redis" };
                 let options = remote.options(self.max_value_bytes)?;
-                if in_front.is_some() && !options.can_have_memory() {
-                    return Err(refused("near", "`near` is not there for a cluster yet: leave it out".to_owned()));
-                }
                 Backend::Redis(Redis::new(namespace.clone(), &config, self.max_value_bytes, options, in_front, runtime))
             }
         };
@@ -411,13 +408,6 @@ mod tests {
         assert!(!format!("{good:?} {:?}", good.clone().build()).contains("hunter2"));
         assert!(error(good.clone().ca(*b"---")).contains("`ca`"));
         assert!(error(good.command_timeout(Duration::ZERO)).contains("`command_timeout`"));
-    }
-
-    #[tokio::test]
-    async fn memory_in_front_of_a_cluster_is_refused() {
-        let builder = Cache::redis("redis+cluster://localhost:1");
-        assert!(builder.clone().build().is_ok());
-        assert!(error(builder.near()).contains("`near` is not there for a cluster"));
     }
 
     #[test]
