@@ -8,7 +8,16 @@ router = APIRouter(route_class=CachedRoute)
 async def get_document(document_id: int, cache: CacheDep) -> Document: ...
 """
 
+from ._admin import admin_router, force_refresh
 from ._responses import CachedRoute, cached_response
 from ._state import CacheDep, current_cache, lifespan
 
-__all__ = ["CacheDep", "CachedRoute", "cached_response", "current_cache", "lifespan"]
+__all__ = [
+    "CacheDep",
+    "CachedRoute",
+    "admin_router",
+    "cached_response",
+    "current_cache",
+    "force_refresh",
+    "lifespan",
+]
