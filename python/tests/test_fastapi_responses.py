@@ -594,6 +594,19 @@ async def test_a_change_of_a_url_that_succeeds_invalidates_what_is_kept_of_it(
     assert (await client.get("/n")).text == "2"
 
 
+@pytest.mark.memory
+async def test_a_change_is_answered_as_made_also_where_the_cache_cannot_be_told(
+    router: APIRouter, client: Any, cache: Cache, caplog: pytest.LogCaptureFixture
+) -> None:
+    @router.post("/n")
+    async def change() -> str:
+        await cache.close()
+        return "made"
+
+    assert (await client.request("POST", "/n")).json() == "made"
+    assert "could not be invalidated" in caplog.text
+
+
 async def test_the_kill_switch_has_the_endpoint_answer(
     router: APIRouter, client: Any, cache: Cache, count: Counter
 ) -> None:

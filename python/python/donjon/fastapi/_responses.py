@@ -153,7 +153,11 @@ class CachedRoute(APIRoute):
 async def _changing(handler: Callable[[Request], Coroutine[Any, Any, Response]], request: Request) -> Response:
     response = await handler(request)
     if 200 <= response.status_code < 400 and (key := response_key(request.scope, request.headers)) is not None:
-        await current_cache(request).delete(key)
+        try:
+            await current_cache(request).delete(key)
+        except Exception:
+            # The change is made, and the answer must say so.
+            logger.exception("what is kept of %s could not be invalidated, and may be stale until its ttl ends", key)
     return response
 
 
