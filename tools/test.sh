@@ -88,4 +88,6 @@ step "the stub of the extension is true" .tools/venv/bin/python -m mypy.stubtest
 step "Python tests" python_tests python
 step "the example's tests" python_tests examples/fastapi
 step "a history of many processes, checked" python_tests tests/history
+step "what builds the documentation, in .tools/docs" venv docs tools/requirements-docs.txt
+step "the documentation's site is built" env NO_MKDOCS_2_WARNING=1 .tools/docs/bin/python -m mkdocs build --quiet --strict
 summary "every test passed"
