@@ -9,8 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 pytest.importorskip("fastapi")
-from starlette.datastructures import Headers
-
 from donjon.fastapi._http import (
     Lifetime,
     Wanted,
@@ -115,41 +113,38 @@ def test_a_kept_response_answers_as_long_as_it_and_the_request_allow(age: float,
 
 
 def test_a_request_says_how_fresh_its_answer_has_to_be() -> None:
-    assert wanted([]) == Wanted()
-    assert wanted([], "no-cache") == Wanted(no_cache=True)
-    assert wanted(["max-age=1"], "no-cache") == Wanted(max_age=1)
-    assert wanted(["no-store, only-if-cached", "min-fresh=5"]) == Wanted(
-        no_store=True, only_if_cached=True, min_fresh=5
-    )
-    assert wanted(["max-stale"]).max_stale > 1e9
-    assert wanted(["max-stale=5"]).max_stale == 5
-    assert wanted(["max-age=x"]).max_age == 0
+    assert wanted(None) == Wanted()
+    assert wanted(None, "no-cache") == Wanted(no_cache=True)
+    assert wanted("max-age=1", "no-cache") == Wanted(max_age=1)
+    assert wanted("no-store, only-if-cached, min-fresh=5") == Wanted(no_store=True, only_if_cached=True, min_fresh=5)
+    assert wanted("max-stale").max_stale > 1e9
+    assert wanted("max-stale=5").max_stale == 5
+    assert wanted("max-age=x").max_age == 0
 
 
 @pytest.mark.parametrize(
     ("none_match", "known"),
     [
-        (['"a"'], True),
-        (['W/"a"'], True),
-        (['"b", "a"'], True),
-        (['"b"', '"a"'], True),
-        (["*"], True),
-        (['"b"'], False),
-        (["a"], False),
-        (['"'], False),
-        ([""], False),
+        ('"a"', True),
+        ('W/"a"', True),
+        ('"b", "a"', True),
+        ("*", True),
+        ('"b"', False),
+        ("a", False),
+        ('"', False),
+        ("", False),
     ],
 )
-def test_an_entity_tag_that_the_client_has_is_found_in_its_list(none_match: list[str], known: bool) -> None:
+def test_an_entity_tag_that_the_client_has_is_found_in_its_list(none_match: str, known: bool) -> None:
     assert not_modified(none_match, None, '"a"', None) == known
 
 
 def test_a_list_of_entity_tags_counts_before_a_date() -> None:
     date = "Wed, 21 Oct 2015 07:28:00 GMT"
-    assert not_modified([], date, None, date)
-    assert not not_modified(['"b"'], date, '"a"', date)
-    assert not not_modified([], date, None, None)
-    assert not not_modified([], "never", None, date)
+    assert not_modified(None, date, None, date)
+    assert not not_modified('"b"', date, '"a"', date)
+    assert not not_modified(None, date, None, None)
+    assert not not_modified(None, "never", None, date)
 
 
 def test_an_entity_tag_is_of_its_parts_and_not_of_their_sum() -> None:
@@ -166,10 +161,10 @@ def test_an_entity_tag_is_of_its_parts_and_not_of_their_sum() -> None:
 
 @given(st.lists(st.text()), st.text())
 def test_no_header_a_client_sends_is_too_odd_to_read(values: list[str], text: str) -> None:
-    wanted(values, text)
+    wanted(text, text)
     directives(values)
     varied_by(values)
-    not_modified(values, text, text, text)
+    not_modified(text, text, text, text)
 
 
 @given(st.binary())
@@ -189,6 +184,6 @@ def test_what_was_kept_is_read_as_it_was() -> None:
 
 def test_a_url_is_its_own_key_unless_it_is_too_long() -> None:
     scope = {"scheme": "https", "path": "/ü", "raw_path": b"/%C3%BC", "query_string": b"q=*"}
-    headers = Headers({"host": "App.example:8000"})
+    headers = {"host": "App.example:8000"}
     assert response_key(scope, headers) == "response:https://app.example:8000/%C3%BC?q=*"
     assert response_key({**scope, "query_string": b"q" * 1000}, headers) is None

@@ -74,6 +74,9 @@ class Wanted(NamedTuple):
     max_stale: float = 0.0
 
 
+_NOTHING = Wanted()
+
+
 def directives(values: Iterable[str]) -> dict[str, str | None]:
     """The directives of `Cache-Control` headers, in small letters. Of one that comes twice the first counts.
 
@@ -88,14 +91,16 @@ def directives(values: Iterable[str]) -> dict[str, str | None]:
     return found
 
 
-def wanted(values: Iterable[str], pragma: str | None = None) -> Wanted:
-    """What the `Cache-Control` headers of a request ask for; `Pragma: no-cache` counts where there are none.
+def wanted(control: str | None, pragma: str | None = None) -> Wanted:
+    """What the `Cache-Control` of a request asks for; `Pragma: no-cache` counts where there is none.
 
     Examples:
-        >>> wanted(["max-age=5, max-stale"]).max_age
+        >>> wanted("max-age=5, max-stale").max_age
         5.0
     """
-    said = directives(values)
+    if control is None and pragma is None:
+        return _NOTHING
+    said = directives([control or ""])
     if not said:
         return Wanted(no_cache=pragma is not None and "no-cache" in pragma.lower())
     stale = 0.0
@@ -197,18 +202,18 @@ def etag(url: str, selected: Iterable[tuple[str, str]], described: Iterable[str]
 
 
 def not_modified(
-    none_match: Sequence[str], modified_since: str | None, tag: str | None, last_modified: str | None
+    none_match: str | None, modified_since: str | None, tag: str | None, last_modified: str | None
 ) -> bool:
     """Whether a conditional GET or HEAD has what it asks for already.
 
     Args:
-        none_match: Its `If-None-Match` headers; with any, `modified_since` counts for nothing.
+        none_match: Its `If-None-Match`; with it, `modified_since` counts for nothing.
         modified_since: Its `If-Modified-Since`.
         tag: The entity tag that it would be answered with.
         last_modified: The `Last-Modified` that it would be answered with.
     """
-    if none_match:
-        known = {found.removeprefix("W/") for value in none_match for found in _ENTITY_TAG.findall(value)}
+    if none_match is not None:
+        known = {found.removeprefix("W/") for found in _ENTITY_TAG.findall(none_match)}
         return "*" in known or (tag is not None and tag.removeprefix("W/") in known)
     if modified_since is None or last_modified is None:
         return False

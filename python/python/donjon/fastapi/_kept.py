@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import orjson
-from starlette.datastructures import Headers
 
 from ._http import NOT_KEPT, Lifetime
 
-__all__ = ["PASS", "Entry", "Kept", "Varied", "parse", "response_key", "selected"]
+__all__ = ["PASS", "Entry", "Kept", "Varied", "parse", "response_key", "selected", "sent"]
 
 LONGEST = 900
 """Bytes of a key for a URL; the rest of what a key may have is for what tells variants apart."""
@@ -67,7 +66,7 @@ class Varied:
     def by(cls, names: Iterable[str]) -> Varied:
         return cls(secrets.token_hex(8), sorted(set(names)))
 
-    def key(self, url_key: str, headers: Headers) -> str:
+    def key(self, url_key: str, headers: Mapping[str, str]) -> str:
         """Where the variant for these request headers is."""
         digest = hashlib.blake2b(digest_size=16)
         for name, value in selected(self.names, headers):
@@ -94,23 +93,40 @@ def parse(stored: Any) -> Kept | Varied | bytes | None:
     if not line:
         return None
     try:
-        match orjson.loads(head):
-            case ["kept", int(status), float(at), float(fresh), float(revalidate), float(error), list(headers)]:
-                pairs = [(str(name), str(value)) for name, value in headers]
-                return Kept(status, pairs, body, at, Lifetime(fresh, revalidate, error))
-            case ["varied", str(name), list(names)]:
-                return Varied(name, [str(name) for name in names])
-    except ValueError:  # of orjson, and of a header that is no pair
+        kind, *said = orjson.loads(head)
+        if kind == "kept":
+            status, at, fresh, revalidate, error, headers = said
+            return Kept(
+                status, [(name, value) for name, value in headers], body, at, Lifetime(fresh, revalidate, error)
+            )
+        if kind == "varied":
+            name, names = said
+            return Varied(name, names)
+    except (ValueError, TypeError):  # no JSON, or of another form
         pass
     return None
 
 
-def response_key(scope: Mapping[str, Any], headers: Headers) -> str | None:
+def sent(scope: Mapping[str, Any]) -> dict[str, str]:
+    """The headers of a request; those of one name as one, with commas.
+
+    Examples:
+        >>> sent({"headers": [(b"accept", b"a"), (b"host", b"app"), (b"accept", b"b")]})
+        {'accept': 'a, b', 'host': 'app'}
+    """
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def response_key(scope: Mapping[str, Any], headers: Mapping[str, str]) -> str | None:
     """The key of a request's URL: `response:` and the URL itself; None where that is too long for a key.
 
     Examples:
         >>> scope = {"scheme": "http", "path": "/users/5", "raw_path": b"/users/5", "query_string": b"full=1"}
-        >>> response_key(scope, Headers({"host": "app"}))
+        >>> response_key(scope, {"host": "app"})
         'response:http://app/users/5?full=1'
     """
     path = scope.get("raw_path") or scope["path"].encode()
@@ -120,6 +136,6 @@ def response_key(scope: Mapping[str, Any], headers: Headers) -> str | None:
     return key if len(key.encode()) <= LONGEST else None
 
 
-def selected(names: Sequence[str], headers: Headers) -> list[tuple[str, str]]:
+def selected(names: Sequence[str], headers: Mapping[str, str]) -> list[tuple[str, str]]:
     """What a request has of the headers that a response varies by."""
-    return [(name, ", ".join(value.strip() for value in headers.getlist(name))) for name in names]
+    return [(name, headers.get(name, "").strip()) for name in names]

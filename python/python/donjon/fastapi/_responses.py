@@ -16,7 +16,6 @@ from typing import Any, NamedTuple, TypeVar
 from fastapi import HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
-from starlette.datastructures import Headers
 
 from donjon._cache import Cache
 from donjon._compile import template_key
@@ -26,7 +25,7 @@ from donjon._notices import logger
 from donjon._ttl import FOREVER, Ttl, grace_span, span
 
 from ._http import Wanted, etag, lifetime, may_answer, not_modified, varied_by, wanted
-from ._kept import PASS, Kept, Varied, parse, response_key, selected
+from ._kept import PASS, Kept, Varied, parse, response_key, selected, sent
 from ._state import current_cache
 
 __all__ = ["CachedRoute", "cached_response"]
@@ -152,7 +151,7 @@ class CachedRoute(APIRoute):
 
 async def _changing(handler: Callable[[Request], Coroutine[Any, Any, Response]], request: Request) -> Response:
     response = await handler(request)
-    if 200 <= response.status_code < 400 and (key := response_key(request.scope, request.headers)) is not None:
+    if 200 <= response.status_code < 400 and (key := response_key(request.scope, sent(request.scope))) is not None:
         try:
             await current_cache(request).delete(key)
         except Exception:
@@ -182,7 +181,7 @@ class _Exchange:
 
     def __init__(self, request: Request, cache: Cache, policy: _Policy) -> None:
         self._request = request
-        self._headers: Headers = request.headers
+        self._headers = sent(request.scope)
         self._cache = cache
         self._policy = policy
         self._status = ""  # of Cache-Status; empty until the cache was asked
@@ -197,7 +196,7 @@ class _Exchange:
     async def look_up(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Response | None:
         """A response that will do; None where the endpoint has to make one."""
         headers, policy = self._headers, self._policy
-        self._wanted = wanted(headers.getlist("cache-control"), headers.get("pragma"))
+        self._wanted = wanted(headers.get("cache-control"), headers.get("pragma"))
         url = response_key(self._request.scope, headers)
         if (reason := self._passes(url)) is not None:
             self._status = f"fwd=bypass; detail={reason}"
@@ -372,21 +371,15 @@ class _Exchange:
             status += f"; detail={detail}"
         if self._is_known(kept):
             return _not_modified(kept, status, None, age)
-        response = Response(status_code=kept.status)
-        response.body = b"" if self._request.method == "HEAD" else kept.body
-        response.raw_headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in kept.headers]
-        response.raw_headers.append((b"age", b"%d" % age))
-        return _with_status(response, status)
+        body = b"" if self._request.method == "HEAD" else kept.body
+        return _Answer(kept, body, ("age", str(int(age))), ("cache-status", f"donjon; {status}"))
 
     def _is_known(self, kept: Kept) -> bool:
         """Whether the client has this response already."""
-        headers = self._headers
-        return 200 <= kept.status < 300 and not_modified(
-            headers.getlist("if-none-match"),
-            headers.get("if-modified-since"),
-            kept.header("etag"),
-            kept.header("last-modified"),
-        )
+        none_match, since = self._headers.get("if-none-match"), self._headers.get("if-modified-since")
+        if (none_match is None and since is None) or not 200 <= kept.status < 300:
+            return False
+        return not_modified(none_match, since, kept.header("etag"), kept.header("last-modified"))
 
     def _seconds(self, ttl: Ttl | None) -> float:
         seconds: float = self._cache._memory.core.seconds(span(ttl))
@@ -394,6 +387,16 @@ class _Exchange:
 
 
 _exchange: ContextVar[_Exchange | None] = ContextVar("donjon_exchange", default=None)
+
+
+class _Answer(Response):
+    """A kept response, as it is: no header has to be made again."""
+
+    def __init__(self, kept: Kept, body: bytes, *more: tuple[str, str]) -> None:
+        self.status_code = kept.status
+        self.background = None
+        self.body = body
+        self.raw_headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in (*kept.headers, *more)]
 
 
 def _control(max_age: float, public: bool) -> str:
