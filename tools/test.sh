@@ -50,9 +50,15 @@ example_tests() { # FOLDER
     npm install --prefix "$1" --no-audit --no-fund --no-package-lock --loglevel=error && npm test --prefix "$1" --silent
 }
 
+# As a wheel that others could install, too.
 python_build() {
-    PATH="$PWD/.tools/venv/bin:$PATH" .tools/venv/bin/python -m pip install \
-        --quiet --no-build-isolation --no-deps --force-reinstall ./python
+    rm -f target/wheels/donjon-*.whl &&
+        .tools/venv/bin/maturin build --quiet --release --manifest-path python/Cargo.toml --out target/wheels &&
+        .tools/venv/bin/python -m pip install --quiet --no-deps --force-reinstall target/wheels/donjon-*.whl
+}
+
+wheel_check() {
+    .tools/venv/bin/python tools/check_wheel.py target/wheels/donjon-*.whl
 }
 
 python_tests() { # FOLDER
@@ -81,9 +87,12 @@ for example in node browser worker; do
     step "the example for $example" example_tests "examples/$example"
 done
 step "the Python package is built and installed" python_build
+step "the wheel installs where there is no Rust" wheel_check
 step "the stub of the extension is true" .tools/venv/bin/python -m mypy.stubtest donjon._donjon \
     --ignore-positional-only --allowlist tools/stubtest-allow.txt
 step "Python tests" python_tests python
 step "the example's tests" python_tests examples/fastapi
 step "a history of many processes, checked" python_tests tests/history
+step "what builds the documentation, in .tools/docs" venv docs tools/requirements-docs.txt
+step "the documentation's site is built" env NO_MKDOCS_2_WARNING=1 .tools/docs/bin/python -m mkdocs build --quiet --strict
 summary "every test passed"

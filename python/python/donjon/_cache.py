@@ -482,7 +482,7 @@ class Cache(Face):
         storing = self._memory.storing(ttl, grace, tags)
         return await load_many(ASYNCIO, self._memory, key_list(keys), loader, storing, mode)
 
-    async def lookup(self, key: str, *, mode: Mode | None = None) -> Hit | Miss:
+    async def lookup(self, key: str, *, mode: Mode | None = None, force_refresh: bool = False) -> Hit | Miss:
         """A hit, which is true, or a miss, which is false and holds the right to load.
 
         For loads that do not fit into a function. Others who want the key wait for the holder of the miss, so hand it to
@@ -495,9 +495,10 @@ class Cache(Face):
                 await cache.fill(found, report, ttl=60)
                 return report
 
-        `mode` is as for `get`.
+        `mode` is as for `get`. With `force_refresh` only a value will do whose load began after this call; meanwhile, and should
+        this load fail, others get the one that is there.
         """
-        return await look_up(ASYNCIO, self._memory, key, mode)
+        return await look_up(ASYNCIO, self._memory, key, mode, force_refresh)
 
     async def fill(
         self,

@@ -141,11 +141,14 @@ def at_hand(memory: Backend, keys: Iterable[str], mode: Mode | None) -> dict[str
     return {key: value for key in keys if (value := hit(key)) is not MISS}
 
 
-async def look_up(runtime: Runtime, memory: Backend, key: str, mode: Mode | None) -> Hit | Miss:
+async def look_up(
+    runtime: Runtime, memory: Backend, key: str, mode: Mode | None, force_refresh: bool = False
+) -> Hit | Miss:
     """A hit, or a miss with the right to load."""
-    if near := at_hand(memory, (key,), mode):
+    near = at_hand(memory, (key,), mode)
+    if near and not force_refresh:
         return Hit(near[key])
-    step = await _begin(runtime, memory, key, None, None, None)
+    step = await _begin(runtime, memory, key, memory.core.ticket() if force_refresh else None, None, None)
     if type(step) not in _LEASES:
         return Hit(step)
     enter(memory.scope, step)

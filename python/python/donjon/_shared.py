@@ -125,8 +125,10 @@ class Shared(_Leased):
         self._views.add(view)
         return view
 
-    def close(self) -> Awaitable[None]:
+    def close(self) -> Awaitable[None] | None:
         """Says what Redis is owed, then lets go of the connections."""
+        if self.closed:
+            return None
         core = self.core
         for listener in list(self.listeners):
             listener.end()

@@ -142,9 +142,9 @@ class SyncCache(Face):
         storing = self._memory.storing(ttl, grace, tags)
         return complete(load_many(BLOCKING, self._memory, key_list(keys), loader, storing, mode))
 
-    def lookup(self, key: str, *, mode: Mode | None = None) -> Hit | Miss:
+    def lookup(self, key: str, *, mode: Mode | None = None, force_refresh: bool = False) -> Hit | Miss:
         """A hit, or a miss that holds the right to load; leave it by `fill` or by the end of a `with`."""
-        return complete(look_up(BLOCKING, self._memory, key, mode))
+        return complete(look_up(BLOCKING, self._memory, key, mode, force_refresh))
 
     def fill(
         self,
