@@ -82,6 +82,7 @@ step "the suite in workerd" javascript_tests wasm/test/hosts/workerd.test.js
 step "the suite in Chromium" javascript_tests wasm/test/hosts/chromium.test.js
 step "stores, tabs and adapters" javascript_tests wasm/test/*.test.mjs
 step "JavaScript over Redis" javascript_tests wasm/test/redis/*.test.mjs
+step "JavaScript under the faults of other caches" javascript_tests tests/torture/js/donjon.test.mjs
 step "JavaScript over Redis by REST" javascript_tests wasm/test/upstash/*.test.mjs
 for example in node browser worker; do
     step "the example for $example" example_tests "examples/$example"
@@ -91,6 +92,7 @@ step "the wheel installs where there is no Rust" wheel_check
 step "the stub of the extension is true" .tools/venv/bin/python -m mypy.stubtest donjon._donjon \
     --ignore-positional-only --allowlist tools/stubtest-allow.txt
 step "Python tests" python_tests python
+step "Python under the faults of other caches" python_tests tests/torture
 step "the example's tests" python_tests examples/fastapi
 step "a history of many processes, checked" python_tests tests/history
 step "what builds the documentation, in .tools/docs" venv docs tools/requirements-docs.txt
