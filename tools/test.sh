@@ -82,7 +82,7 @@ step "the suite in workerd" javascript_tests wasm/test/hosts/workerd.test.js
 step "the suite in Chromium" javascript_tests wasm/test/hosts/chromium.test.js
 step "stores, tabs and adapters" javascript_tests wasm/test/*.test.mjs
 step "JavaScript over Redis" javascript_tests wasm/test/redis/*.test.mjs
-step "JavaScript under the faults of other caches" javascript_tests tests/torture/js/donjon.test.mjs
+step "JavaScript under the faults of other caches" javascript_tests tests/torture/js/*.test.mjs
 step "JavaScript over Redis by REST" javascript_tests wasm/test/upstash/*.test.mjs
 for example in node browser worker; do
     step "the example for $example" example_tests "examples/$example"

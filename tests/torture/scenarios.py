@@ -69,13 +69,13 @@ async def read(cache: Library, key: str) -> Any:
     return await (cache.get(key) if cache.has("get") else cache.load(key, loads("missing")))
 
 
-async def gone(cache: Library, key: str, seconds: float = PATIENCE) -> bool:
+async def gone(cache: Library, key: str, seconds: float | None = None) -> bool:
     """Whether it comes to have nothing of this key."""
 
     async def is_gone() -> bool:
         return await cache.get(key) is MISS
 
-    return await until(is_gone, seconds)
+    return await until(is_gone, PATIENCE if seconds is None else seconds)
 
 
 async def settled(work: set[asyncio.Task[Any]]) -> list[Any]:
