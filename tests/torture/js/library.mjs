@@ -13,6 +13,10 @@ export class Fails extends Error {}
 
 /** A server, and the processes of one scenario that use it by one library. */
 export class World {
+  /** Milliseconds in which word of a change has to arrive; what is promised is two seconds. */
+  patience = 3_000;
+  /** Rounds that went wrong, after which no more are needed. */
+  enough = 10;
   #opened = [];
 
   constructor(library, backend, server, namespace) {

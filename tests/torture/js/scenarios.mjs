@@ -4,9 +4,7 @@
 import { Fails, NoSuchThing, until } from "./library.mjs";
 
 const SOON = 200; // after which whoever has not loaded by itself waits for another's load
-const PATIENCE = 3_000; // in which word of a change has to arrive; what is promised is two seconds
 const ROUNDS = 20; // of what depends on chance
-const ENOUGH = 10; // that went wrong
 
 const sleep = (time) => new Promise((resolve) => setTimeout(resolve, time));
 
@@ -23,7 +21,7 @@ function gate(value) {
   return Object.assign(loader, { begun, release });
 }
 
-const gone = (cache, key, limit = PATIENCE) => until(async () => (await cache.get(key)) === undefined, limit);
+const gone = (world, cache, key, limit = world.patience) => until(async () => (await cache.get(key)) === undefined, limit);
 
 function need(cache, call, what) {
   if (cache[call] === undefined) throw new NoSuchThing(what);
@@ -136,13 +134,13 @@ async function tagsInSets(world) {
   need(cache, "invalidateTag", "no tags");
   await cache.set("long", 1, { tags: ["t"] });
   await cache.set("short", 1, { ttl: 100, tags: ["t"] });
-  await gone(cache, "short");
+  await gone(world, cache, "short");
   await cache.invalidateTag("t");
-  if (!(await gone(cache, "long"))) throw new Fails("an entry is missed once another of its tag has expired");
+  if (!(await gone(world, cache, "long"))) throw new Fails("an entry is missed once another of its tag has expired");
   if (!world.isShared) return;
   for (let number = 0; number < 200; number++) await cache.set(`dead:${number}`, 1, { ttl: 300, tags: ["grows"] });
   await cache.set("last", 1, { tags: ["grows"] });
-  for (let number = 0; number < 200; number++) await gone(cache, `dead:${number}`);
+  for (let number = 0; number < 200; number++) await gone(world, cache, `dead:${number}`);
   let left = 0;
   for (const key of await world.server.ask("KEYS", `*${world.namespace}*`)) left += await members(world.server, key);
   if (left >= 200) throw new Fails("members of entries that are gone stay for as long as the tag does");
@@ -158,10 +156,10 @@ async function twoWriters(world) {
   if (world.told === undefined) throw new NoSuchThing("nobody tells its memory of changes");
   const [one, two] = await world.two();
   let [apart, round] = [0, 0];
-  for (; round < 5 * ROUNDS && apart < ENOUGH; round++) {
+  for (; round < 5 * ROUNDS && apart < world.enough; round++) {
     await Promise.all([one.set("k", `one ${round}`), two.set("k", `two ${round}`)]);
     const agree = async () => (await one.get("k")) === (await two.get("k"));
-    if (!(await until(agree, apart > 0 ? 1_000 : PATIENCE))) apart++;
+    if (!(await until(agree, apart > 0 ? 1_000 : world.patience))) apart++;
   }
   if (apart > 0) throw new Fails(`in ${apart} of ${round} rounds each kept its own value`);
 }
@@ -202,13 +200,13 @@ async function ttlOfMemoryInFront(world) {
   const [one, two] = await world.two();
   await one.set("k", 1, { ttl: 1_500 });
   const stored = (await world.server.ask("KEYS", `*${world.namespace}*`)).find((key) => key.endsWith("k"));
-  await until(async () => (await world.server.ask("PTTL", stored)) < 500, PATIENCE);
+  await until(async () => (await world.server.ask("PTTL", stored)) < 500, 3_000);
   // Either may be what fills its memory.
   await two.get("k");
   await two.load("k", async () => 1);
-  await until(async () => (await world.server.ask("EXISTS", stored)) === 0, PATIENCE);
+  await until(async () => (await world.server.ask("EXISTS", stored)) === 0, 3_000);
   // What began anew when it was read would have a second left.
-  if (!(await gone(two, "k", 700))) throw new Fails("it is served after Redis has it no longer");
+  if (!(await gone(world, two, "k", 700))) throw new Fails("it is served after Redis has it no longer");
 }
 
 async function cachedNull(world) {
@@ -280,7 +278,7 @@ async function toldOfChanges(world) {
   if (world.told !== "redis") throw new NoSuchThing("Redis does not tell its memory of changes");
   const [reader, writer] = await world.two();
   let [late, round] = [0, 0];
-  for (; round < 5 * ROUNDS && late < ENOUGH; round++) {
+  for (; round < 5 * ROUNDS && late < world.enough; round++) {
     let done = false;
     const reading = (async () => {
       while (!done) {
@@ -292,17 +290,17 @@ async function toldOfChanges(world) {
     for (let value = round * 100; value <= last; value++) await writer.set("k", value);
     done = true;
     await reading;
-    if (!(await until(async () => (await reader.get("k")) === last, late > 0 ? 1_000 : PATIENCE))) late++;
+    if (!(await until(async () => (await reader.get("k")) === last, late > 0 ? 1_000 : world.patience))) late++;
   }
   if (late > 0) throw new Fails(`in ${late} of ${round} rounds an old value stays in memory`);
   await world.server.ask("FLUSHALL");
-  if (!(await gone(reader, "k"))) throw new Fails("FLUSHALL leaves what memory has");
+  if (!(await gone(world, reader, "k"))) throw new Fails("FLUSHALL leaves what memory has");
 }
 
 async function ttl(world) {
   const cache = await world.open();
   await cache.set("k", 1, { ttl: 200 });
-  if (!(await gone(cache, "k"))) throw new Fails("an entry outlives its time to live");
+  if (!(await gone(world, cache, "k"))) throw new Fails("an entry outlives its time to live");
 }
 
 async function clocks(world) {
@@ -315,7 +313,7 @@ async function clocks(world) {
   } finally {
     Date.now = now;
   }
-  if (!(await gone(one, "k"))) throw new Fails("what a host invalidates whose clock is 5 s behind is served all the same");
+  if (!(await gone(world, one, "k"))) throw new Fails("what a host invalidates whose clock is 5 s behind is served all the same");
 }
 
 async function tagsAreFollowed(world) {
@@ -324,7 +322,7 @@ async function tagsAreFollowed(world) {
     await one.set("k", round, { tags: ["t"] });
     await one.get("k");
     await two.invalidateTag("t");
-    if (!(await gone(one, "k"))) throw new Fails(`the ${round}. invalidation by another process is not noticed`);
+    if (!(await gone(world, one, "k"))) throw new Fails(`the ${round}. invalidation by another process is not noticed`);
   }
 }
 

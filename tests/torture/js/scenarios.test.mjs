@@ -142,6 +142,8 @@ describe("a fault that is there is found", { concurrency: 6 }, () => {
         },
       };
       const world = new World(faulty, faults === ownMemory ? "near" : "redis", server, `t${number}`);
+      // It is waited for in vain, so not for as long as where it is hoped for.
+      Object.assign(world, { patience: 300, enough: 1 });
       t.after(() => world.close());
       await assert.rejects(SCENARIOS.get(Number(number))(world), Fails);
     });
