@@ -155,8 +155,16 @@ async function twoWriters(world) {
   needMemoryInFront(world);
   if (world.told === undefined) throw new NoSuchThing("nobody tells its memory of changes");
   const [one, two] = await world.two();
+  // Who has just begun may not listen yet.
+  let written = 0;
+  const isTold = async () => {
+    await two.get("begin");
+    await one.set("begin", ++written);
+    return await until(async () => (await two.get("begin")) === written, 100);
+  };
+  await until(isTold, world.patience);
   let [apart, round] = [0, 0];
-  for (; round < 5 * ROUNDS && apart < world.enough; round++) {
+  for (; round < 15 * ROUNDS && apart < world.enough; round++) {
     await Promise.all([one.set("k", `one ${round}`), two.set("k", `two ${round}`)]);
     const agree = async () => (await one.get("k")) === (await two.get("k"));
     if (!(await until(agree, apart > 0 ? 1_000 : world.patience))) apart++;
