@@ -190,7 +190,12 @@ export class Tracker implements LineOwner {
 
   #whatFollows(error: unknown): Outcome {
     const reply = error instanceof RefusedError ? error.reply : this.#library.replyOf(error);
-    return reply !== undefined && this.#front.refused(reply) === "nothing" ? "refused" : "unreachable";
+    try {
+      return reply !== undefined && this.#front.refused(reply) === "nothing" ? "refused" : "unreachable";
+    } catch {
+      // The core broke off as it was asked, and was started anew.
+      return "unreachable";
+    }
   }
 
   /** Makes the connection and keeps it until it ends. */
