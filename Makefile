@@ -2,7 +2,7 @@
 # What a command builds or installs goes to target/ and .tools/, both ignored by git; `make clean` removes them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-js clean
+.PHONY: help demo test lint bench bench-js docs clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\): ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -21,6 +21,9 @@ bench: ## time Python in memory, Python and Rust over Redis, beside what else th
 
 bench-js: ## time JavaScript in memory and over Redis, beside what else there is (ROUNDS=15 KEYS=1000)
 	@tools/bench-js.sh
+
+docs: ## build the documentation as a site, in target/site
+	@tools/docs.sh
 
 clean: ## remove what the other commands built, installed and stored
 	@tools/clean.sh

@@ -16,4 +16,6 @@ printf '\n'
 .tools/bench/bin/python -m bench.near --rounds "${ROUNDS:-3}"
 printf '\n'
 .tools/bench/bin/python -m bench.near_hit
+printf '\n'
+.tools/bench/bin/python -m bench.fastapi_route --rounds "${ROUNDS:-5}"
 step "Rust over Redis, built from this checkout" cargo bench --quiet -p donjon --bench redis_get -- "${ROUNDS:-15}"

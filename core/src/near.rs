@@ -1,8 +1,8 @@
 //! Near: memory in front of a shared tier: what may enter it, and what of it may be served.
 //!
 //! Redis tells a connection what changes of all that was read on it. So memory has what was read there and not been told of since,
-//! and believes none of it once it has not heard for [`TRUST`] that the connection still lives. Must not know how a connection
-//! works, nor what a value is: who owns a connection has a [`Track`] for it, and says what it is told.
+//! and believes none of it once it has not heard for [`TRUST`] that the connection still lives. Of many servers each has a connection.
+//! Must not know how a connection works, nor what a value is: who owns a connection has a [`Track`] for it, and says what it is told.
 //!
 //! Invariants: what is told is noted before it is removed, and looked up under the lock that stores, so that nothing enters that was
 //! read before; what came over a connection dies with it; nothing here outlives what the shared tier has, by that one's own clock.
@@ -33,7 +33,7 @@ use crate::remote::sight::Outline;
 use crate::stats::Stats;
 use crate::sync::Mutex;
 
-use coherence::{Coherence, Spell};
+use coherence::{Coherence, Spells};
 
 pub use coherence::{Guard, State, Told, Track};
 
@@ -107,7 +107,7 @@ pub struct Answer<'a, V> {
 #[derive(Clone, Debug)]
 struct Placed<V> {
     value: V,
-    spell: Arc<Spell>,
+    spells: Spells,
 }
 
 impl<V: Clone> Near<V> {
@@ -136,7 +136,7 @@ impl<V: Clone> Near<V> {
     /// nothing where there is none. Besides finding it a hit costs the load of one word and its comparison with `now`.
     #[inline]
     pub fn hit(&self, key: Key<'_>, now: Moment) -> Option<V> {
-        let serve = |placed: &Placed<V>| placed.spell.is_trusted(now).then(|| placed.value.clone());
+        let serve = |placed: &Placed<V>| placed.spells.is_trusted(now).then(|| placed.value.clone());
         let hit = self.shared.store.hit_as(key, now, serve);
         if hit.is_none() && !self.shared.max_stale.is_zero() { self.stale(key, now) } else { hit }
     }
@@ -148,7 +148,7 @@ impl<V: Clone> Near<V> {
             return None;
         }
         let seen = store.peek(key, now)?;
-        let serves = now < seen.value.spell.believed_until().after(*max_stale);
+        let serves = now < seen.value.spells.believed_until().after(*max_stale);
         serves.then(|| {
             store.count_stale(key);
             seen.value.value
@@ -168,7 +168,7 @@ impl<V: Clone> Near<V> {
         if life.at(now) != Freshness::Fresh {
             return false;
         }
-        let placed = Placed { value, spell: Arc::clone(guard.spell()) };
+        let placed = Placed { value, spells: guard.spells().clone() };
         let fill = Fill { life, bytes, tags };
         store.admit(key, placed, fill, now, || coherence.holds(guard, store.hash(key), &outline.tables))
     }
@@ -261,7 +261,7 @@ impl<V: Clone> Near<V> {
 
     /// What is known of a key that memory would answer; `None` where it would not. Counts nothing.
     pub fn explain(&self, key: Key<'_>, now: Moment) -> Option<Explained> {
-        let trusted = self.shared.store.peek(key, now)?.value.spell.is_trusted(now);
+        let trusted = self.shared.store.peek(key, now)?.value.spells.is_trusted(now);
         trusted.then(|| self.shared.store.explain(key, now)).filter(|known| known.freshness == Some(Freshness::Fresh))
     }
 

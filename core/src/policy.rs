@@ -23,6 +23,7 @@
 mod order;
 mod queue;
 mod row;
+mod share;
 mod sketch;
 mod wheel;
 

@@ -161,32 +161,32 @@ impl<E: Clone> Remote<E> {
     /// The hot path of a call that would load: takes the value out of these bytes, where it is fresh, has no tags and need not
     /// be refreshed early. Counts a hit, or nothing: on `None` go on with [`Remote::look`].
     pub fn hit(&self, bytes: &mut Option<Vec<u8>>, clock: Moment) -> Option<Payload> {
-        let (codec, from) = self.plain(bytes.as_deref()?, 0, clock)?;
+        let (codec, from, fingerprint) = self.plain(bytes.as_deref()?, 0, clock)?;
         self.count(Freshness::Fresh);
         let mut bytes = Bytes::from(bytes.take()?);
         bytes.advance(from);
-        Some(Payload { codec, bytes })
+        Some(Payload { codec, bytes, fingerprint })
     }
 
     /// As [`Remote::hit`], for a host that keeps what it was answered: how to read the payload, and where it begins. `start` is of the
     /// first bytes under a key, all the header among them, and `beyond` how many follow.
     pub fn hit_start(&self, start: &[u8], beyond: usize, clock: Moment) -> Option<(Codec, usize)> {
-        let found = self.plain(start, beyond, clock)?;
+        let (codec, from, _) = self.plain(start, beyond, clock)?;
         self.count(Freshness::Fresh);
-        Some(found)
+        Some((codec, from))
     }
 
-    /// Of a value that can be served without another question: how to read it, and from where on.
-    fn plain(&self, bytes: &[u8], beyond: usize, clock: Moment) -> Option<(Codec, usize)> {
+    /// Of a value that can be served without another question: how to read it, from where on, and its type's fingerprint.
+    fn plain(&self, bytes: &[u8], beyond: usize, clock: Moment) -> Option<(Codec, usize, Option<u64>)> {
         let entry = match decode_start(bytes, beyond) {
             Decoded::Entry(entry) => entry,
-            Decoded::Counter(_) => return Some((Codec::Json, 0)),
+            Decoded::Counter(_) => return Some((Codec::Json, 0, None)),
             _ => return None,
         };
         let Content::Value { codec, payload } = entry.content else { return None };
         let early = self.shared.early.possible(clock, entry.life.fresh_until(), entry.load_time);
         (entry.tags.is_empty() && !early && entry.at(clock) == Freshness::Fresh)
-            .then(|| (codec, bytes.len() - payload.len()))
+            .then(|| (codec, bytes.len() - payload.len(), entry.fingerprint))
     }
 
     /// Says what is under a key. Counts nothing.

@@ -13,7 +13,8 @@ use crate::pattern::{InvalidPattern, Pattern, ends_between_tokens, glob_escape};
 use crate::shown::{Plain, Quoted};
 use crate::tag::{InvalidTag, check_tag};
 
-/// A text with names to be filled in: `user:{user_id}:profile`. `{{` and `}}` stand for the braces themselves.
+/// A text with names to be filled in: `user:{user_id}:profile`. `{{` and `}}` stand for the braces themselves. A name may lead to a part
+/// of what it names, `{user.id}`: a name of its own here, which the host makes sense of.
 ///
 /// What is put in is escaped, the text around it is used as it is. Values cannot be taken for one another where a `:`
 /// stands between two names; `{a}-{b}` cannot tell `1-2` and `3` from `1` and `2-3`.
@@ -72,7 +73,7 @@ pub enum TemplateFault {
     #[error("this `}}` closes nothing; write `}}}}` for the brace itself")]
     Stray,
     /// What stands in braces is no name.
-    #[error("{} is no name; a name is letters, digits and `_`, and begins with no digit", Quoted(.0))]
+    #[error("{} is no name; a name is letters, digits and `_`, and begins with no digit; `.` leads to a part of what it names", Quoted(.0))]
     Name(Box<str>),
     /// Two names with nothing between them.
     #[error("nothing stands between two names, so `1`, `23` and `12`, `3` would be one key; put a `:` there")]
@@ -292,7 +293,7 @@ fn pieces(template: &str) -> Result<Vec<Piece>, (usize, TemplateFault)> {
 /// Beyond ASCII any character passes for a letter: which of them are letters is a table of kilobytes, in every page that loads this.
 fn is_name(text: &str) -> bool {
     let is_letter = |c: char| c == '_' || c.is_ascii_alphabetic() || !c.is_ascii();
-    text.starts_with(is_letter) && text.chars().all(|c| is_letter(c) || c.is_ascii_digit())
+    text.split('.').all(|part| part.starts_with(is_letter) && part.chars().all(|c| is_letter(c) || c.is_ascii_digit()))
 }
 
 #[cfg(test)]

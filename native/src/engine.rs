@@ -8,7 +8,7 @@
 //!
 //! | to find out | look in |
 //! |---|---|
-//! | how a key is looked up, loaded and filled | `look`, [`Lease`] |
+//! | how a key is looked up, loaded and filled | `look`, `sights`, [`Lease`] |
 //! | how values are stored and changed by hand | `write` |
 //! | how keys, patterns and tags are invalidated | `invalidate`, `replay` |
 //! | how locks are held and waited for, and messages sent | `lock`, [`Subscriber`] |
@@ -24,6 +24,7 @@ mod memory;
 mod nodes;
 mod renewals;
 mod replay;
+mod sights;
 mod spread;
 mod topology;
 mod tracker;
@@ -54,7 +55,7 @@ use donjon_core::stats::Stats;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 
-use crate::link::{Line, Link, Options};
+use crate::link::{Greet, Line, Link, Options};
 use crate::pubsub::Subscriber;
 use crate::runtime::Runtime;
 
@@ -161,8 +162,8 @@ impl<E: Clone> Tier<E> {
 
 /// How Redis is reached.
 enum Way<R: Runtime, E: Clone + Send + Sync + 'static> {
-    /// By one server.
-    One(Link<R>),
+    /// By one server, which tells of changes where there is memory in front.
+    One(Link<R>, Option<Tracker<R>>),
     /// By those that share the keys.
     Many(Arc<Nodes<R, E>>),
 }
@@ -182,8 +183,6 @@ struct Inner<R: Runtime, E: Clone + Send + Sync + 'static> {
     tier: Arc<Tier<E>>,
     runtime: R,
     way: Way<R, E>,
-    /// Where there is memory in front.
-    tracker: Option<Tracker<R>>,
     subscriber: Subscriber<R>,
     /// How long a command may wait.
     patience: Duration,
@@ -214,20 +213,19 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
                 tier.outbox.reconnected(line.heard_before().unwrap_or_else(|| runtime.now()));
                 Box::pin(async move { replay::replay(&tier, &line, &runtime).await })
             };
-            Way::One(Link::new(runtime.clone(), options.clone(), Arc::new(greet)))
-        };
-        let tracker = match (&way, tier.front.clone()) {
-            (Way::One(link), Some(Front { memory, watches })) => {
-                Some(Tracker::new(link.clone(), options, tier.remote.names().clone(), memory, watches))
-            }
-            _ => None,
+            let link = Link::new(runtime.clone(), options.clone(), Arc::new(greet));
+            let tracker = tier.front.clone().map(|front| {
+                // Whoever answers where the one server is, is that server.
+                let vouch: Greet = Arc::new(|_| Box::pin(async { Ok(()) }));
+                Tracker::new(link.clone(), options, tier.remote.names().clone(), front, vouch)
+            });
+            Way::One(link, tracker)
         };
         Self {
             inner: Arc::new(Inner {
                 tier,
                 runtime,
                 way,
-                tracker,
                 subscriber,
                 patience,
                 renewals: Arc::default(),
@@ -253,7 +251,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     /// The servers, and word of each change of them.
     pub fn topology(&self) -> tokio::sync::watch::Receiver<Arc<Topology>> {
         match &self.inner.way {
-            Way::One(link) => {
+            Way::One(link, _) => {
                 tokio::sync::watch::Sender::new(Arc::new(Topology::of(link.target(), None, false))).subscribe()
             }
             Way::Many(nodes) => nodes.changes(),
@@ -271,19 +269,23 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     ///
     /// [`Fault`] where it is not, or does not let us in.
     pub async fn ping(&self) -> Result<(), Fault> {
-        if let Some(tracker) = &self.inner.tracker {
-            tracker.start();
-        }
         match &self.inner.way {
-            Way::One(link) => link.ask(&redis::cmd("PING")).await.map(drop),
-            Way::Many(nodes) => nodes.each(&*nodes.map().await?, &redis::cmd("PING")).await.map(drop),
+            Way::One(link, tracker) => {
+                tracker.iter().for_each(Tracker::start);
+                link.ask(&redis::cmd("PING")).await.map(drop)
+            }
+            Way::Many(nodes) => {
+                let map = nodes.map().await?;
+                nodes.track(&map);
+                nodes.each(&map, &redis::cmd("PING")).await.map(drop)
+            }
         }
     }
 
     /// Whether Redis, or a node of it, is left alone for now, since it failed.
     pub fn is_left_alone(&self) -> bool {
         match &self.inner.way {
-            Way::One(link) => link.is_left_alone(),
+            Way::One(link, _) => link.is_left_alone(),
             Way::Many(nodes) => nodes.is_left_alone(),
         }
     }
@@ -295,11 +297,11 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
             let _said_or_not = self.within(within, self.collected()).await;
         }
         match &self.inner.way {
-            Way::One(link) => link.close(),
+            Way::One(link, tracker) => {
+                link.close();
+                tracker.iter().for_each(Tracker::close);
+            }
             Way::Many(nodes) => nodes.close(),
-        }
-        if let Some(tracker) = &self.inner.tracker {
-            tracker.close();
         }
     }
 
@@ -319,22 +321,19 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     fn known_clock(&self, key: Key<'_>) -> Option<Moment> {
         let now = self.now();
         match &self.inner.way {
-            Way::One(link) => {
+            Way::One(link, tracker) => {
                 // That of the other connection is set right more often.
-                let told = self.inner.tracker.as_ref().and_then(|tracker| tracker.redis_now(now));
+                let told = tracker.as_ref().and_then(|tracker| tracker.redis_now(now));
                 told.or_else(|| link.redis_now(now))
             }
-            Way::Many(nodes) => {
-                let own = nodes.link_of(&self.remote().names().key(key)).and_then(|link| link.redis_now(now));
-                own.or_else(|| nodes.any_clock(now))
-            }
+            Way::Many(nodes) => nodes.clock_of(&self.remote().names().key(key), now).or_else(|| nodes.any_clock(now)),
         }
     }
 
     /// Sees to it that there is a connection to whoever is told of these. Where there is none to be had, what follows finds out.
     async fn connect(&self, targets: &[Target]) {
         match &self.inner.way {
-            Way::One(link) => drop(link.line().await),
+            Way::One(link, _) => drop(link.line().await),
             Way::Many(nodes) => {
                 let Ok(map) = nodes.map().await else { return };
                 let names = self.remote().names();
@@ -361,7 +360,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     /// Has said what is owed, so far as that can be done now.
     async fn collected(&self) {
         match &self.inner.way {
-            Way::One(link) => drop(self.settled_line(link).await),
+            Way::One(link, _) => drop(self.settled_line(link).await),
             Way::Many(nodes) => self.say_what_is_owed(nodes).await,
         }
     }
@@ -412,7 +411,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     /// Sends calls that may be said twice, and says them again, once, on a new connection, where the old one was lost.
     async fn ask(&self, calls: &[Call]) -> Result<Vec<Reply>, Fault> {
         match &self.inner.way {
-            Way::One(_) => match self.ask_once(calls).await {
+            Way::One(..) => match self.ask_once(calls).await {
                 Err(Fault::Lost) => self.ask_once(calls).await,
                 asked => asked,
             },
@@ -423,7 +422,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     /// As [`ask`](Self::ask), once nothing is owed any more.
     async fn read(&self, calls: &[Call]) -> Result<Vec<Reply>, Fault> {
         match &self.inner.way {
-            Way::One(_) => match self.read_once(calls).await {
+            Way::One(..) => match self.read_once(calls).await {
                 Err(Fault::Lost) => self.read_once(calls).await,
                 asked => asked,
             },
@@ -434,14 +433,14 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     /// As [`read`](Self::read), for what must not be said twice.
     async fn read_once(&self, calls: &[Call]) -> Result<Vec<Reply>, Fault> {
         match &self.inner.way {
-            Way::One(link) => self.ask_on(self.settled_line(link).await?, calls).await,
+            Way::One(link, _) => self.ask_on(self.settled_line(link).await?, calls).await,
             Way::Many(nodes) => self.spread_settled(nodes, calls, Manner::Once).await,
         }
     }
 
     async fn ask_once(&self, calls: &[Call]) -> Result<Vec<Reply>, Fault> {
         match &self.inner.way {
-            Way::One(link) => self.ask_on(link.line().await?, calls).await,
+            Way::One(link, _) => self.ask_on(link.line().await?, calls).await,
             Way::Many(nodes) => self.spread(nodes, calls, Manner::Once).await,
         }
     }

@@ -12,6 +12,7 @@
 //! | how values are shared over Redis | [`engine`] |
 //! | how messages come from Redis | [`pubsub`] |
 //! | where the code that waits runs | [`runtime`] |
+//! | where memory's time comes from | [`clock`] |
 //!
 //! # A screenful of it
 //!
@@ -61,8 +62,7 @@
 
 #[cfg(feature = "tokio")]
 mod cache;
-#[cfg(feature = "tokio")]
-mod clock;
+pub mod clock;
 pub mod engine;
 #[cfg(feature = "tokio")]
 mod error;
@@ -81,6 +81,7 @@ pub use self::{
         LockGuard, Message, Miss, Mode, Publish, Remaining, Removed, Rules, Set, SetMany, Span, Stats, Subscribe,
         Subscription, Warm, WarmReport,
     },
+    clock::ManualClock,
     error::{Error, LoadError},
     value::{Decode, Encode, Raw, Uncodable},
 };

@@ -107,13 +107,6 @@ impl Options {
     }
 }
 
-impl Options {
-    /// Whether there can be memory in front of what these lead to: not of a cluster, each node of which would have to tell of changes.
-    pub fn can_have_memory(&self) -> bool {
-        !matches!(self.target.address(), RedisAddress::Cluster { .. })
-    }
-}
-
 impl<R: Runtime> Link<R> {
     /// A link that has not connected yet.
     pub fn new(runtime: R, options: Options, greet: Greet) -> Self {

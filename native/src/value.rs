@@ -106,7 +106,7 @@ impl From<&[u8]> for Raw {
 
 impl Encode for Raw {
     fn encode(&self) -> Result<Payload, Uncodable> {
-        Ok(Payload { codec: Codec::Bytes, bytes: self.0.clone() })
+        Ok(Payload::bytes(self.0.clone()))
     }
 }
 
@@ -123,7 +123,7 @@ impl<T: Serialize + ?Sized> Encode for T {
     fn encode(&self) -> Result<Payload, Uncodable> {
         let json = serde_json::to_vec(&Exact(self)).map_err(|error| Uncodable::new(error.to_string()))?;
         // To the byte: what is kept may be kept for long.
-        Ok(Payload { codec: Codec::Json, bytes: json.into_boxed_slice().into() })
+        Ok(Payload::json(json.into_boxed_slice()))
     }
 }
 

@@ -300,6 +300,38 @@ async fn a_value_that_is_too_large_is_not_kept_and_takes_the_older_one_with_it()
 }
 
 #[tokio::test]
+async fn a_value_that_is_passed_on_serves_who_waits_and_is_not_stored() {
+    let server = Server::start();
+    let one = process(&server);
+    let lease = miss(&one, "k").await;
+    let waiting = {
+        let one = one.clone();
+        tokio::spawn(async move { hit(&one, "k").await })
+    };
+    while one.tier().stats().misses < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(lease.pass(json("1"), &storing("1m")).await, Filled::Passed);
+    assert_eq!(waiting.await.unwrap(), json("1"));
+    assert_eq!(server.ask(&["EXISTS", "app:k"]).number(), 0);
+    assert_eq!(one.tier().stats().too_large, 0);
+}
+
+#[tokio::test]
+async fn a_value_says_what_type_it_was_made_from_to_whoever_reads_it() {
+    let server = Server::start();
+    let one = process(&server);
+    let typed = json("1").of_type(Some(7));
+    assert!(one.set(key("set"), &typed, &storing("1m")).await);
+    assert_eq!(miss(&one, "loaded").await.fill(typed.clone(), &storing("1m")).await, Filled::Stored);
+    let other = process(&server);
+    for name in ["set", "loaded"] {
+        assert_eq!(other.get(key(name)).await, Some(typed.clone()));
+        assert_eq!(hit(&other, name).await, typed);
+    }
+}
+
+#[tokio::test]
 async fn a_sweep_counts_what_it_removes_and_stays_in_its_namespace() {
     let server = Server::start();
     let one = process(&server);

@@ -96,18 +96,19 @@ impl Core {
 
     // -- reads
 
-    #[pyo3(signature = (key, default = None, /))]
-    fn get(&self, key: &Bound<'_, PyAny>, default: Option<Py<PyAny>>) -> PyResult<Py<PyAny>> {
+    #[pyo3(signature = (key, default = None, reader = None, /))]
+    fn get(&self, key: &Bound<'_, PyAny>, default: Option<Py<PyAny>>, reader: Option<u64>) -> PyResult<Py<PyAny>> {
         let py = key.py();
         match self.store.get(text::key(key)?, self.terms.clock.now()) {
-            Lookup::Hit(value) | Lookup::Stale(value) => value.copy(py),
+            Lookup::Hit(value) | Lookup::Stale(value) => value.copy_for(py, reader),
             Lookup::Miss => Ok(default.unwrap_or_else(|| py.None())),
         }
     }
 
-    fn hit(&self, key: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+    #[pyo3(signature = (key, reader = None, /))]
+    fn hit(&self, key: &Bound<'_, PyAny>, reader: Option<u64>) -> PyResult<Py<PyAny>> {
         match self.store.hit(text::key(key)?, self.terms.clock.now()) {
-            Some(value) => value.copy(key.py()),
+            Some(value) => value.copy_for(key.py(), reader),
             None => Ok(miss(key.py()).clone().unbind()),
         }
     }
@@ -143,24 +144,31 @@ impl Core {
         self.store.ticket().get()
     }
 
-    #[pyo3(signature = (key, since = None, again = false, /))]
-    fn begin(&self, key: &Bound<'_, PyAny>, since: Option<u64>, again: bool) -> PyResult<Py<PyAny>> {
+    #[pyo3(signature = (key, since = None, again = false, reader = None, /))]
+    fn begin(
+        &self,
+        key: &Bound<'_, PyAny>,
+        since: Option<u64>,
+        again: bool,
+        reader: Option<u64>,
+    ) -> PyResult<Py<PyAny>> {
         let py = key.py();
         let ask = since.map_or_else(Ask::value, |since| Ask::newer_than(Ticket::from_number(since)));
         let ask = if again { ask.again() } else { ask };
         match self.store.begin(text::key(key)?, ask, self.terms.clock.exact()) {
-            Step::Done(value) => value.copy(py),
+            Step::Done(value) => value.copy_for(py, reader),
             Step::Stale(_, lease) | Step::Load(lease) => {
-                let lease = Lease::new(lease, self.store.clone(), Arc::clone(&self.terms));
+                let lease = Lease::new(lease, reader, self.store.clone(), Arc::clone(&self.terms));
                 Ok(Py::new(py, lease)?.into_any())
             }
-            Step::Join(joined, at_most) => Ok(Py::new(py, Join::new(joined, at_most))?.into_any()),
+            Step::Join(joined, at_most) => Ok(Py::new(py, Join::new(joined, reader, at_most))?.into_any()),
         }
     }
 
-    fn bypass(&self, key: &Bound<'_, PyAny>) -> PyResult<Lease> {
+    #[pyo3(signature = (key, reader = None, /))]
+    fn bypass(&self, key: &Bound<'_, PyAny>, reader: Option<u64>) -> PyResult<Lease> {
         let lease = self.store.bypass(text::key(key)?, self.terms.clock.exact());
-        Ok(Lease::new(lease, self.store.clone(), Arc::clone(&self.terms)))
+        Ok(Lease::new(lease, reader, self.store.clone(), Arc::clone(&self.terms)))
     }
 
     fn seconds(&self, ttl: Option<&Bound<'_, PyAny>>) -> PyResult<f64> {
@@ -169,7 +177,7 @@ impl Core {
 
     // -- writes: everything that can be refused is refused before anything changes
 
-    #[pyo3(signature = (key, value, ttl = None, grace = None, tags = Vec::new(), /))]
+    #[pyo3(signature = (key, value, ttl = None, grace = None, tags = Vec::new(), made_from = None, /))]
     fn set(
         &self,
         key: &Bound<'_, PyAny>,
@@ -177,10 +185,11 @@ impl Core {
         ttl: Option<&Bound<'_, PyAny>>,
         grace: Option<&Bound<'_, PyAny>>,
         tags: Vec<Bound<'_, PyAny>>,
+        made_from: Option<u64>,
     ) -> PyResult<()> {
         let (name, now) = (text::key(key)?, self.terms.clock.exact());
         let fill = self.terms.fill(&self.store, ttl, grace, &tags, now)?;
-        let value = self.terms.encode(value)?;
+        let value = self.terms.encode(value)?.of_type(made_from);
         let fill = weighed(fill, &value);
         self.store.set(name, value, fill, now);
         Ok(())

@@ -27,17 +27,20 @@ pub(crate) struct Lease {
     key: Box<str>,
     ticket: u64,
     stored: AtomicBool,
+    /// Of the type that whoever loads reads and stores.
+    reader: Option<u64>,
     store: Store,
     terms: Arc<Terms>,
 }
 
 impl Lease {
-    pub(crate) fn new(lease: CoreLease<Kept, Fault>, store: Store, terms: Arc<Terms>) -> Self {
+    pub(crate) fn new(lease: CoreLease<Kept, Fault>, reader: Option<u64>, store: Store, terms: Arc<Terms>) -> Self {
         Self {
             key: lease.key().into(),
             ticket: lease.ticket().get(),
             right: Mutex::new(Some(lease)),
             stored: AtomicBool::new(false),
+            reader,
             store,
             terms,
         }
@@ -70,7 +73,7 @@ impl Lease {
     fn stale(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let now = self.terms.clock.now();
         let stale = self.right.lock().as_ref().and_then(|lease| lease.stale(now));
-        stale.map_or_else(|| Ok(miss(py).clone().unbind()), |value| value.copy(py))
+        stale.map_or_else(|| Ok(miss(py).clone().unbind()), |value| value.copy_for(py, self.reader))
     }
 
     /// Stores `value` unless something was invalidated since; gives back the copy a reader would get.
@@ -85,11 +88,20 @@ impl Lease {
     ) -> PyResult<Py<PyAny>> {
         let now = self.terms.clock.exact();
         let fill = self.terms.fill(&self.store, ttl, grace, &tags, now)?;
-        let kept = self.terms.encode(value)?;
+        let kept = self.terms.encode(value)?.of_type(self.reader);
         let copy = kept.copy(value.py())?;
         let lease = self.take().ok_or_else(|| PyRuntimeError::new_err("this lease was filled or given up already"))?;
         let fill = weighed(fill, &kept);
         self.stored.store(lease.fill(kept, fill, now) == Filled::Stored, Ordering::Relaxed);
+        Ok(copy)
+    }
+
+    /// Gives `value` to those who wait and stores nothing; gives back a copy.
+    fn pass_on(&self, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let kept = self.terms.encode(value)?.of_type(self.reader);
+        let copy = kept.copy(value.py())?;
+        let lease = self.take().ok_or_else(|| PyRuntimeError::new_err("this lease was filled or given up already"))?;
+        lease.pass(kept, self.terms.clock.exact());
         Ok(copy)
     }
 
@@ -111,6 +123,7 @@ impl Lease {
 pub(crate) struct Join {
     state: Mutex<State>,
     ticket: u64,
+    reader: Option<u64>,
     at_most: Duration,
 }
 
@@ -120,8 +133,8 @@ enum State {
 }
 
 impl Join {
-    pub(crate) fn new(joined: Joined<Kept, Fault>, at_most: Duration) -> Self {
-        Self { ticket: joined.ticket().get(), state: Mutex::new(State::Waiting(joined)), at_most }
+    pub(crate) fn new(joined: Joined<Kept, Fault>, reader: Option<u64>, at_most: Duration) -> Self {
+        Self { ticket: joined.ticket().get(), state: Mutex::new(State::Waiting(joined)), reader, at_most }
     }
 
     /// Asks whether the load has ended, to be told by `waker` where it has not.
@@ -163,7 +176,7 @@ impl Join {
             State::Ended(ending) => ending,
         };
         Ok(match ending {
-            Ending::Value(value) => (0, value.copy(py)?),
+            Ending::Value(value) => (0, value.copy_for(py, self.reader)?),
             Ending::Failed(error) => (1, error.clone_ref(py)),
             Ending::Again => (2, py.None()),
         })

@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
+use donjon::clock::Clock;
 use donjon_core::expiry::Ttl;
 use donjon_core::lock::{Locks as CoreLocks, Token};
 use pyo3::prelude::*;
 
-use crate::clock::{Clock, ManualClock};
+use crate::clock::{ManualClock, given};
 use crate::errors::Refused;
 use crate::text;
 use crate::waiting::Waiting;
@@ -25,7 +26,7 @@ impl Locks {
     #[new]
     #[pyo3(signature = (clock = None))]
     fn new(clock: Option<&Bound<'_, ManualClock>>) -> Self {
-        Self { locks: Arc::default(), clock: Clock::new(clock.map(Bound::get)) }
+        Self { locks: Arc::default(), clock: given(clock.map(Bound::get)) }
     }
 
     /// (token, fence), or None where another holds it.

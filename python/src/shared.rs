@@ -78,9 +78,6 @@ impl Shared {
         let options = inner::options(url, ca, connect_timeout, command_timeout, max_value_bytes)?;
         let terms = crate::terms::Terms::new(None, ttl_classes, default_ttl, foreign)?;
         let config = crate::terms::config(jitter, early, load_timeout)?;
-        if near && !options.can_have_memory() {
-            return Err(crate::errors::ConfigError::new_err("`near` is not there for a cluster yet: leave it out"));
-        }
         let near = near.then(|| inner::near(near_broadcast, near_max_stale, max_bytes, max_entries)).transpose()?;
         let inner = Inner::new(namespace, &config, max_value_bytes, options, terms, told, near)?;
         inner.tier.switch(enabled);
@@ -137,18 +134,24 @@ impl Shared {
     // -- reads
 
     /// What memory in front has: a value, counted as a hit, or MISS, counted as nothing.
-    fn hit(&self, key: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        self.inner.hit(key.py(), text::key(key)?)
+    #[pyo3(signature = (key, reader = None, /))]
+    fn hit(&self, key: &Bound<'_, PyAny>, reader: Option<u64>) -> PyResult<Py<PyAny>> {
+        self.inner.hit(key.py(), text::key(key)?, reader)
     }
 
-    #[pyo3(signature = (key, default = None, /))]
-    fn get<'py>(&self, key: &Bound<'py, PyAny>, default: Option<Py<PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+    #[pyo3(signature = (key, default = None, reader = None, /))]
+    fn get<'py>(
+        &self,
+        key: &Bound<'py, PyAny>,
+        default: Option<Py<PyAny>>,
+        reader: Option<u64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let (py, name, inner) = (key.py(), Name::of(key)?, Arc::clone(&self.inner));
         self.run(
             py,
             |engine| async move { (engine.get(name.key()).await, name) },
             move |py, (found, name)| {
-                let value = inner.found(py, &name, found)?;
+                let value = inner.found(py, &name, found, reader)?;
                 Ok(value.or(default).unwrap_or_else(|| py.None()))
             },
         )
@@ -166,7 +169,7 @@ impl Shared {
             move |py, (found, names)| {
                 let values = PyDict::new(py);
                 for ((payload, name), key) in found.into_iter().zip(names.0).zip(keys) {
-                    if let Some(value) = inner.found(py, &name, payload)? {
+                    if let Some(value) = inner.found(py, &name, payload, None)? {
                         values.set_item(key, value)?;
                     }
                 }
@@ -216,7 +219,8 @@ impl Shared {
         self.inner.tier.remote().ticket().get()
     }
 
-    #[pyo3(signature = (key, since, own, tags, impatient, counted, /))]
+    #[pyo3(signature = (key, since, own, tags, impatient, counted, reader, /))]
+    #[expect(clippy::too_many_arguments, reason = "what a look-up that may load depends on")]
     fn begin<'py>(
         &self,
         key: &Bound<'py, PyAny>,
@@ -225,13 +229,14 @@ impl Shared {
         tags: Option<Vec<Bound<'py, PyAny>>>,
         impatient: bool,
         counted: bool,
+        reader: Option<u64>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (py, name, inner) = (key.py(), Name::of(key)?, Arc::clone(&self.inner));
         let want = Want { impatient, counted, ..want(since, &own, tags.as_deref())? };
         self.run_long(
             py,
             |engine| async move { (engine.look(name.key(), want).await, name) },
-            move |py, (looked, name)| inner.begun(py, &name, looked),
+            move |py, (looked, name)| inner.begun(py, &name, looked, reader),
         )
     }
 
@@ -242,6 +247,7 @@ impl Shared {
         keys: Vec<Bound<'py, PyAny>>,
         own: Vec<u64>,
         tags: Vec<Bound<'py, PyAny>>,
+        reader: Option<u64>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (names, inner) = (Name::all(&keys)?, Arc::clone(&self.inner));
         let want = Want { impatient: true, ..want(None, &own, Some(&tags))? };
@@ -257,10 +263,10 @@ impl Shared {
                 for (looked, name) in looked.into_iter().zip(&names.0) {
                     match looked {
                         Looked::Value(payload) => {
-                            let value = inner.found(py, name, Some(payload))?;
+                            let value = inner.found(py, name, Some(payload), reader)?;
                             steps.append(value.unwrap_or_else(|| miss(py).clone().unbind()))?;
                         }
-                        looked => steps.append(inner.begun(py, name, looked)?)?,
+                        looked => steps.append(inner.begun(py, name, looked, reader)?)?,
                     }
                 }
                 Ok(steps.into_any().unbind())
@@ -268,12 +274,13 @@ impl Shared {
         )
     }
 
-    fn bypass<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    #[pyo3(signature = (key, reader = None, /))]
+    fn bypass<'py>(&self, key: &Bound<'py, PyAny>, reader: Option<u64>) -> PyResult<Bound<'py, PyAny>> {
         let (py, name, inner) = (key.py(), Name::of(key)?, Arc::clone(&self.inner));
         self.run(
             py,
             |engine| async move { (engine.bypass(name.key()).await, name) },
-            move |py, (looked, name)| inner.begun(py, &name, looked),
+            move |py, (looked, name)| inner.begun(py, &name, looked, reader),
         )
     }
 
@@ -290,8 +297,25 @@ impl Shared {
     ) -> PyResult<Bound<'py, PyAny>> {
         let storing = self.inner.storing(ttl, grace, &tags)?;
         let (kept, payload) = self.inner.encode(value)?;
+        let payload = payload.of_type(lease.get().reader());
         let (right, stored) = lease.get().take_to_fill()?;
         self.run(py, |_| async move { stored.note(right.fill(payload, &storing).await) }, move |py, ()| kept.copy(py))
+    }
+
+    /// Gives `value` to those who wait and stores nothing; gives back a copy.
+    #[pyo3(signature = (lease, value, tags = Vec::new(), /))]
+    fn pass_on<'py>(
+        &self,
+        py: Python<'py>,
+        lease: &Bound<'py, RemoteLease>,
+        value: &Bound<'py, PyAny>,
+        tags: Vec<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let storing = self.inner.storing(None, None, &tags)?;
+        let (kept, payload) = self.inner.encode(value)?;
+        let payload = payload.of_type(lease.get().reader());
+        let (right, stored) = lease.get().take_to_fill()?;
+        self.run(py, |_| async move { stored.note(right.pass(payload, &storing).await) }, move |py, ()| kept.copy(py))
     }
 
     /// As `fill` for each of these pairs, in one go; gives the list of copies.
@@ -305,7 +329,11 @@ impl Shared {
         tags: Vec<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let storing = self.inner.storing(ttl, grace, &tags)?;
-        let encoded = pairs.iter().map(|(_, value)| self.inner.encode(value)).collect::<PyResult<Vec<_>>>()?;
+        let encode = |(lease, value): &(Bound<'_, RemoteLease>, _)| {
+            let (kept, payload) = self.inner.encode(value)?;
+            Ok((kept, payload.of_type(lease.get().reader())))
+        };
+        let encoded = pairs.iter().map(encode).collect::<PyResult<Vec<_>>>()?;
         let (kept, payloads): (Vec<Kept>, Vec<_>) = encoded.into_iter().unzip();
         let rights = pairs.iter().map(|(lease, _)| lease.get().take_to_fill()).collect::<PyResult<Vec<_>>>()?;
         self.run(
@@ -330,7 +358,7 @@ impl Shared {
 
     // -- writes
 
-    #[pyo3(signature = (key, value, ttl = None, grace = None, tags = Vec::new(), /))]
+    #[pyo3(signature = (key, value, ttl = None, grace = None, tags = Vec::new(), made_from = None, /))]
     fn set<'py>(
         &self,
         key: &Bound<'py, PyAny>,
@@ -338,10 +366,11 @@ impl Shared {
         ttl: Option<&Bound<'py, PyAny>>,
         grace: Option<&Bound<'py, PyAny>>,
         tags: Vec<Bound<'py, PyAny>>,
+        made_from: Option<u64>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (py, name, inner) = (key.py(), Name::of(key)?, Arc::clone(&self.inner));
         let storing = self.inner.storing(ttl, grace, &tags)?;
-        let (_, payload) = self.inner.encode(value)?;
+        let payload = self.inner.encode(value)?.1.of_type(made_from);
         let fits = self.inner.tier.remote().fits(&payload);
         self.run(
             py,

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
+use donjon::clock::Clock;
 use donjon_core::cache::{Cache, Config, Explained, Fill};
 use donjon_core::chance::Seed;
 use donjon_core::entry::Weight;
@@ -16,7 +17,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBool, PyDict, PyMapping, PyString};
 
-use crate::clock::{Clock, ManualClock};
+use crate::clock::{ManualClock, given};
 use crate::errors::{InvalidTtl, Refused};
 use crate::text;
 use crate::value::{Kept, encode};
@@ -53,7 +54,7 @@ impl Terms {
             };
             classes.define(&name, ttl).map_err(Refused::raised)?;
         }
-        let mut terms = Self { clock: Clock::new(clock), default_ttl: classes.default_ttl(), classes, foreign };
+        let mut terms = Self { clock: given(clock), default_ttl: classes.default_ttl(), classes, foreign };
         terms.default_ttl = terms.ttl(default_ttl)?;
         Ok(terms)
     }

@@ -12,11 +12,13 @@
 //! | what a value is said to weigh | `weigh` |
 //! | how other processes read it | `payload` |
 //! | what the garbage collector sees | `track` |
+//! | what a reader of another type gets | `unproven` |
 
 mod copy;
 mod encode;
 mod payload;
 mod track;
+mod unproven;
 mod weigh;
 
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use pyo3::types::PyInt;
 
 pub(crate) use encode::encode;
 pub(crate) use payload::decode;
+pub(crate) use unproven::{Unproven, for_reader};
 
 /// A value as the cache keeps it. A clone costs one atomic count, so it may be taken under a lock.
 ///
@@ -40,6 +43,7 @@ struct Master {
     object: Py<PyAny>,
     shape: Shape,
     weight: Weight,
+    fingerprint: Option<u64>,
 }
 
 /// What a copy has to visit.
@@ -64,7 +68,13 @@ impl Kept {
     }
 
     fn new(object: Py<PyAny>, shape: Shape, weight: usize) -> Self {
-        Self(Arc::new(Master { object, shape, weight: Weight::new(weight as u64) }))
+        Self(Arc::new(Master { object, shape, weight: Weight::new(weight as u64), fingerprint: None }))
+    }
+
+    /// The same, made from the type of this fingerprint. Of what nobody else has a clone of yet.
+    pub(crate) fn of_type(mut self, fingerprint: Option<u64>) -> Self {
+        Arc::get_mut(&mut self.0).expect("it was just made").fingerprint = fingerprint;
+        self
     }
 
     /// What a reader gets: a value of its own, or the object itself where nobody can change it.
@@ -77,6 +87,16 @@ impl Kept {
     #[inline]
     pub(crate) fn copy(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         copy::of(py, &self.0.object, self.0.shape)
+    }
+
+    /// As [`copy`](Self::copy), for a reader of the type of this fingerprint: see [`for_reader`].
+    ///
+    /// # Errors
+    ///
+    /// `MemoryError`.
+    #[inline]
+    pub(crate) fn copy_for(&self, py: Python<'_>, reader: Option<u64>) -> PyResult<Py<PyAny>> {
+        for_reader(py, self.copy(py)?, self.0.fingerprint, reader)
     }
 
     /// The integer, where it is one that a counter can hold; a bool is none.

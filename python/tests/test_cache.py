@@ -487,3 +487,10 @@ def test_a_test_leaves_nothing_behind() -> None:
     assert cache.sync.get_many(["kept", "lost"]) == {"kept": 1}
     assert cache.enabled
     cache.sync.delete("kept")
+
+
+async def test_what_is_closed_twice_is_closed(cache: Cache) -> None:
+    async with cache:
+        await cache.close()
+    with pytest.raises(CacheClosed):
+        await cache.get("k")

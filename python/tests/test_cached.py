@@ -318,15 +318,6 @@ async def test_methods_leave_the_instance_out(cache: Cache) -> None:
     assert Service.of_class(1) == one.of_class(1) == "Service:1"
 
 
-def test_a_method_needs_a_template(cache: Cache) -> None:
-    with pytest.raises(InvalidTemplate, match="method"):
-
-        class Service:
-            @cache.cached
-            def method(self) -> int:
-                return 1
-
-
 async def test_a_recursive_function_ends(cache: Cache) -> None:
     @cache.cached("fib:{n}")
     async def fib(n: int) -> int:

@@ -132,6 +132,79 @@ async def test_the_primary_that_sentinels_name_is_followed_to_the_next() -> None
         await shared.close()
 
 
+async def told(cache: Cache, key: str, value: object) -> None:
+    """Waits until memory answers with the value, and no older one any more."""
+
+    async def met() -> None:
+        before = cache.stats().memory_hits
+        while await cache.get(key) != value or cache.stats().memory_hits == before:
+            before = cache.stats().memory_hits
+            await asyncio.sleep(0.001)
+
+    await asyncio.wait_for(met(), 20)
+
+
+async def test_memory_in_front_of_a_cluster_is_told_by_whichever_node_has_the_key(
+    shared: Cache, cluster: RedisCluster
+) -> None:
+    keys = [f"k{number}" for number in range(12)]
+    async with Cache.redis(cluster.url, namespace=shared.namespace, near=True, **PATIENT) as near:
+        await shared.set_many(dict.fromkeys(keys, 1), tags=["all"])
+        for key in keys:
+            await told(near, key, 1)
+        assert near.stats().coherence == "tracking"
+        assert (await near.explain("k0"))["tier"] == "memory"
+        reads = sum(_reads(server) for server in cluster.servers)
+        assert await near.get_many(keys) == dict.fromkeys(keys, 1)
+        assert near.sync.get("k3") == 1
+        assert sum(_reads(server) for server in cluster.servers) == reads
+        name = f"{shared.namespace}:k3"
+        cluster.owner(name).ask("UNLINK", name)
+        await told_of(near, "k3")
+        cluster.move(f"{shared.namespace}:k4")
+        await told(near, "k4", 1)
+        await shared.set("k4", 2)
+        await told(near, "k4", 2)
+        await shared.invalidate_tags("all")
+        await told_of(near, "k0")
+        await shared.set("k0", 3)
+        await told(near, "k0", 3)
+        assert await near.delete("k0")
+        assert await near.get("k0") is None
+
+
+async def told_of(cache: Cache, key: str) -> None:
+    """Waits until a value that left is served no more."""
+
+    async def met() -> None:
+        while await cache.get(key) is not None:
+            await asyncio.sleep(0.001)
+
+    await asyncio.wait_for(met(), 20)
+
+
+def _reads(server: RedisServer) -> int:
+    with server.client() as client:
+        stats = client.info("commandstats")
+    return sum(stats[name]["calls"] for name in ("cmdstat_get", "cmdstat_mget") if name in stats)
+
+
+async def test_memory_in_front_of_a_primary_that_sentinels_replace_forgets_what_that_one_said() -> None:
+    with RedisSentinels() as watched:
+        near = Cache.redis(watched.url, near=True, command_timeout=0.5)
+        await near.set("k", 1)
+        await told(near, "k", 1)
+        former = watched.primary()
+        former.kill()
+        watched.wait_for_another(former)
+        async with Cache.redis(watched.url, **PATIENT) as other:
+            await other.set("k", 2)
+            await told(near, "k", 2)
+            await other.set("k", 3)
+            await told(near, "k", 3)
+        await near.close()
+
+
 async def test_what_is_no_cluster_is_said_in_the_log_without_its_password(
     redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:

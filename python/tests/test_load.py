@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from loaders import Loader, elsewhere, until
 
-from donjon import Cache, InvalidTtl, UnsupportedValue
-from donjon._donjon import ManualClock
+from donjon import Cache, InvalidTtl, Miss, UnsupportedValue
+from donjon._donjon import MISS, ManualClock
 from donjon._loading import _loads
 
 Spin = Callable[[], Awaitable[None]]
@@ -366,6 +366,29 @@ async def test_a_load_is_stored_as_asked(cache: Cache, clock: ManualClock) -> No
 
 
 # -- many at a time
+
+
+async def test_a_lookup_may_insist_on_what_is_loaded_from_then_on(cache: Cache) -> None:
+    await cache.set("k", "old")
+    async with await cache.lookup("k", force_refresh=True) as found:
+        assert not found
+        assert await cache.get("k") == "old"
+        assert await cache.fill(found, "new")
+    assert await cache.get("k") == "new"
+
+
+@pytest.mark.memory
+async def test_a_miss_has_what_others_are_served_meanwhile(cache: Cache, clock: ManualClock) -> None:
+    async with await cache.lookup("k") as found:
+        assert isinstance(found, Miss)
+        assert found.stale is MISS
+    await cache.set("k", "old", ttl=60, grace=60)
+    clock.advance(61)
+    async with await cache.lookup("k") as found:
+        assert isinstance(found, Miss)
+        assert found.stale == "old"
+        found.abandon()
+        assert found.stale is MISS
 
 
 async def test_a_lookup_waits_for_the_holder_of_the_miss(cache: Cache, spin: Spin) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
+from loaders import Loader
 
 from donjon import Cache
 from donjon._donjon import ManualClock
@@ -151,5 +152,34 @@ async def test_a_bar_shows_only_where_somebody_watches(cache: Cache, monkeypatch
     monkeypatch.setattr(sys, "stderr", quiet := Terminal())
     await cache.warm({"a": 1}, progress=False)
     monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.setitem(sys.modules, "rich.progress", None)
     await cache.warm({"a": 1})
     assert quiet.getvalue() == ""
+    monkeypatch.delitem(sys.modules, "rich.progress")
+    await cache.warm({"a": 1})
+    assert "warming" in quiet.getvalue()
+
+
+async def test_one_of_many_processes_warms(cache: Cache) -> None:
+    loader = Loader("warm")
+    first = asyncio.create_task(cache.warm(["a"], lambda key: loader(), once="startup"))
+    await loader.begun.wait()
+    second = await cache.warm(["a", "b"], lambda key: "cold", once="startup")
+    assert (second.elsewhere, second.loaded, second.skipped) == (True, 0, 0)
+    assert (await asyncio.to_thread(cache.sync.warm, ["b"], lambda key: "cold", once="startup")).elsewhere
+    assert (await cache.warm(["c"], lambda key: "other", once="another")).loaded == 1
+    loader.go.set()
+    report = await first
+    assert (report.elsewhere, report.loaded) == (False, 1)
+    assert (await cache.warm(["a"], lambda key: "cold", once="startup")).skipped == 1
+    assert (await asyncio.to_thread(cache.sync.warm, ["b"], lambda key: "late", once="startup")).loaded == 1
+
+
+async def test_what_ends_a_warming_lets_another_begin(cache: Cache) -> None:
+    def keys() -> Iterator[str]:
+        raise LookupError("no keys")
+        yield
+
+    with pytest.raises(LookupError):
+        await cache.warm(keys(), lambda key: 1, once="startup")
+    assert (await cache.warm(["a"], lambda key: 1, once="startup")).loaded == 1

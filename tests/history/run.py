@@ -77,11 +77,8 @@ def donjon() -> list[Program]:
 
 
 def on_a_cluster() -> list[Program]:
-    """Processes on donjon in the languages that know clusters, without memory in front, which no cluster has yet."""
-    know = [
-        program for program in donjon() if not program.name.startswith("node") and not program.name.endswith("-near")
-    ]
-    return [*know, *know]
+    """Processes on donjon in the languages that know clusters, some with memory in front."""
+    return [program for program in donjon() if not program.name.startswith("node")]
 
 
 def run(

@@ -29,6 +29,7 @@ def test_nor_is_it_on_a_cluster_while_slots_move_and_replicas_take_over(tmp_path
     assert report.stale_reads == 0
     assert report.faults == {}, "the loader works, so no read fails"
     assert report.shortfalls == []
+    assert report.counters["memory_hits"] > 500, "memory in front of the cluster did answer"
 
 
 def test_cache_aside_by_hand_is_found_out(tmp_path: Path) -> None:

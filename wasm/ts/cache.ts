@@ -489,9 +489,13 @@ export class Cache {
     checkNames(options, ["ttl", "wait", "signal"]);
     if (options === undefined || options.ttl === undefined)
       throw new InvalidTtlError("a lock needs a `ttl`: how long it is held should its holder vanish");
-    const ttl = this.#terms.ttl(options.ttl);
+    return takeLock(tier, name, (ttl) => this.#lockTtl(ttl), options);
+  }
+
+  #lockTtl(given: number | string): number {
+    const ttl = this.#terms.ttl(given);
     if (ttl === Infinity) throw new InvalidTtlError("a lock is not held for ever: one whose holder is gone would never be free");
-    return takeLock(tier, name, ttl, options);
+    return ttl;
   }
 
   /** Sends a value to all who listen to a channel now; gives how many are known of. */

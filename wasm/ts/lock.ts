@@ -29,6 +29,13 @@ interface Pace {
   readonly look: number;
 }
 
+/** What a cache has to say of the times of its locks, which it checks. */
+export interface LockTerms {
+  /** Milliseconds. */
+  readonly ttl: (ttl: number | string) => number;
+  readonly pace: (ttl: number) => Pace;
+}
+
 /** A lock that is held. Given back by {@link Lock.release} or at the end of its `await using`. */
 export class Lock {
   /** As it is shown: what is packed has short names. */
@@ -37,18 +44,21 @@ export class Lock {
   /** Greater than in every earlier holding of this name. */
   readonly fence: number;
   readonly #held: Held;
-  readonly #ttl: number;
-  readonly #pace: Pace;
+  readonly #terms: LockTerms;
+  #ttl: number;
+  #pace: Pace;
   readonly #lost = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #sureUntil: number;
   #isReleased = false;
 
   /** @internal */
-  constructor(name: string, held: Held, ttl: number, pace: Pace, asked: number) {
+  constructor(name: string, held: Held, terms: LockTerms, ttl: number, asked: number) {
+    const pace = terms.pace(ttl);
     this.name = name;
     this.fence = held.fence;
     this.#held = held;
+    this.#terms = terms;
     this.#ttl = ttl;
     this.#pace = pace;
     this.#sureUntil = asked + pace.sure;
@@ -63,6 +73,28 @@ export class Lock {
   /** A hint: another may hold it a moment later. */
   get isHeld(): boolean {
     return !this.#isReleased && !this.#lost.signal.aborted && performance.now() < this.#sureUntil;
+  }
+
+  /**
+   * Starts the time to live anew with `ttl`, which also counts for renewals from now on.
+   *
+   * @throws {@link LockLostError} where it was lost, or given back before.
+   * @throws {@link BackendUnavailableError} where the store could not be asked: it is held for as long as it was before.
+   */
+  async extend(ttl: number | string): Promise<void> {
+    const span = this.#terms.ttl(ttl);
+    if (this.#isReleased) throw new LockLostError(`lock ${this.name} was given back already`);
+    const asked = performance.now();
+    if (!(await this.#held.extend(span))) {
+      this.#lose();
+      throw new LockLostError(`lock ${this.name} was lost before it was extended: another may hold it`);
+    }
+    if (this.#isReleased) return;
+    clearTimeout(this.#timer);
+    this.#ttl = span;
+    this.#pace = this.#terms.pace(span);
+    this.#sureUntil = asked + this.#pace.sure;
+    this.#renewIn(this.#pace.renew - (performance.now() - asked));
   }
 
   /**
@@ -127,24 +159,27 @@ async function within<T>(ms: number, asked: T | Promise<T>): Promise<T | undefin
   return Promise.race([asked, late]).finally(() => clearTimeout(timer));
 }
 
-/** Takes a lock, waiting for it where another holds it. `ttl` is in milliseconds, checked. */
-export async function takeLock(tier: Tier, name: string, ttl: number, { wait = 10_000, signal }: LockOptions): Promise<Lock> {
+/** Takes a lock, waiting for it where another holds it. */
+export async function takeLock(tier: Tier, name: string, times: LockTerms["ttl"], options: LockOptions): Promise<Lock> {
+  const { wait = 10_000, signal } = options;
+  const terms = { ttl: times, pace: (span: number) => paceOf(tier, span) };
+  const ttl = times(options.ttl);
   if (typeof wait !== "number" || !(wait >= 0)) throw new ConfigError("`wait` is milliseconds from 0 on; 0 tries once");
   const deadline = performance.now() + wait;
-  const pace = paceOf(tier, ttl);
+  const { look } = terms.pace(ttl);
   for (;;) {
     signal?.throwIfAborted();
     // It lasts from when it was asked for at least; what the store knows is later.
     const asked = performance.now();
     const held = await tier.lock(name, ttl);
     if (held !== undefined) {
-      if (signal?.aborted !== true) return new Lock(name, held, ttl, pace, asked);
+      if (signal?.aborted !== true) return new Lock(name, held, terms, ttl, asked);
       await held.release();
       signal.throwIfAborted();
     }
     const left = deadline - performance.now();
     if (left <= 0) throw new LockTimeoutError(`lock ${name} is held by another: wait longer, or do without`);
-    await tier.lockFreed(name, Math.min(left, pace.look), signal);
+    await tier.lockFreed(name, Math.min(left, look), signal);
   }
 }
 

@@ -36,7 +36,8 @@ pub enum Filled {
     Stored,
     /// Something was invalidated since the load began: it is not stored, and those who waited look up anew.
     Refused,
-    /// It is larger than a cache of this size takes, or the cache is switched off: not stored, though those who waited have it.
+    /// It is larger than a cache of this size takes, the cache is switched off, or it was [passed on](Lease::pass): not stored, though
+    /// those who waited have it.
     Passed,
 }
 
@@ -84,7 +85,16 @@ impl<V: Clone, E: Clone> Lease<V, E> {
     }
 
     /// Stores what was loaded, unless something was invalidated since the load began.
-    pub fn fill(mut self, value: V, fill: Fill, now: Moment) -> Filled {
+    pub fn fill(self, value: V, fill: Fill, now: Moment) -> Filled {
+        self.finish(value, Some(fill), now)
+    }
+
+    /// Gives what was loaded to those who wait, unless something was invalidated since the load began, and stores nothing.
+    pub fn pass(self, value: V, now: Moment) -> Filled {
+        self.finish(value, None, now)
+    }
+
+    fn finish(mut self, value: V, fill: Option<Fill>, now: Moment) -> Filled {
         let shard = self.shared.shard(self.hash);
         let load_time = now - self.begun;
         shard.counters.loads.one();
@@ -93,33 +103,41 @@ impl<V: Clone, E: Clone> Lease<V, E> {
             shard.counters.loads_refused.one();
             return Filled::Refused;
         };
-        let weight = weigh::<V, E>(&self.key, &fill);
-        let held = Held {
-            value: value.clone(),
-            ticket: self.ticket,
-            tags: fill.tags.0,
-            stored: now,
-            load_micros: u32::try_from(load_time.as_micros()).unwrap_or(u32::MAX),
-        };
+        let storing = fill.map(|fill| {
+            let weight = weigh::<V, E>(&self.key, &fill);
+            let held = Held {
+                value: value.clone(),
+                ticket: self.ticket,
+                tags: fill.tags.0,
+                stored: now,
+                load_micros: u32::try_from(load_time.as_micros()).unwrap_or(u32::MAX),
+            };
+            (held, weight, fill.life)
+        });
         let mut leaving = Leaving::new(&shard.counters, now);
         let mut rows = shard.rows.write();
         let filled = if !rows.flies(slot, &flight) {
             Filled::Refused
-        } else if held.tags.moved_since(self.ticket) {
+        } else if storing.as_ref().is_some_and(|(held, ..)| held.tags.moved_since(self.ticket)) {
             rows.land(slot);
             Filled::Refused
-        } else if self.shared.enabled() && rows.admits(weight) {
-            rows.store(slot, held, weight, fill.life, &mut leaving);
-            rows.land(slot);
-            Filled::Stored
         } else {
-            shard.counters.too_large.add(u64::from(self.shared.enabled()));
-            rows.land(slot);
-            // What is there is older than what could not be stored.
-            if let Some(slot) = rows.find(self.hash, &self.key) {
-                rows.invalidate(slot, &mut leaving);
+            match storing {
+                Some((held, weight, life)) if self.shared.enabled() && rows.admits(weight) => {
+                    rows.store(slot, held, weight, life, &mut leaving);
+                    rows.land(slot);
+                    Filled::Stored
+                }
+                ref unfit => {
+                    shard.counters.too_large.add(u64::from(unfit.is_some() && self.shared.enabled()));
+                    rows.land(slot);
+                    // What is there is older than what could not be stored.
+                    if let Some(slot) = rows.find(self.hash, &self.key) {
+                        rows.invalidate(slot, &mut leaving);
+                    }
+                    Filled::Passed
+                }
             }
-            Filled::Passed
         };
         drop(rows);
         if filled == Filled::Refused {

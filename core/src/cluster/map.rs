@@ -8,6 +8,7 @@ use core::fmt;
 
 use crate::fault::Fault;
 use crate::remote::call::Reply;
+use crate::remote::name::Names;
 
 use super::{SLOTS, Slot};
 
@@ -110,6 +111,22 @@ impl SlotMap {
         self.primaries.iter().any(|place| !is_one(place))
     }
 
+    /// The primaries of this map of which another has a slot in `now`.
+    pub fn losers(&self, now: &Self) -> Vec<&Place> {
+        let lost = (0..SLOTS).map(Slot).filter(|slot| self.differs(now, *slot)).filter_map(|slot| self.owner(slot));
+        let mut losers: Vec<&Place> = lost.collect();
+        losers.sort_unstable();
+        losers.dedup();
+        losers
+    }
+
+    /// A name that this node answers for, and under which nothing is kept: as the only one to do so, it says by its answer that it
+    /// still is a primary. None where it has no slot.
+    pub fn sign_of(&self, place: &Place, names: &Names) -> Option<Vec<u8>> {
+        // With as many names as that even one slot has one.
+        (0..SIGNS).map(|number| names.sign(number)).find(|name| self.owner(Slot::of(name)) == Some(place))
+    }
+
     /// The answer that most nodes gave; of as many, the one that came first.
     pub fn agreed(answers: &[Self]) -> Option<Self> {
         let votes = |map: &Self| answers.iter().filter(|other| map.is_like(other)).count();
@@ -171,6 +188,9 @@ fn place(reply: Reply, asked: &Place) -> Result<Place, Fault> {
 }
 
 const NOBODY: u16 = u16::MAX;
+
+/// Sixteen for a slot.
+const SIGNS: u32 = 16 * SLOTS as u32;
 
 #[cfg(test)]
 mod tests {
@@ -239,6 +259,25 @@ mod tests {
         assert!(before.differs(&now, Slot(7)) && !before.differs(&now, Slot(8)));
         assert!(!before.has_lost(&now), "who gave a slot away is still there");
         assert!(before.has_lost(&map(&[(0, 99, "c"), (100, 16_383, "b")])));
+    }
+
+    #[test]
+    fn who_lost_a_slot_to_another_is_known() {
+        let before = map(&[(0, 99, "a"), (100, 199, "b"), (200, 16_383, "c")]);
+        let now = map(&[(0, 50, "b"), (51, 99, "a"), (100, 16_383, "b")]);
+        assert_eq!(before.losers(&now), [&Place::new("a", 1), &Place::new("c", 1)]);
+        assert_eq!(before.losers(&before), [] as [&Place; 0]);
+    }
+
+    #[test]
+    fn a_node_has_a_name_to_answer_for_be_it_of_one_slot() {
+        let names = Names::new(crate::key::Namespace::new("app").unwrap());
+        let map = map(&[(0, 7_776, "a"), (7_777, 7_777, "b"), (7_778, 16_383, "a")]);
+        for place in map.primaries() {
+            let name = map.sign_of(place, &names).unwrap();
+            assert!(name.starts_with(b"app!") && map.owner(Slot::of(&name)) == Some(place));
+        }
+        assert_eq!(map.sign_of(&Place::new("c", 1), &names), None);
     }
 
     #[test]

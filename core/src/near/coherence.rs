@@ -5,7 +5,9 @@
 //! its marks has a later number than its guard. Keys that share a mark cost one another an answer that is not kept, and no more.
 //!
 //! Belief is a *spell*: from when a connection began to be told, to its end, or to when the server forgot what it was to tell.
-//! What entered within a spell is believed until a moment that each sign of life puts off, and never again once it is over.
+//! What entered within a spell is believed until a moment that each sign of life puts off, and never again once it is over. Where the
+//! shared tier is many servers, each tells of its own: what was answered by one and tagged in a table of another rests on the spells
+//! of both.
 //!
 //! Must not know what is kept, nor where.
 
@@ -32,11 +34,11 @@ pub(super) struct Coherence {
     has_given_up: AtomicBool,
 }
 
-/// How far what was told had got when something was sent for, and on what connection.
+/// How far what was told had got when something was sent for, and on what connections.
 #[derive(Clone, Debug)]
 pub struct Guard {
     since: u64,
-    spell: Arc<Spell>,
+    spells: Spells,
 }
 
 impl Guard {
@@ -45,14 +47,61 @@ impl Guard {
         self.since
     }
 
-    pub(super) fn spell(&self) -> &Arc<Spell> {
-        &self.spell
+    /// Of what was asked of two servers: all that either told since keeps it out, and it rests on both.
+    pub fn and(self, other: &Self) -> Self {
+        Self { since: self.since.min(other.since), spells: self.spells.and(&other.spells) }
+    }
+
+    pub(super) fn spells(&self) -> &Spells {
+        &self.spells
+    }
+}
+
+/// What is believed as long as all of some spells are.
+#[derive(Clone, Debug)]
+pub(super) struct Spells {
+    first: Arc<Spell>,
+    /// Few are of more than one.
+    others: Option<Arc<Vec<Arc<Spell>>>>,
+}
+
+impl Spells {
+    fn of(first: Arc<Spell>) -> Self {
+        Self { first, others: None }
+    }
+
+    fn and(mut self, more: &Self) -> Self {
+        for spell in more.all() {
+            if !self.all().any(|known| Arc::ptr_eq(known, spell)) {
+                Arc::make_mut(self.others.get_or_insert_default()).push(Arc::clone(spell));
+            }
+        }
+        self
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<Spell>> {
+        core::iter::once(&self.first).chain(self.others.iter().flat_map(|others| others.iter()))
+    }
+
+    #[inline]
+    pub(super) fn is_trusted(&self, now: Moment) -> bool {
+        self.first.is_trusted(now)
+            && self.others.as_ref().is_none_or(|others| others.iter().all(|spell| spell.is_trusted(now)))
+    }
+
+    /// Until when they are or were all believed.
+    pub(super) fn believed_until(&self) -> Moment {
+        self.all().map(|spell| spell.believed_until()).min().unwrap_or(Moment::from_nanos(OVER))
+    }
+
+    fn is_over(&self) -> bool {
+        self.all().any(|spell| spell.is_over())
     }
 }
 
 /// For how long what entered within it is believed.
 #[derive(Debug)]
-pub(super) struct Spell {
+struct Spell {
     /// In nanoseconds; [`OVER`] once it has ended.
     trusted_until: AtomicU64,
     /// Until when it was believed when it ended; zero where what entered is known to be changed.
@@ -65,12 +114,12 @@ impl Spell {
     }
 
     #[inline]
-    pub(super) fn is_trusted(&self, now: Moment) -> bool {
+    fn is_trusted(&self, now: Moment) -> bool {
         now.as_nanos() < self.trusted_until.load(Ordering::Acquire)
     }
 
     /// Until when it is or was believed.
-    pub(super) fn believed_until(&self) -> Moment {
+    fn believed_until(&self) -> Moment {
         let until = self.trusted_until.load(Ordering::Acquire);
         Moment::from_nanos(if until == OVER { self.lapsed.load(Ordering::Acquire) } else { until })
     }
@@ -147,13 +196,13 @@ impl Track {
     /// To be taken before anything is sent whose answer may enter.
     pub fn guard(&self) -> Guard {
         let spell = self.inner.spell();
-        Guard { since: self.coherence.count.load(Ordering::Acquire), spell }
+        Guard { since: self.coherence.count.load(Ordering::Acquire), spells: Spells::of(spell) }
     }
 
     /// The guard that was taken on this connection under that number; `None` where all is over that it could be of.
     pub fn guard_of(&self, number: u64) -> Option<Guard> {
         let current = self.inner.current.lock();
-        (number >= current.began).then(|| Guard { since: number, spell: Arc::clone(&current.spell) })
+        (number >= current.began).then(|| Guard { since: number, spells: Spells::of(Arc::clone(&current.spell)) })
     }
 
     /// The connection gave a sign of life, asked for at `sent`; all that it was told before was said first.
@@ -164,6 +213,11 @@ impl Track {
     /// The server said that everything changed, and has forgotten what it was to tell: what entered is believed no more.
     pub fn flushed(&self, now: Moment) {
         self.coherence.pushed(now);
+        self.begin_anew();
+    }
+
+    /// What entered is believed no more, such as where another server has some of it now; what is asked for from here on is.
+    pub fn begin_anew(&self) {
         let next = Spell::new();
         let mut current = self.inner.current.lock();
         let trusted_until = current.spell.trusted_until.load(Ordering::Acquire);
@@ -242,7 +296,7 @@ impl Coherence {
     /// Whether nothing of the kind was said since the guard was taken. To be asked under the lock that keeps the answer.
     pub(super) fn holds(&self, guard: &Guard, hash: u64, tables: &[u8]) -> bool {
         let stands = |mark: &AtomicU64| mark.load(Ordering::Acquire) <= guard.since;
-        !guard.spell.is_over()
+        !guard.spells.is_over()
             && stands(self.key(hash))
             && stands(&self.everything)
             && tables.iter().all(|table| self.tables.get(usize::from(*table)).is_some_and(stands))

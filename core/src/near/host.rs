@@ -19,7 +19,7 @@ impl Near<u32> {
     /// As [`Near::hit`], of a row, and of a fresh value only.
     #[inline(always)]
     pub fn hit_at(&self, slot: Slot, now: Moment) -> bool {
-        self.shared.store.hit_at_where(slot, now, |placed| placed.spell.is_trusted(now))
+        self.shared.store.hit_at_where(slot, now, |placed| placed.spells.is_trusted(now))
     }
 
     /// The numbers of what left since this was last called: the host lets go of them.

@@ -165,6 +165,67 @@ fn a_server_that_forgot_everything_is_believed_in_nothing_that_it_said_before() 
 }
 
 #[test]
+fn what_two_servers_answered_together_is_believed_as_long_as_both_are() {
+    for ending in 0..5 {
+        let (near, one) = told(&Config::default());
+        let other = near.track(Told::Itself);
+        other.answered(after(1_000));
+        let (first, second) = (one.guard(), other.guard());
+        let both = first.clone().and(&second).and(&first);
+        assert!(admit(&near, &both, "both", 1, &tagged(3), START));
+        assert!(admit(&near, &first, "one", 2, &plain(), START));
+        assert!(admit(&near, &second, "other", 3, &plain(), START));
+        let served = |now| ["both", "one", "other"].map(|name| near.hit(key(name), now).is_some());
+        assert_eq!(served(START), [true; 3]);
+        let (left, now) = match ending {
+            0 => {
+                drop(one);
+                ([false, false, true], START)
+            }
+            1 => {
+                drop(other);
+                ([false, true, false], START)
+            }
+            2 => {
+                other.flushed(START);
+                ([false, true, false], START)
+            }
+            3 => ([false, false, true], after(2_500)),
+            _ => {
+                near.pushed(b"app!t3", START);
+                ([false, true, true], START)
+            }
+        };
+        assert_eq!(served(now), left, "{ending}");
+        let stands = admit(&near, &both, "late", 1, &plain(), now);
+        assert_eq!(stands, ending > 2, "{ending}: an answer to both enters while both are told");
+    }
+}
+
+#[test]
+fn what_a_server_said_before_it_lost_some_of_it_to_another_is_not_believed() {
+    let (near, track) = told(&Config::default());
+    let before = track.guard();
+    assert!(admit(&near, &before, "k", 1, &plain(), START));
+    track.begin_anew();
+    assert_eq!(near.hit(key("k"), START), None);
+    assert!(!admit(&near, &before, "late", 1, &plain(), START));
+    assert!(admit(&near, &track.guard(), "k", 2, &plain(), START));
+    assert_eq!((near.hit(key("k"), START), near.last_push(START)), (Some(2), None), "nobody told of a change");
+}
+
+#[test]
+fn an_answer_of_two_servers_is_as_old_as_the_first_of_them() {
+    let (near, one) = told(&Config::default());
+    let other = near.track(Told::Itself);
+    other.answered(START);
+    let first = one.guard();
+    near.pushed(b"app:k", START);
+    let both = other.guard().and(&first);
+    assert!(!admit(&near, &both, "k", 1, &plain(), START));
+}
+
+#[test]
 fn memory_never_has_a_value_for_longer_than_redis_by_its_own_clock() {
     let (near, track) = told(&Config::default());
     let outline = Outline { life: lives(START, 200, 5_000), tables: Vec::new() };

@@ -2,15 +2,13 @@
 //!
 //! W-TinyLFU (G. Einziger, R. Friedman, B. Manes, "`TinyLFU`: A Highly Efficient Cache Admission Policy", ACM
 //! Transactions on Storage 2017), kept on clocks instead of lists that each hit would have to reorder. A value enters a
-//! window, a tenth of the room, first in, first out. If it was used there, it goes on to main; if not, it has to be
+//! window, a tenth of the room or a hundredth (`share`), first in, first out. If it was used there, it goes on to main; if not, it has to be
 //! asked for more often than the one that main would lose, or it leaves. Main is a second-chance queue (F. Corbató, "A
 //! Paging Experiment with the Multics System", 1968). The sketch counts what enters and what gets a second chance; hits
 //! never write it.
 //!
-//! So a scan passes through the window alone, and of a loop larger than the cache main keeps what it holds. A fixed
-//! tenth did better on recorded traces of disks, databases and shops than a hundredth or a fifth, and better than
-//! S3-FIFO (J. Yang and others, "FIFO Queues are All You Need for Cache Eviction", SOSP 2023), whose hits cost as
-//! little but which loses to loops.
+//! So a scan passes through the window alone, and of a loop larger than the cache main keeps what it holds. What else was
+//! tried, and what each kept of recorded requests, is in `docs/hit-ratio.md`.
 //!
 //! Owns the two queues, the sketch and the bounds. Must not know deadlines but to see that a value is over, nor loads.
 //!
@@ -20,6 +18,7 @@ use core::sync::atomic::Ordering;
 
 use super::queue::Queue;
 use super::row::{Place, Row};
+use super::share::Share;
 use super::sketch::Sketch;
 use crate::blocks::Blocks;
 use crate::entry::{Freshness, Weight};
@@ -41,12 +40,13 @@ pub(super) struct Order {
     window: Queue,
     main: Queue,
     sketch: Sketch,
+    share: Share,
 }
 
 impl Order {
     /// An order of nothing.
     pub(super) fn new(bounds: Bounds) -> Self {
-        Self { bounds, window: Queue::new(), main: Queue::new(), sketch: Sketch::new() }
+        Self { bounds, window: Queue::new(), main: Queue::new(), sketch: Sketch::new(), share: Share::new() }
     }
 
     /// Makes room to tell the keys of `slots` slots apart.
@@ -117,9 +117,20 @@ impl Order {
             if is_past(rows, oldest) {
                 return oldest;
             }
+            let entries = self.entries();
             let (new, old) = (&rows[candidate as usize], &rows[oldest as usize]);
-            if new.uses.load(Ordering::Relaxed) > 0 && new.weight <= old.weight {
+            let is_used = new.uses.load(Ordering::Relaxed) > 0;
+            self.share.end(is_used, entries);
+            if is_used && new.weight <= old.weight {
                 chances = chances.saturating_sub(1);
+                self.promote(rows, candidate);
+                continue;
+            }
+            // A window that has become narrow hands over what is worth no less, and that for nothing: one that is worth less leaves.
+            let (others, weight) = (self.window.len() - 1, self.window.weight() - u128::from(new.weight));
+            let is_narrowing = self.share.is_narrow() && self.is_too_much_for_window(others, weight);
+            if is_narrowing && chances > 0 && !self.is_worth_more(old, new) {
+                chances -= 1;
                 self.promote(rows, candidate);
                 continue;
             }
@@ -163,13 +174,18 @@ impl Order {
     }
 
     fn window_is_over(&self) -> bool {
-        self.window.weight() > u128::from(self.bounds.max_weight / WINDOW_SHARE)
-            || self.bounds.max_entries.is_some_and(|most| self.window.len() > (most / WINDOW_SHARE).max(1))
+        self.is_too_much_for_window(self.window.len(), self.window.weight())
+    }
+
+    fn is_too_much_for_window(&self, entries: u64, weight: u128) -> bool {
+        let part = self.share.part();
+        weight > u128::from(self.bounds.max_weight / part)
+            || self.bounds.max_entries.is_some_and(|most| entries > (most / part).max(1))
     }
 
     /// The slot that the window would lose next: the first, unless what came last is too heavy for any window.
     fn candidate(&self, rows: &Blocks<Row>) -> u32 {
-        let too_heavy = |slot: &u32| rows[*slot as usize].weight > self.bounds.max_weight / WINDOW_SHARE;
+        let too_heavy = |slot: &u32| rows[*slot as usize].weight > self.bounds.max_weight / self.share.part();
         let candidate = self.window.back().filter(too_heavy).or_else(|| self.window.front());
         candidate.expect("a window that is over its share is not empty")
     }
@@ -191,6 +207,7 @@ impl Order {
             }
             *chances -= 1;
             *uses -= 1;
+            self.share.chance();
             // Hits do not write the sketch: what they left in the row is carried over here.
             self.sketch.add(row.hash);
             self.main.remove(rows, slot);
@@ -217,8 +234,6 @@ impl Order {
     }
 }
 
-/// The window's part of each bound, as its reciprocal.
-const WINDOW_SHARE: u64 = 10;
 /// How many times the weight of a value can count against it.
 const OUTWEIGHED: u64 = 8;
 /// How many slots one call moves on at most, before it takes what stands first.
@@ -313,6 +328,27 @@ mod tests {
         assert_eq!(cache.evict(), [2]);
         assert_eq!([0, 1].map(|slot| *cache.rows[slot].uses.get_mut()), [1, 0]);
         assert_eq!(cache.order.main.iter(&cache.rows).skip(87).collect::<Vec<_>>(), [0, 1, 90]);
+    }
+
+    #[test]
+    fn a_window_that_gets_narrow_hands_over_what_is_worth_no_less_and_main_loses_nothing_for_it() {
+        let mut cache = full();
+        (0..90).for_each(|_| {
+            cache.order.share.chance();
+            cache.order.share.end(false, 101);
+        });
+        assert!(cache.order.share.is_narrow());
+        cache.ask(0, 1);
+        cache.ask(93, 1);
+        cache.ask(95, 1);
+        // 90 to 92 are worth less than the oldest of main; 93 is worth as much.
+        assert_eq!(cache.evict(), [90]);
+        for (leaves, place) in [(91, Place::Window), (92, Place::Window), (94, Place::Main)] {
+            cache.enter(1);
+            assert_eq!(cache.evict(), [leaves]);
+            assert_eq!(cache.place(93), place);
+        }
+        assert_eq!(cache.place(0), Place::Main);
     }
 
     #[test]

@@ -75,7 +75,7 @@ enum Kind {
         tags: ToRead,
         elected: bool,
     },
-    /// Too large, or switched off: what is there was removed, if it was still what it was. Marks where all tags were noted.
+    /// Too large, switched off, or not to be kept: what is there was removed, if it was still what it was. Marks where all tags were noted.
     Passed {
         marks: Option<Vec<Mark>>,
         tags: ToRead,
@@ -105,6 +105,16 @@ impl<E: Clone> Lease<E> {
 
     /// Stores what was loaded, unless something was invalidated since the load began. `clock` is Redis's.
     pub fn fill(self, payload: Payload, storing: &Storing, now: Moment, clock: Moment) -> Filling<E> {
+        self.finish(payload, storing, true, now, clock)
+    }
+
+    /// Gives what was loaded to those who wait, unless something was invalidated since the load began, and stores nothing. `storing`
+    /// says by which tags it might have been.
+    pub fn pass(self, payload: Payload, storing: &Storing, now: Moment, clock: Moment) -> Filling<E> {
+        self.finish(payload, storing, false, now, clock)
+    }
+
+    fn finish(self, payload: Payload, storing: &Storing, keep: bool, now: Moment, clock: Moment) -> Filling<E> {
         let Self { remote, lead, name, hold, notes } = self;
         let (header, elected) = match hold {
             Hold::Alone => {
@@ -116,11 +126,11 @@ impl<E: Clone> Lease<E> {
         };
         let life = remote.life(storing.ttl, storing.grace, clock);
         let load_time = now - lead.begun();
-        let fits = remote.is_enabled() && remote.fits(&payload);
+        let fits = keep && remote.is_enabled() && remote.fits(&payload);
         let entry = fits.then(|| remote.entry(&payload, life, load_time, &storing.tags, &notes)).flatten();
         lead.close();
         let Some((entry, marks)) = entry else {
-            remote.shared.flights.counters().too_large.add(u64::from(!remote.fits(&payload)));
+            remote.shared.flights.counters().too_large.add(u64::from(keep && !remote.fits(&payload)));
             let marks = notes.marks(&storing.tags).map(|marks| marks.iter().map(Mark::from).collect());
             let tags = ToRead::of(storing.tags.iter().map(|tag| &**tag));
             let mut calls = vec![Call::run(&RELEASE, &name).with(header.as_bytes().to_vec())];
@@ -228,7 +238,7 @@ impl<E: Clone> Remote<E> {
             token: self.token(),
             life,
             load_time,
-            fingerprint: None,
+            fingerprint: payload.fingerprint,
             tags: notes.marks(tags)?,
             content: Content::Value { codec: payload.codec, payload: &payload.bytes },
         };

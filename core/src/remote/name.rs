@@ -88,6 +88,11 @@ impl Names {
         self.table(table_of(tag))
     }
 
+    /// A name under which nothing is ever kept, by number. Whoever answers for one has its slot.
+    pub(crate) fn sign(&self, number: u32) -> Vec<u8> {
+        self.with(&["!s", &u64::from(number).to_string()])
+    }
+
     /// Who holds a lock. The braces keep it on one node of a cluster with its count.
     pub fn lock(&self, lock: &str) -> Vec<u8> {
         self.with(&["!{lock:", lock, "}"])
@@ -145,7 +150,9 @@ mod tests {
         let all = Pattern::new("*").unwrap();
         let sweep = Pattern::new(&names.matching(&all)).unwrap();
         assert!(sweep.matches(b"a-b:!t1"));
-        for own in [names.refresh("k"), names.table(3), names.lock("l"), names.fence("l"), names.channel("c")] {
+        for own in
+            [names.refresh("k"), names.table(3), names.lock("l"), names.fence("l"), names.sign(0), names.channel("c")]
+        {
             assert!(!sweep.matches(&own), "{}", String::from_utf8_lossy(&own));
         }
     }

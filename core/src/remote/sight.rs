@@ -11,7 +11,7 @@ use crate::fault::{Class, Fault};
 use crate::moment::Moment;
 use crate::payload::Payload;
 use crate::remote::call::Reply;
-use crate::remote::name::table_of;
+use crate::remote::name::{Names, table_of};
 use crate::remote::tables::Mark;
 
 /// The first bytes of what is under a key: what a conditional write compares. All of it, where it is shorter.
@@ -102,7 +102,7 @@ impl Outline {
         self.life
     }
 
-    /// The tables that have its tags.
+    /// The numbers of the tables that have its tags.
     pub fn tables(&self) -> &[u8] {
         &self.tables
     }
@@ -117,6 +117,11 @@ impl Outline {
             }
         }
         Self { life, tables }
+    }
+
+    /// What the tables are called in Redis that have its tags.
+    pub fn names_of_tables(&self, names: &Names) -> impl Iterator<Item = Vec<u8>> {
+        self.tables.iter().map(|table| names.table(*table))
     }
 
     /// Of the bytes of a value that is fresh; `None` of all else.
@@ -161,14 +166,21 @@ impl Sight {
                 Content::Value { .. } if entry.at(clock) == Freshness::Over => return Self::Dead(header),
                 Content::Value { codec, payload } => {
                     let marks = entry.tags.iter().map(Mark::from).collect();
-                    (entry.life, entry.load_time, marks, (codec, bytes.len() - payload.len()))
+                    (entry.life, entry.load_time, marks, (codec, bytes.len() - payload.len(), entry.fingerprint))
                 }
             },
         };
-        let (codec, from) = payload;
+        let (codec, from, fingerprint) = payload;
         let mut bytes = Bytes::from(bytes);
         bytes.advance(from);
-        Self::Value(Seen { payload: Payload { codec, bytes }, header, life, load_time, marks, counter: false })
+        Self::Value(Seen {
+            payload: Payload { codec, bytes, fingerprint },
+            header,
+            life,
+            load_time,
+            marks,
+            counter: false,
+        })
     }
 }
 

@@ -1,10 +1,13 @@
 //! Which Redis to talk to, and as whom.
 //!
-//! Owns the shape of a Redis URL and the secrecy of what is in it. Must not know how to connect.
+//! Owns the shape of a Redis URL and the secrecy of what is in it; `many` has what is different where the URL names many servers.
+//! Must not know how to connect.
 //! Invariant: neither `Debug`, nor `Display`, nor an error shows a password or any part of a URL that could not be read.
 //!
 //! Read by hand: the usual crate brings Unicode tables for host names that no Redis has, which would outweigh everything
 //! else in a browser, and its errors and `Debug` would still have to be kept from showing what is in a URL.
+
+mod many;
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -13,6 +16,8 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::Ipv6Addr;
+
+use many::Login;
 
 /// Text that is shown nowhere: `Debug` and `Display` give `***`. Overwritten when dropped, so far as safe code can.
 ///
@@ -81,13 +86,6 @@ pub struct RedisTarget {
     pub(super) password: Option<Secret>,
     pub(super) db: u32,
     pub(super) of_sentinels: Login,
-}
-
-/// A user, where one is named, and a password.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub(super) struct Login {
-    username: Option<String>,
-    password: Option<Secret>,
 }
 
 /// Where a Redis listens.
@@ -192,18 +190,6 @@ impl RedisTarget {
         self.db
     }
 
-    /// One server of a cluster, or the one that sentinels name.
-    pub fn server(&self, host: &str, port: u16) -> Self {
-        let address = RedisAddress::Tcp { host: host.to_owned(), port, tls: self.is_tls() };
-        Self { address, of_sentinels: Login::default(), ..self.clone() }
-    }
-
-    /// One of the sentinels.
-    pub fn sentinel(&self, host: &str, port: u16) -> Self {
-        let Login { username, password } = self.of_sentinels.clone();
-        Self { username, password, db: 0, ..self.server(host, port) }
-    }
-
     /// Whether TLS is spoken.
     pub fn is_tls(&self) -> bool {
         match self.address {
@@ -227,26 +213,6 @@ impl RedisTarget {
         let (host, port) = parse_place(place, DEFAULT_PORT)?;
         let db = if path.is_empty() { 0 } else { parse_db(path)? };
         let address = RedisAddress::Tcp { host, port, tls };
-        Ok(Self { address, username, password, db, of_sentinels: Login::default() })
-    }
-
-    fn parse_cluster(rest: &str, tls: bool) -> Result<Self, InvalidRedisUrl> {
-        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let (username, password, places) = parse_user(authority)?;
-        let seeds = parse_places(places, DEFAULT_PORT)?;
-        let db = if path.is_empty() { 0 } else { parse_db(path)? };
-        let address = RedisAddress::Cluster { seeds, tls };
-        Ok(Self { address, username, password, db, of_sentinels: Login::default() })
-    }
-
-    fn parse_sentinel(rest: &str, tls: bool) -> Result<Self, InvalidRedisUrl> {
-        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let (username, password, places) = parse_user(authority)?;
-        let sentinels = parse_places(places, SENTINEL_PORT)?;
-        let (primary, db) = path.split_once('/').unwrap_or((path, ""));
-        let primary = parse_name(primary).ok_or(InvalidRedisUrl::Primary)?;
-        let db = if db.is_empty() { 0 } else { parse_db(db)? };
-        let address = RedisAddress::Sentinel { sentinels, primary, tls };
         Ok(Self { address, username, password, db, of_sentinels: Login::default() })
     }
 
@@ -275,15 +241,10 @@ impl RedisTarget {
         let scheme = if self.is_tls() { "rediss" } else { "redis" };
         match &self.address {
             RedisAddress::Tcp { host, port, .. } => format!("{scheme}://{user}{}/{}", place(host, *port), self.db),
-            RedisAddress::Cluster { seeds, .. } => format!("{scheme}+cluster://{user}{}", places(seeds)),
+            RedisAddress::Cluster { seeds, .. } => format!("{scheme}+cluster://{user}{}", many::places(seeds)),
             RedisAddress::Sentinel { sentinels, primary, .. } => {
-                let Login { username, password } = &self.of_sentinels;
-                let name = username.as_deref().map(|name| format!("sentinel_username={}", encoded(name, "")));
-                let secret = password.as_ref().map(|secret| format!("sentinel_password={}", shown(secret)));
-                let options: Vec<String> = name.into_iter().chain(secret).collect();
-                let mark = if options.is_empty() { "" } else { "?" };
-                let (places, db, options) = (places(sentinels), self.db, options.join("&"));
-                format!("{scheme}+sentinel://{user}{places}/{primary}/{db}{mark}{options}")
+                let start = format!("{scheme}+sentinel://{user}{}/{primary}/{}", many::places(sentinels), self.db);
+                start + &self.of_sentinels.options(shown)
             }
             RedisAddress::Unix { path } => {
                 let user = if username.is_empty() { String::new() } else { format!("&user={username}") };
@@ -401,17 +362,8 @@ fn parse_place(place: &str, default_port: u16) -> Result<(String, u16), InvalidR
     Ok((host, port))
 }
 
-/// Some of them, between commas.
-fn parse_places(places: &str, default_port: u16) -> Result<Vec<(String, u16)>, InvalidRedisUrl> {
-    places.split(',').map(|place| parse_place(place, default_port)).collect()
-}
-
 fn place(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
-
-fn places(places: &[(String, u16)]) -> String {
-    places.iter().map(|(host, port)| place(host, *port)).collect::<Vec<_>>().join(",")
 }
 
 fn parse_db(text: &str) -> Result<u32, InvalidRedisUrl> {
@@ -462,7 +414,6 @@ fn encoded(text: &str, plain: &str) -> String {
 }
 
 const DEFAULT_PORT: u16 = 6_379;
-const SENTINEL_PORT: u16 = 26_379;
 const HIDDEN: &str = "***";
 
 #[cfg(test)]
@@ -496,48 +447,6 @@ mod tests {
         let target = RedisTarget::parse("redis://:p@s:s@h:1").unwrap();
         assert_eq!(target.password().unwrap().expose(), "p@s:s", "the last `@` ends the password");
         assert_eq!(RedisTarget::parse("redis://:@h").unwrap().password(), None);
-    }
-
-    #[test]
-    fn a_cluster_is_named_by_some_of_its_nodes() {
-        let target = RedisTarget::parse("redis+cluster://al:p%2C@a,b:7001,[::1]:7002").unwrap();
-        let seeds = vec![("a".to_owned(), 6_379), ("b".to_owned(), 7_001), ("::1".to_owned(), 7_002)];
-        assert_eq!(target.address(), &RedisAddress::Cluster { seeds, tls: false });
-        assert_eq!(target.to_string(), "redis+cluster://al:***@a:6379,b:7001,[::1]:7002");
-        assert_eq!(target.url().expose(), "redis+cluster://al:p%2C@a:6379,b:7001,[::1]:7002");
-        assert_eq!(target.server("c", 7).url().expose(), "redis://al:p%2C@c:7/0");
-        let target = RedisTarget::parse("rediss+cluster://a/0").unwrap();
-        assert_eq!(target.server("c", 7).to_string(), "rediss://c:7/0");
-        assert_eq!(RedisTarget::parse("redis+cluster://a/1"), Err(InvalidRedisUrl::ClusterDb));
-        assert_eq!(RedisTarget::parse("redis+cluster://a?db=1"), Err(InvalidRedisUrl::ClusterDb));
-        assert_eq!(RedisTarget::parse("redis+cluster://a,b:0"), Err(InvalidRedisUrl::Port));
-        assert_eq!(RedisTarget::parse("redis+cluster://a,b c"), Err(InvalidRedisUrl::Letter));
-    }
-
-    #[test]
-    fn sentinels_have_credentials_of_their_own_and_say_where_the_primary_is() {
-        let url = "redis+sentinel://al:p@a,b:7/my-master/2?sentinel_username=w&sentinel_password=s%26";
-        let target = RedisTarget::parse(url).unwrap();
-        let sentinels = vec![("a".to_owned(), 26_379), ("b".to_owned(), 7)];
-        let primary = "my-master".to_owned();
-        assert_eq!(target.address(), &RedisAddress::Sentinel { sentinels, primary, tls: false });
-        assert_eq!(target.sentinel("b", 7).url().expose(), "redis://w:s%26@b:7/0");
-        assert_eq!(target.server("c", 8).url().expose(), "redis://al:p@c:8/2");
-        let shown = "redis+sentinel://al:***@a:26379,b:7/my-master/2?sentinel_username=w&sentinel_password=***";
-        assert_eq!(target.to_string(), shown);
-        assert_eq!(RedisTarget::parse(target.url().expose()), Ok(target));
-        let plain = RedisTarget::parse("rediss+sentinel://:p@a/m").unwrap();
-        assert_eq!(plain.to_string(), "rediss+sentinel://:***@a:26379/m/0");
-        assert_eq!(plain.sentinel("a", 1).to_string(), "rediss://a:1/0", "they are not told the server's password");
-        for (url, why) in [
-            ("redis+sentinel://a", InvalidRedisUrl::Primary),
-            ("redis+sentinel://a/", InvalidRedisUrl::Primary),
-            ("redis+sentinel://a/m/x", InvalidRedisUrl::Db),
-            ("redis+sentinel://a/m?user=x", InvalidRedisUrl::Option),
-            ("redis://a?sentinel_password=x", InvalidRedisUrl::Option),
-        ] {
-            assert_eq!(RedisTarget::parse(url), Err(why), "{url}");
-        }
     }
 
     #[test]

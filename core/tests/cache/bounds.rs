@@ -88,6 +88,29 @@ fn a_value_loaded_that_is_too_large_takes_the_older_one_with_it_and_still_serves
 }
 
 #[test]
+fn a_value_that_is_passed_on_serves_who_waits_and_is_not_stored() {
+    let cache = cache();
+    set(&cache, "k", "old", at(0));
+    let (_, lease) = refreshes(cache.begin(key("k"), Ask::value(), at(TTL)));
+    assert_eq!(lease.pass(text("new"), at(TTL)), Filled::Passed);
+    assert_eq!(get(&cache, "k", at(TTL)), Lookup::Miss, "what was there is older than what was loaded");
+
+    let lease = loads(cache.begin(key("k"), Ask::value(), at(TTL)));
+    let waiting = waits(cache.begin(key("k"), Ask::value(), at(TTL)));
+    assert_eq!(lease.pass(text("new"), at(TTL)), Filled::Passed);
+    assert_eq!(waiting.end(), Ending::Value(text("new")));
+
+    let lease = loads(cache.begin(key("k"), Ask::value(), at(TTL)));
+    let waiting = waits(cache.begin(key("k"), Ask::value(), at(TTL)));
+    cache.delete(key("k"), at(TTL));
+    assert_eq!(lease.pass(text("older"), at(TTL)), Filled::Refused);
+    assert_eq!(waiting.end(), Ending::Again);
+    let stats = cache.stats();
+    assert_eq!((stats.too_large, stats.entries, stats.flights, stats.loads_refused), (0, 0, 0, 1));
+    cache.validate();
+}
+
+#[test]
 fn a_key_weighs_too() {
     let cache = cache_of(&Config { max_bytes: 1 << 16, ..config() });
     let weight = |name: &str| {

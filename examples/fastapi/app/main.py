@@ -7,11 +7,12 @@ from donjon import Cache
 from fastapi import FastAPI
 
 from app.core.cache import running_cache
-from app.core.database import Database, commit_then
+from app.core.database import Database, commit
 from app.core.settings import Settings
 from app.routes import cache_admin, config, documents, jobs, notifications, pages, search, users
+from app.services.cache_invalidation import follow_commits
 from app.services.ingestion import ensure_demo_users
-from app.services.jobs import announce_queued, enqueue
+from app.services.jobs import enqueue
 from app.services.worker import JobRunner
 
 
@@ -21,11 +22,13 @@ def create_app(settings: Settings | None = None, cache: Cache | None = None) -> 
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with running_cache(cache), Database(settings.database) as database:
+        async with running_cache(app, cache) as opened, Database(settings.database) as database:
+            follow_commits(opened, database.session)
             async with database.session() as session:
                 await ensure_demo_users(session)
                 if settings.ingest_on_start:
-                    await commit_then(session, announce_queued(await enqueue(session, "import")))
+                    await enqueue(session, "import")
+                    await commit(session)
             async with JobRunner(database, settings) as runner:
                 app.state.database = database
                 app.state.runner = runner

@@ -22,12 +22,23 @@ def _fails_at_once(*_: object, **__: object) -> NoReturn:
     raise ConnectionError("the cache is down")
 
 
-for _name in ("get", "set", "get_or_set", "lookup", "fill", "delete", "invalidate_pattern", "invalidate_tags", "emit"):
+for _name in ("get", "set", "get_or_set", "lookup", "fill", "delete", "delete_many", "invalidate_pattern"):
     setattr(BrokenCache, _name, _fails)
-for _name in ("warm", "publish", "explain"):
+for _name in ("invalidate_tags", "emit", "warm", "publish", "explain"):
     setattr(BrokenCache, _name, _fails)
 for _name in ("lock", "subscribe"):
     setattr(BrokenCache, _name, _fails_at_once)
+
+
+def _cached(*_: object, **__: object) -> Callable[[object], Any]:
+    async def failing(*_: object, **__: object) -> NoReturn:
+        await _fails()
+
+    failing.refresh = _fails  # type: ignore[attr-defined]
+    return lambda _: failing
+
+
+setattr(BrokenCache, "cached", _cached)  # noqa: B010  # mypy would have it the real one's signature
 
 
 class Paused:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 import guide
 from app.core.database import Database
-from app.services import app_config, documents, jobs, search, stats_cache, users
+from app.services import app_config, documents, jobs, search, users
 from app.services.ingestion import ingest_file
 from app.services.stats_cache import StatsCache
 from doubles import Paused, raced
@@ -119,24 +119,24 @@ READS: dict[str, tuple[object, str, Work, Work, Callable[[Any], Any], Any]] = {
         "dark",
     ),
     "job statistics": (
-        stats_cache,
-        "calculate_job_stats",
+        StatsCache.job_stats,
+        "compute",
         StatsCache.get_job_stats,
         finish_job,
         lambda stats: stats["failed"],
         1,
     ),
     "file statistics of all": (
-        stats_cache,
-        "calculate_file_stats",
+        StatsCache.file_stats,
+        "compute",
         StatsCache.get_file_stats,
         add_document,
         lambda stats: stats["total"],
         2,
     ),
     "file statistics of one user": (
-        stats_cache,
-        "calculate_file_stats",
+        StatsCache.file_stats,
+        "compute",
         partial(StatsCache.get_file_stats, user_id=1),
         add_document,
         lambda stats: stats["total"],

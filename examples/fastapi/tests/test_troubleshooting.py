@@ -1,13 +1,13 @@
 """The guide's "Troubleshooting" and "Monitor Cache Performance": the switches, the log line, the forced refresh."""
 
 import logging
+import sqlite3
 
 import httpx
 import pytest
 from donjon import Cache, ConfigError
 
 from app.core.cache import get_cache
-from app.core.database import Database
 from app.core.settings import Settings
 from app.main import create_app
 from app.models import Job
@@ -99,7 +99,7 @@ async def test_a_setting_that_cannot_be_stops_the_start_and_says_which(
 
 
 async def test_a_forced_refresh_shows_what_was_changed_behind_the_applications_back(
-    client: httpx.AsyncClient, database: Database
+    client: httpx.AsyncClient, settings: Settings
 ) -> None:
     url = "/api/v1/admin/jobs/status"
     assert (await client.get(url, headers=ADMIN)).json() == {
@@ -108,13 +108,13 @@ async def test_a_forced_refresh_shows_what_was_changed_behind_the_applications_b
         "cached": True,
         "cache_backend": "memory",
     }
-    async with database.session() as session:
-        session.add(Job(kind="by hand"))
-        await session.commit()
+    with sqlite3.connect(settings.database) as other:
+        other.execute("INSERT INTO jobs (kind, status, created_at) VALUES ('by hand', 'queued', '')")
     assert (await client.get(url, headers=ADMIN)).json()["data"]["total"] == 0
 
     forced = (await client.get(f"{url}?force_refresh=true", headers=ADMIN)).json()
     assert (forced["data"]["total"], forced["cached"]) == (1, False)
+    assert (await client.get(f"{url}?force_refresh=true", headers=ADMIN)).status_code == 429  # once a second
     assert (await client.get(url, headers=ADMIN)).json()["data"]["total"] == 1
 
 
@@ -159,7 +159,10 @@ async def test_no_route_under_admin_is_open(settings: Settings) -> None:
 async def test_the_pattern_of_a_manual_invalidation_is_checked(client: httpx.AsyncClient, cache: Cache) -> None:
     await cache.set_many({"user:1": 1, "user:2": 2, "job:1": 3})
     url = "/api/v1/admin/cache/invalidate"
-    assert (await client.post(url, params={"pattern": "user:*"}, headers=ADMIN)).json() == {"removed": 2}
+    assert (await client.post(url, params={"pattern": "user:*"}, headers=ADMIN)).json() == {
+        "removed": 2,
+        "queued": False,
+    }
     assert (await client.post(url, params={"pattern": ""}, headers=ADMIN)).status_code == 422
 
 

@@ -19,6 +19,7 @@ use super::redis::{InFront, Redis};
 use super::shared::Shared;
 use super::terms::Span;
 use super::{Cache, Mode};
+use crate::clock::{Clock, ManualClock};
 use crate::engine::Watches;
 use crate::error::Error;
 use crate::link::{Authorities, Options};
@@ -39,6 +40,7 @@ pub struct Builder {
     load_timeout: Duration,
     enabled: bool,
     mode: Mode,
+    clock: Option<ManualClock>,
     /// An option that means nothing to the backend.
     misplaced: Option<&'static str>,
 }
@@ -92,6 +94,7 @@ impl Builder {
             load_timeout: Duration::from_secs(30),
             enabled: true,
             mode: Mode::default(),
+            clock: None,
             misplaced: None,
         }
     }
@@ -203,6 +206,12 @@ impl Builder {
         self
     }
 
+    /// Moves the time of memory by hand, in tests. Waiting for a load or a lock takes real time all the same. Default: the system's.
+    pub fn clock(mut self, clock: &ManualClock) -> Self {
+        self.clock = Some(clock.clone());
+        self
+    }
+
     /// Makes the cache. One over Redis belongs to the tokio runtime that it is made in, and connects when it is first used; one in
     /// memory needs tokio's timers where callers wait for one another.
     ///
@@ -225,6 +234,9 @@ impl Builder {
         if let Some(option) = self.misplaced {
             return Err(refused(option, format!("`{option}` means nothing to the {} backend", self.place.name())));
         }
+        if self.clock.is_some() && matches!(self.place, Place::Redis(_)) {
+            return Err(refused("clock", "`clock` moves the time of memory alone: Redis has its own".to_owned()));
+        }
         if let Some(option) = self.homeless() {
             return Err(refused(option, format!("`{option}` means nothing to the redis backend without `near`")));
         }
@@ -238,7 +250,10 @@ impl Builder {
         };
         let mut tiers = "memory";
         let backend = match self.place {
-            Place::Memory => Backend::Memory(Arc::new(Memory::new(&config, self.max_value_bytes))),
+            Place::Memory => {
+                let clock = self.clock.map_or(Clock::System, Clock::Manual);
+                Backend::Memory(Arc::new(Memory::new(&config, self.max_value_bytes, clock)))
+            }
             Place::Redis(remote) => {
                 let runtime = Handle::try_current().map_err(|_| {
                     refused("redis", "a cache over Redis is made within a tokio runtime: call `build` in one")
@@ -254,9 +269,6 @@ impl Builder {
                 });
                 tiers = if remote.near { "memory, redis" } else { "redis" };
                 let options = remote.options(self.max_value_bytes)?;
-                if in_front.is_some() && !options.can_have_memory() {
-                    return Err(refused("near", "`near` is not there for a cluster yet: leave it out".to_owned()));
-                }
                 Backend::Redis(Redis::new(namespace.clone(), &config, self.max_value_bytes, options, in_front, runtime))
             }
         };
@@ -396,13 +408,6 @@ mod tests {
         assert!(!format!("{good:?} {:?}", good.clone().build()).contains("hunter2"));
         assert!(error(good.clone().ca(*b"---")).contains("`ca`"));
         assert!(error(good.command_timeout(Duration::ZERO)).contains("`command_timeout`"));
-    }
-
-    #[tokio::test]
-    async fn memory_in_front_of_a_cluster_is_refused() {
-        let builder = Cache::redis("redis+cluster://localhost:1");
-        assert!(builder.clone().build().is_ok());
-        assert!(error(builder.near()).contains("`near` is not there for a cluster"));
     }
 
     #[test]

@@ -32,7 +32,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::backend::{self, Begun, Grant, LockToken, Want, too_large};
 use super::explained::{Explained, Remaining};
-use crate::clock::{coarse, exact};
+use crate::clock::Clock;
 use crate::error::{Error, Failure};
 use crate::payload::Payload;
 use crate::pubsub::Naming;
@@ -52,6 +52,7 @@ pub(crate) struct Memory {
     literal: Hub<Payload>,
     max_value_bytes: usize,
     tender: Tender,
+    clock: Clock,
 }
 
 /// The right to load a key.
@@ -73,7 +74,7 @@ impl Lease {
     pub(super) fn fill(self, payload: Payload, terms: &Storing) -> bool {
         let Self { right, memory } = self;
         memory.tender.see_to_it();
-        let now = exact();
+        let now = memory.clock.exact();
         // Where there is no such tag the lease goes unused: tags are checked before anything is loaded.
         memory
             .terms(&payload, terms, now)
@@ -81,24 +82,25 @@ impl Lease {
     }
 
     pub(super) fn fail(self, failure: Failure) -> Option<Payload> {
-        self.right.fail(failure, exact())
+        self.right.fail(failure, self.memory.clock.exact())
     }
 }
 
 impl Memory {
-    pub(super) fn new(config: &Config, max_value_bytes: usize) -> Self {
+    pub(super) fn new(config: &Config, max_value_bytes: usize, clock: Clock) -> Self {
         let store = Store::new(config, entropy());
-        let tender = Tender::new(&store);
-        Self { store, locks: Locks::default(), hub: Hub::default(), literal: Hub::default(), max_value_bytes, tender }
+        let tender = Tender::new(&store, &clock);
+        let (hub, literal) = (Hub::default(), Hub::default());
+        Self { store, locks: Locks::default(), hub, literal, max_value_bytes, tender, clock }
     }
 
     #[inline]
     pub(super) fn hit(&self, key: Key<'_>) -> Option<Payload> {
-        self.store.hit(key, coarse())
+        self.store.hit(key, self.clock.now())
     }
 
     pub(super) fn get(&self, key: Key<'_>) -> Option<Payload> {
-        match self.store.get(key, coarse()) {
+        match self.store.get(key, self.clock.now()) {
             Lookup::Hit(payload) | Lookup::Stale(payload) => Some(payload),
             Lookup::Miss => None,
         }
@@ -110,7 +112,7 @@ impl Memory {
 
     /// Looks up; `None` where another loads, whose end is to be waited for.
     pub(super) fn begin_at_once(self: &Arc<Self>, key: Key<'_>) -> Option<Begun> {
-        match self.store.begin(key, Ask::value(), exact()) {
+        match self.store.begin(key, Ask::value(), self.clock.exact()) {
             Step::Join(..) => None,
             step => Some(self.begun(key, step)),
         }
@@ -122,7 +124,7 @@ impl Memory {
         let mut ask = if want.again { ask.again() } else { ask };
         let mut deadline = None;
         loop {
-            let (joined, at_most) = match self.store.begin(key, ask, exact()) {
+            let (joined, at_most) = match self.store.begin(key, ask, self.clock.exact()) {
                 Step::Join(joined, at_most) if !want.own.contains(&joined.ticket()) => (joined, at_most),
                 step => return self.begun(key, step),
             };
@@ -134,13 +136,13 @@ impl Memory {
                 // Nobody's successor is chosen, as it may be cancelled itself: whoever comes first loads.
                 Ok(Ending::Again) => {}
                 // Past its limit a load may be taken over; whoever comes later than that loads for himself.
-                Err(_) => return self.begun(key, self.store.begin(key, ask, exact())),
+                Err(_) => return self.begun(key, self.store.begin(key, ask, self.clock.exact())),
             }
         }
     }
 
     pub(super) fn bypass(self: &Arc<Self>, key: Key<'_>) -> backend::Lease {
-        self.lease(self.store.bypass(key, exact()))
+        self.lease(self.store.bypass(key, self.clock.exact()))
     }
 
     /// What to do, for a caller that may not wait.
@@ -158,7 +160,7 @@ impl Memory {
 
     pub(super) fn set(&self, key: Key<'_>, payload: Payload, terms: &Storing) -> Result<(), Error> {
         self.tender.see_to_it();
-        let now = exact();
+        let now = self.clock.exact();
         let (fill, bytes) = (self.terms(&payload, terms, now)?, payload.bytes.len());
         let stored = self.store.set(key, owned(payload), fill, now) || !self.store.is_enabled();
         if stored { Ok(()) } else { Err(too_large(key, bytes)) }
@@ -179,7 +181,7 @@ impl Memory {
 
     pub(super) fn add(&self, key: Key<'_>, payload: Payload, terms: &Storing) -> Result<bool, Error> {
         self.tender.see_to_it();
-        let now = exact();
+        let now = self.clock.exact();
         let (fill, bytes) = (self.terms(&payload, terms, now)?, payload.bytes.len());
         match self.store.swap(key, None, owned(payload), fill, now) {
             Some(false) if self.store.is_enabled() => Err(too_large(key, bytes)),
@@ -189,7 +191,7 @@ impl Memory {
 
     pub(super) fn incr(&self, key: Key<'_>, by: i64, terms: &Storing) -> Result<i64, Error> {
         let refused = |why| Error::NotACounter(format!("{} {why}", key.as_str()).into());
-        let now = exact();
+        let now = self.clock.exact();
         loop {
             let seen = self.store.peek(key, now);
             let count = match &seen {
@@ -199,7 +201,7 @@ impl Memory {
                     .checked_add(by)
                     .ok_or_else(|| refused("would leave 64 bits"))?,
             };
-            let payload = Payload { codec: Codec::Json, bytes: count.to_string().into() };
+            let payload = Payload::json(count.to_string());
             let mut fill = self.terms(&payload, terms, now)?;
             fill.life = seen.as_ref().map_or(fill.life, |seen| seen.life);
             if self.store.swap(key, seen.map(|seen| seen.ticket), payload, fill, now).is_some() {
@@ -209,26 +211,26 @@ impl Memory {
     }
 
     pub(super) fn touch(&self, key: Key<'_>, ttl: Ttl) -> bool {
-        self.store.retime(key, ttl, exact())
+        self.store.retime(key, ttl, self.clock.exact())
     }
 
     pub(super) fn ttl(&self, key: Key<'_>) -> Option<Remaining> {
-        let now = exact();
+        let now = self.clock.exact();
         self.store.peek(key, now).map(|seen| Remaining::until(seen.life.fresh_until(), now))
     }
 
     pub(super) fn explain(&self, key: Key<'_>) -> Explained {
-        let now = exact();
+        let now = self.clock.exact();
         Explained::in_memory(self.store.explain(key, now), now)
     }
 
     pub(super) fn delete(&self, keys: &[Key<'_>]) -> u64 {
-        let now = coarse();
+        let now = self.clock.now();
         keys.iter().map(|key| u64::from(self.store.delete(*key, now))).sum()
     }
 
     pub(super) fn invalidate_pattern(&self, pattern: &Pattern) -> u64 {
-        self.store.invalidate_pattern(pattern, coarse()).count
+        self.store.invalidate_pattern(pattern, self.clock.now()).count
     }
 
     pub(super) fn invalidate_tags(&self, tags: &[String]) -> Result<u64, InvalidTag> {
@@ -236,11 +238,11 @@ impl Memory {
     }
 
     pub(super) fn clear(&self) -> u64 {
-        self.store.clear(coarse()).count
+        self.store.clear(self.clock.now()).count
     }
 
     pub(super) fn carry_out(&self, plan: &Plan) -> u64 {
-        self.store.carry_out(plan, coarse()).count
+        self.store.carry_out(plan, self.clock.now()).count
     }
 
     pub(super) fn switch(&self, enabled: bool) {
@@ -262,26 +264,26 @@ impl Memory {
     pub(super) fn close(&self) {
         // Off first, so that loads under way store nothing.
         self.store.switch(false);
-        drop(self.store.clear(exact()));
+        drop(self.store.clear(self.clock.exact()));
     }
 
     pub(super) fn acquire(&self, name: Key<'_>, ttl: Ttl) -> Option<Grant> {
-        let granted = self.locks.acquire(name, ttl, exact()).ok()?;
+        let granted = self.locks.acquire(name, ttl, self.clock.exact()).ok()?;
         Some(Grant { token: LockToken::Memory(granted.token), fence: granted.fence })
     }
 
     pub(super) fn renew(&self, name: Key<'_>, token: Token, ttl: Ttl) -> bool {
-        self.locks.renew(name, token, ttl, exact())
+        self.locks.renew(name, token, ttl, self.clock.exact())
     }
 
     pub(super) fn release(&self, name: Key<'_>, token: Token) -> bool {
-        self.locks.release(name, token, exact())
+        self.locks.release(name, token, self.clock.exact())
     }
 
     /// Waits until a lock may be free: it was released, or its holder's time is over.
     pub(super) async fn lock_may_be_free(&self, name: Key<'_>) {
         let bell = Bell::default();
-        let now = exact();
+        let now = self.clock.exact();
         let Some(waiting) = self.locks.wait(name, bell.waker(), now) else { return };
         let until = waiting.until;
         let place = Place { locks: &self.locks, waiting };

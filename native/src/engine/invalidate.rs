@@ -158,7 +158,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     /// Gives the connections that it went over.
     async fn sweep(&self, pattern: &Pattern, count: &mut u64) -> Result<Epoch, Fault> {
         match &self.inner.way {
-            Way::One(link) => {
+            Way::One(link, _) => {
                 let open = link.line().await?;
                 let epoch = self.tier().outbox.epoch();
                 replay::sweep(self.remote(), &open, pattern, count).await?;
@@ -181,7 +181,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Owed<R, E> {
     pub(super) fn paid(mut self, now: Moment) {
         let (targets, outbox) = (std::mem::take(&mut self.targets), &self.engine.tier().outbox);
         match &self.engine.inner.way {
-            Way::One(_) => outbox.sent(&targets, self.epoch, now),
+            Way::One(..) => outbox.sent(&targets, self.epoch, now),
             Way::Many(nodes) => {
                 let ears = nodes.ears();
                 outbox.sent_to(&targets, self.epoch, now, |target| ears.of(target));

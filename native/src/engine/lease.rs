@@ -45,12 +45,26 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Lease<R, E> {
 
     /// Stores what was loaded, unless something was invalidated since the load began. One round trip. Whatever befalls Redis, the
     /// value may go to the loader's own caller.
-    pub async fn fill(mut self, payload: Payload, storing: &Storing) -> Filled {
+    pub async fn fill(self, payload: Payload, storing: &Storing) -> Filled {
+        self.finish(payload, storing, Right::fill).await
+    }
+
+    /// As [`fill`](Self::fill), but those who wait have the value and nobody else: it is not stored.
+    pub async fn pass(self, payload: Payload, storing: &Storing) -> Filled {
+        self.finish(payload, storing, Right::pass).await
+    }
+
+    async fn finish(
+        mut self,
+        payload: Payload,
+        storing: &Storing,
+        end: impl FnOnce(Right<E>, Payload, &Storing, Moment, Moment) -> Filling<E>,
+    ) -> Filled {
         let engine = self.engine.clone();
         let Some(right) = self.right.take() else { return Filled::Refused };
         let key = Box::<str>::from(right.key());
         let clock = Key::new(right.key()).map_or_else(|_| Moment::from_millis(0), |key| engine.clock(key));
-        match right.fill(payload, storing, engine.now(), clock) {
+        match end(right, payload, storing, engine.now(), clock) {
             Filling::Done(filled) => filled,
             Filling::Send(sent, calls) => {
                 let mut via = engine.via();

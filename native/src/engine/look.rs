@@ -42,27 +42,11 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         }
     }
 
-    /// The values of keys, in their order. One round trip, two where some have tags.
-    pub async fn get_many(&self, keys: &[Key<'_>]) -> Vec<Option<Payload>> {
-        let via = self.via();
-        if via.is_told() && self.remote().is_enabled() && !keys.is_empty() {
-            return Box::pin(self.get_many_via(keys, via)).await;
-        }
-        let sights = if self.remote().is_enabled() { self.see_many(keys).await } else { None };
-        let remote = self.remote();
-        let sights = sights.unwrap_or_else(|| keys.iter().map(|_| Sight::Absent).collect());
-        let found = keys.iter().zip(sights).map(|(key, sight)| {
-            remote.count_read(&sight, self.clock(*key));
-            if let Sight::Value(seen) = sight { Some(seen.payload) } else { None }
-        });
-        found.collect()
-    }
-
     /// A value, or the right to load it: waits for another's load, of this process or another, as long as a load may take.
     /// Where Redis cannot be asked, the right to load without storing.
     pub async fn look(&self, key: Key<'_>, want: Want) -> Looked<R, E> {
         let plain = !want.counted && want.since.is_none() && want.tags.as_ref().is_some_and(|tags| tags.is_empty());
-        if !plain || self.inner.tracker.is_some() || !self.remote().is_enabled() {
+        if !plain || self.tier().front.is_some() || !self.remote().is_enabled() {
             return self.advance(key, self.remote().look(key, want, self.now())).await;
         }
         let mut fetched = self.fetch(key).await;
@@ -87,7 +71,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     }
 
     async fn advance(&self, key: Key<'_>, mut step: Step<E>) -> Looked<R, E> {
-        let mut via = Via::USUAL;
+        let mut via = Via::Usual;
         loop {
             step = match step {
                 Step::Done(payload) => return Looked::Value(payload),
@@ -108,7 +92,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
                     match (&step, outline) {
                         (Step::Done(payload), Some(outline)) => self.admit(&via, key, &outline, payload),
                         (Step::Done(payload), None) if is_counter => {
-                            let via = std::mem::replace(&mut via, Via::USUAL);
+                            let via = std::mem::replace(&mut via, Via::Usual);
                             Box::pin(self.admit_counters(via, &[(key, payload.clone())])).await;
                         }
                         _ => {}
@@ -159,74 +143,11 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         })
     }
 
-    async fn see_many(&self, keys: &[Key<'_>]) -> Option<Vec<Sight>> {
-        if keys.is_empty() {
-            return Some(Vec::new());
-        }
-        let found = match self.fetch_many(keys).await {
-            Ok(found) => found,
-            Err(fault) => {
-                self.remote().noticed(&fault);
-                return None;
-            }
-        };
-        let mut tagged = Vec::new();
-        let mut sights = Vec::with_capacity(found.len());
-        for (place, reply) in found.into_iter().enumerate() {
-            let bytes = if let Reply::Bytes(bytes) = reply { Some(bytes) } else { None };
-            match self.remote().see(bytes, self.clock(keys[place])) {
-                See::Plain(sight) => sights.push(sight),
-                See::Tagged(asked, calls) => {
-                    sights.push(Sight::Absent);
-                    tagged.push((place, asked, calls));
-                }
-            }
-        }
-        let calls: Vec<Call> = tagged.iter().flat_map(|(_, _, calls)| calls.iter().cloned()).collect();
-        if calls.is_empty() {
-            return Some(sights);
-        }
-        match self.read(&calls).await {
-            Ok(replies) => {
-                let mut replies = replies.into_iter();
-                for (place, asked, calls) in tagged {
-                    let own = replies.by_ref().take(calls.len()).collect();
-                    if let Ok(sight) = asked.replied(own) {
-                        sights[place] = sight;
-                    }
-                }
-            }
-            Err(fault) => self.remote().noticed(&fault),
-        }
-        Some(sights)
-    }
-
-    /// What is under each of these keys.
-    async fn fetch_many(&self, keys: &[Key<'_>]) -> Result<Vec<Reply>, Fault> {
-        let names = keys.iter().map(|key| self.remote().names().key(*key));
-        if let Way::Many(_) = &self.inner.way {
-            let calls: Vec<Call> = names.map(|name| Call::Plain(vec![b"GET"[..].into(), name.into()])).collect();
-            let found = self.read(&calls).await?;
-            let fault = found.iter().find_map(|reply| if let Reply::Error(fault) = reply { Some(fault) } else { None });
-            // Those of the nodes that answer are served all the same.
-            if let Some(fault) = fault {
-                self.remote().noticed(fault);
-            }
-            return Ok(found);
-        }
-        let call = Call::Plain(std::iter::once(b"MGET"[..].into()).chain(names.map(Into::into)).collect());
-        match self.read(&[call]).await?.into_iter().next() {
-            Some(Reply::List(found)) if found.len() == keys.len() => Ok(found),
-            Some(Reply::Error(fault)) => Err(fault),
-            _ => Err(Fault::Protocol),
-        }
-    }
-
     /// The bytes under a key: the one command that is sent on every read.
     async fn fetch(&self, key: Key<'_>) -> Result<Option<Vec<u8>>, Fault> {
         let command = wire::get(self.remote().names().key_parts(key));
         let link = match &self.inner.way {
-            Way::One(link) => link,
+            Way::One(link, _) => link,
             Way::Many(nodes) => {
                 let asked = self.fetch_from_owner(nodes, key, &command).await;
                 // Boxed, as is all that seldom happens here: the room for it would be taken and moved on every read.

@@ -22,7 +22,7 @@ pub trait Keep: Clone + fmt::Debug + Send + Sync + 'static {
 impl Keep for Payload {
     fn keep(payload: &Payload) -> (Self, u64) {
         // Of its own: what came has the header of the entry before it.
-        let own = Self { codec: payload.codec, bytes: Bytes::copy_from_slice(&payload.bytes) };
+        let own = Self { bytes: Bytes::copy_from_slice(&payload.bytes), ..payload.clone() };
         (own, payload.bytes.len() as u64)
     }
 }

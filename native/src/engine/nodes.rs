@@ -1,16 +1,17 @@
 //! Nodes: the servers that what is asked is dealt out to: a link to each, and the map that says who has what.
 //!
 //! Owns who is connected to, when the cluster is asked for its map, and that the outbox hears of all that could have undone what was
-//! said: a new connection, another owner. Must not know what is asked. Invariant: before anybody can read by a new map, or over a new
-//! connection, what may be missing there waits in the outbox.
+//! said: a new connection, another owner. Must not know what is asked. Invariants: before anybody can read by a new map, or over a new
+//! connection, what may be missing there waits in the outbox; and memory believes nothing of who lost a slot from before it did.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use donjon_core::cluster::{Place, Slot, SlotMap};
+use donjon_core::cluster::{Place, Redirect, Slot, SlotMap};
 use donjon_core::fault::Fault;
 use donjon_core::moment::Moment;
+use donjon_core::near::Guard;
 use donjon_core::outbox::Target;
 use donjon_core::remote::name::Names;
 use donjon_core::settings::RedisAddress;
@@ -21,6 +22,7 @@ use redis::Value;
 use tokio::sync::watch;
 
 use super::topology::Topology;
+use super::tracker::Tracker;
 use super::{Tier, replay, wire};
 use crate::link::{Greet, Greeting, Line, Link, Options};
 use crate::runtime::Runtime;
@@ -39,6 +41,8 @@ pub(super) struct Nodes<R: Runtime, E: Clone + Send + Sync + 'static> {
 struct State<R: Runtime> {
     map: Option<Arc<SlotMap>>,
     links: BTreeMap<Place, Link<R>>,
+    /// For each primary that was read from, where there is memory in front.
+    trackers: BTreeMap<Place, Arc<Tracker<R>>>,
     /// How often the cluster was asked for its map, and when it was last.
     asked: u64,
     asked_at: Option<Moment>,
@@ -48,7 +52,8 @@ struct State<R: Runtime> {
 impl<R: Runtime, E: Clone + Send + Sync + 'static> Nodes<R, E> {
     pub(super) fn new(tier: Arc<Tier<E>>, runtime: R, options: Options) -> Arc<Self> {
         Arc::new_cyclic(|myself| {
-            let state = State { map: None, links: BTreeMap::new(), asked: 0, asked_at: None, is_closed: false };
+            let (links, trackers) = (BTreeMap::new(), BTreeMap::new());
+            let state = State { map: None, links, trackers, asked: 0, asked_at: None, is_closed: false };
             let (state, asking) = (Mutex::new(state), tokio::sync::Mutex::default());
             let changes = watch::Sender::new(Arc::new(Topology::of(&options.target, None, true)));
             Self { tier, runtime, options, myself: myself.clone(), state, asking, changes }
@@ -181,7 +186,16 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Nodes<R, E> {
             .into_iter()
             .partition::<BTreeMap<_, _>, _>(|(place, _)| map.primaries().contains(place));
         state.links = kept;
+        let losers = before.as_ref().map(|before| before.losers(&map)).unwrap_or_default();
+        for loser in losers {
+            state.trackers.get(loser).iter().for_each(|tracker| tracker.forget());
+        }
+        let (kept, untold) = std::mem::take(&mut state.trackers)
+            .into_iter()
+            .partition::<BTreeMap<_, _>, _>(|(place, _)| map.primaries().contains(place));
+        state.trackers = kept;
         drop(state);
+        drop(untold);
         if before.as_ref() == Some(&map) && gone.is_empty() {
             return map;
         }
@@ -228,6 +242,14 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Nodes<R, E> {
         Some(self.link(&place))
     }
 
+    /// The clock of whoever has a name.
+    pub(super) fn clock_of(&self, name: &[u8], now: Moment) -> Option<Moment> {
+        let place = self.known_map()?.owner(Slot::of(name))?.clone();
+        // That of the other connection is set right more often.
+        let told = self.state.lock().trackers.get(&place).and_then(|tracker| tracker.redis_now(now));
+        told.or_else(|| self.link(&place).redis_now(now))
+    }
+
     /// Redis's clock, by any node that told it.
     pub(super) fn any_clock(&self, now: Moment) -> Option<Moment> {
         self.state.lock().links.values().find_map(|link| link.redis_now(now))
@@ -236,6 +258,56 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Nodes<R, E> {
     /// Whether one of them is left alone for now, since it failed.
     pub(super) fn is_left_alone(&self) -> bool {
         self.state.lock().links.values().any(Link::is_left_alone)
+    }
+
+    /// Where a primary can be read and tells of what changes, if it does by now; and under what that is asked.
+    pub(super) fn told(&self, place: &Place) -> Option<(Line, Guard)> {
+        let (front, link) = (self.tier.front.clone()?, self.link(place));
+        let mut state = self.state.lock();
+        if state.is_closed || !state.map.as_ref()?.primaries().contains(place) {
+            return None;
+        }
+        let tracker = state.trackers.entry(place.clone()).or_insert_with(|| {
+            let mut options = self.options.clone();
+            options.target = link.target().clone();
+            Arc::new(Tracker::new(link, options, self.names().clone(), front, self.vouch(place)))
+        });
+        let tracker = Arc::clone(tracker);
+        drop(state);
+        tracker.line()
+    }
+
+    /// Sees to it that each primary will tell of what changes, where there is memory in front.
+    pub(super) fn track(&self, map: &SlotMap) {
+        for place in map.primaries() {
+            let _by_now_or_later = self.told(place);
+        }
+    }
+
+    /// Asks a node for what only its primary answers: one that another took over from lives on, and would be told of nothing.
+    fn vouch(&self, place: &Place) -> Greet {
+        let (myself, place) = (self.myself.clone(), place.clone());
+        let last = Mutex::new(Vec::new());
+        let name = move |nodes: &Self, place: &Place| {
+            let map = nodes.known_map()?;
+            let mut last = last.lock();
+            if last.is_empty() || map.owner(Slot::of(&last)) != Some(place) {
+                *last = map.sign_of(place, nodes.names())?;
+            }
+            Some(last.clone())
+        };
+        Arc::new(move |line: Line| -> Greeting {
+            let (nodes, place) = (myself.upgrade(), place.clone());
+            let name = nodes.as_ref().and_then(|nodes| name(nodes, &place));
+            Box::pin(async move {
+                let (Some(nodes), Some(name)) = (nodes, name) else { return Err(Fault::Unreachable) };
+                let Err(fault) = line.ask(redis::cmd("PTTL").arg(name)).await else { return Ok(()) };
+                if let Some(Redirect::Moved(slot, to)) = Redirect::of(&fault, &place) {
+                    nodes.moved(slot, &to);
+                }
+                Err(fault)
+            })
+        })
     }
 
     fn greet(&self, place: &Place) -> Greet {
@@ -298,7 +370,9 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Nodes<R, E> {
         let mut state = self.state.lock();
         state.is_closed = true;
         let links: Vec<Link<R>> = state.links.values().cloned().collect();
+        let trackers = std::mem::take(&mut state.trackers);
         drop(state);
+        drop(trackers);
         for link in links {
             link.close();
         }

@@ -23,8 +23,9 @@ use parking_lot::Mutex;
 use redis::Value;
 use tokio::sync::Notify;
 
+use super::Front;
 use super::memory::Memory;
-use crate::link::{CHANGES, Heard, Line, Link, Options, Said, beat};
+use crate::link::{CHANGES, Greet, Heard, Line, Link, Options, Said, beat};
 use crate::pubsub::{Either, jittered, race};
 use crate::runtime::Runtime;
 
@@ -50,6 +51,8 @@ struct Shared<R: Runtime> {
     link: Link<R>,
     /// What is invalidated is said there.
     usual: Link<R>,
+    /// Asks besides for a sign of life whether this is still whom to believe.
+    vouch: Greet,
     current: Current,
     is_started: AtomicBool,
     is_closed: AtomicBool,
@@ -67,14 +70,9 @@ struct Tracked {
 }
 
 impl<R: Runtime> Tracker<R> {
-    /// One whose connection is used beside the `usual` one.
-    pub(super) fn new(
-        usual: Link<R>,
-        options: Options,
-        names: Names,
-        memory: Arc<dyn Memory>,
-        watches: Watches,
-    ) -> Self {
+    /// One whose connection is used beside the `usual` one. Whoever answers is believed once `vouch` has asked, too.
+    pub(super) fn new(usual: Link<R>, options: Options, names: Names, front: Front, vouch: Greet) -> Self {
+        let Front { memory, watches } = front;
         let runtime = usual.runtime().clone();
         let current = Current::default();
         let heard = hearing(runtime.clone(), Arc::clone(&memory), Arc::clone(&current));
@@ -87,6 +85,7 @@ impl<R: Runtime> Tracker<R> {
             names,
             link,
             usual,
+            vouch,
             current,
             is_started: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
@@ -110,6 +109,14 @@ impl<R: Runtime> Tracker<R> {
             return None;
         }
         Some((tracked.line.clone(), tracked.track.guard()))
+    }
+
+    /// What was read here is somebody else's now, or some of it is: none of it is believed any more.
+    pub(super) fn forget(&self) {
+        let tracked = self.0.current.lock().clone();
+        if let Some(tracked) = tracked {
+            tracked.track.begin_anew();
+        }
     }
 
     /// Redis's clock as this connection was told of it; `None` where there is no connection.
@@ -246,6 +253,7 @@ impl<R: Runtime> Shared<R> {
         command.arg("NOLOOP");
         let asked = self.runtime.now();
         line.ask(&command).await?;
+        (self.vouch)(line.clone()).await?;
         let track = self.memory.track(if aside.is_some() { Told::Aside } else { Told::Itself });
         track.answered(asked);
         Ok((Arc::new(track), aside.map(|(connections, line, _)| (connections, line))))
@@ -275,6 +283,7 @@ impl<R: Runtime> Shared<R> {
             let asked = self.runtime.now();
             let both = async {
                 beat(line).await?;
+                (self.vouch)(line.clone()).await?;
                 // What that one was told before this answer was told before the first one's, or its key was guarded.
                 if let Some(aside) = aside { aside.ask(&redis::cmd("PING")).await.map(drop) } else { Ok(()) }
             };

@@ -261,7 +261,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
             return Ok(clock);
         }
         match &self.inner.way {
-            Way::One(link) => drop(link.line().await?),
+            Way::One(link, _) => drop(link.line().await?),
             Way::Many(nodes) => {
                 nodes.map().await?;
                 let link = nodes.link_of(&self.remote().names().key(key)).ok_or(Fault::Unreachable)?;

@@ -9,6 +9,8 @@ use std::time::Duration;
 use donjon::{Builder, Cache};
 use donjon_test_redis::{Cluster, Server};
 
+pub mod near;
+
 /// A backend, with a namespace of this test's own.
 pub struct Place {
     kind: Kind,

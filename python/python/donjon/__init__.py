@@ -13,8 +13,9 @@
 Start with `Cache`; `cache.sync` is the same for threads and scripts. What can go wrong is in one tree, below `DonjonError`.
 """
 
+from ._arguments import NoKey
 from ._cache import Cache
-from ._cached import CachedCoroutine, CachedFunction, CacheInfo
+from ._cached import CachedCoroutine, CachedFunction
 from ._errors import (
     BackendUnavailable,
     CacheClosed,
@@ -40,6 +41,7 @@ from ._errors import (
 from ._keys import ANY, key, pattern
 from ._lock import Lock, SyncLock
 from ._lookup import Hit, Miss
+from ._plan import CacheInfo
 from ._process import get_cache
 from ._pubsub import Message, Subscription, SyncSubscription
 from ._removed import Removed
@@ -77,6 +79,7 @@ __all__ = [
     "LockTimeout",
     "Message",
     "Miss",
+    "NoKey",
     "NotACounter",
     "Removed",
     "RuleError",

@@ -5,6 +5,7 @@ A call of a backend gives its outcome, or, where `waits` says so, what is to be 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -75,8 +76,9 @@ class Backend:
 
     core: Any
     get: Callable[..., Any]
-    hit: Callable[[str], Any]
-    """A value at hand, as fresh as this cache's calls are to be answered where they do not say; or MISS."""
+    hit: Callable[..., Any]
+    """A value at hand, as fresh as this cache's calls are to be answered where they do not say; or MISS. Takes the reader's
+    fingerprint after the key."""
     locks: Any
     hub: Any
 
@@ -85,6 +87,8 @@ class Backend:
         self.closed = False
         self.listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
         self.tally = Tally()
+        self.aside: set[asyncio.Task[Any]] = set()
+        """Loads that nobody waits for."""
         self._enabled = enabled
         self._rules: list[tuple[str, Sequence[str], Sequence[str], Sequence[str]]] = []
         self._build()
@@ -150,7 +154,7 @@ class Backend:
         return True
 
     # -- reads
-    def hit_in(self, mode: Mode | None) -> Callable[[str], Any]:
+    def hit_in(self, mode: Mode | None) -> Callable[..., Any]:
         """As `hit`, for a call that says how fresh its answer has to be.
 
         Raises:
@@ -166,13 +170,17 @@ class Backend:
     def set_many(self, items: Mapping[str, Any], ttl: Ttl | None, grace: Ttl | None, tags: Sequence[str]) -> Any:
         return self.core.set_many(items, span(ttl), grace_span(grace), tag_list(tags))
 
-    def store(self, key: str, value: Any, storing: Storing) -> Any:
-        """As `set`, with what was found good before."""
-        return self.core.set(key, value, storing.ttl, storing.grace, storing.tag_names())
+    def store(self, key: str, value: Any, storing: Storing, made_from: int | None = None) -> Any:
+        """As `set`, with what was found good before, and the fingerprint of its type."""
+        return self.core.set(key, value, storing.ttl, storing.grace, storing.tag_names(), made_from)
 
     def fill(self, lease: Any, value: Any, storing: Storing) -> Any:
         """Stores what was loaded, and gives the copy that a reader would get."""
         return lease.fill(value, storing.ttl, storing.grace, storing.tag_names())
+
+    def pass_on(self, lease: Any, value: Any, storing: Storing) -> Any:
+        """Gives what was loaded to those who wait, stores nothing, and gives the copy that a reader would get."""
+        return lease.pass_on(value)
 
     def fill_many(self, pairs: list[tuple[Any, Any]], storing: Storing) -> Any:
         """As `fill` for each pair of lease and value."""

@@ -292,6 +292,11 @@ class Cache(Face):
             self._tending.cancel()
             self._tending = None
         self._announced = False
+        loop = asyncio.get_running_loop()
+        aside = [task for task in self._memory.aside if task.get_loop() is loop]
+        for task in aside:
+            task.cancel()
+        await asyncio.gather(*aside, return_exceptions=True)
         closing = self._memory.close()
         if closing is not None:
             await closing
@@ -477,7 +482,7 @@ class Cache(Face):
         storing = self._memory.storing(ttl, grace, tags)
         return await load_many(ASYNCIO, self._memory, key_list(keys), loader, storing, mode)
 
-    async def lookup(self, key: str, *, mode: Mode | None = None) -> Hit | Miss:
+    async def lookup(self, key: str, *, mode: Mode | None = None, force_refresh: bool = False) -> Hit | Miss:
         """A hit, which is true, or a miss, which is false and holds the right to load.
 
         For loads that do not fit into a function. Others who want the key wait for the holder of the miss, so hand it to
@@ -490,9 +495,10 @@ class Cache(Face):
                 await cache.fill(found, report, ttl=60)
                 return report
 
-        `mode` is as for `get`.
+        `mode` is as for `get`. With `force_refresh` only a value will do whose load began after this call; meanwhile, and should
+        this load fail, others get the one that is there.
         """
-        return await look_up(ASYNCIO, self._memory, key, mode)
+        return await look_up(ASYNCIO, self._memory, key, mode, force_refresh)
 
     async def fill(
         self,
@@ -517,6 +523,7 @@ class Cache(Face):
         *,
         concurrency: int = 8,
         progress: bool = True,
+        once: str | None = None,
         ttl: Ttl | None = None,
         grace: Ttl | None = None,
         tags: Sequence[str] = (),
@@ -527,10 +534,13 @@ class Cache(Face):
             keys_or_items: Keys to load, or, without a loader, a mapping or pairs of key and value to store.
             loader: Called with one key; plain or async. An error is noted in the report and stops nothing.
             concurrency: Loads at a time.
-            progress: Shows a bar where a terminal watches and tqdm is installed.
+            progress: Shows a bar where a terminal watches and tqdm or rich is installed.
+            once: Of all processes that warm under this name at a time, one does; the others return at once, and their reports
+                say `elsewhere`.
         """
         storing = self._memory.storing(ttl, grace, tags)
-        return await Warming(self._memory, keys_or_items, loader, storing, concurrency, progress).run()
+        warming = Warming(self._memory, keys_or_items, loader, storing, concurrency, progress)
+        return await (warming.run() if once is None else warming.run_once(once))
 
     # -- writes
     async def set(

@@ -7,38 +7,27 @@ A method becomes a descriptor, so that `obj.method.invalidate(5)` means the meth
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from functools import partial, update_wrapper
-from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
-from ._backend import Backend, Storing
-from ._compile import automatic_key, is_method, template_key
-from ._donjon import MISS
-from ._errors import DecodeError
-from ._load import load
+from ._arguments import is_method
+from ._backend import Backend
+from ._donjon import MISS, Unproven
+from ._load import peek
+from ._plan import CacheInfo, Options, Plan
 from ._removed import Removed
-from ._runtime import ASYNCIO, BLOCKING, Runtime, complete
-from ._ttl import Ttl
-from ._types import Decoder, annotation_decoder, decoder, return_type
+from ._runtime import ASYNCIO, BLOCKING, complete
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["CacheInfo", "CachedCoroutine", "CachedFunction", "Decorator", "make_cached"]
+__all__ = ["CachedCoroutine", "CachedFunction", "Decorator", "make_cached"]
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 S = TypeVar("S")
 T = TypeVar("T")
-
-
-class CacheInfo(NamedTuple):
-    """How the calls of one cached function went, in this process."""
-
-    hits: int
-    """Calls answered by a stored value."""
-    misses: int
-    """Calls that loaded, or waited for another's load."""
 
 
 class CachedFunction(Protocol[P, T]):
@@ -61,6 +50,12 @@ class CachedFunction(Protocol[P, T]):
 
     def refresh(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Loads anew for these arguments, whatever is stored."""
+
+    def get(self, *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """What is stored for these arguments, without a load; None where that is nothing."""
+
+    def set(self, value: T, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Stores `value` for these arguments, as if the function had returned it."""
 
     def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """The key for these arguments."""
@@ -90,6 +85,12 @@ class CachedCoroutine(Protocol[P, T]):
     async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Loads anew for these arguments, whatever is stored."""
 
+    async def get(self, *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """What is stored for these arguments, without a load; None where that is nothing."""
+
+    async def set(self, value: T, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Stores `value` for these arguments, as if the function had returned it."""
+
     def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """The key for these arguments."""
 
@@ -108,127 +109,20 @@ class Decorator(Protocol):
     def __call__(self, function: Callable[P, T], /) -> CachedFunction[P, T]: ...
 
 
-def make_cached(
-    memory: Backend,
-    function: Callable[..., Any],
-    template: str | None,
-    ttl: Ttl | None,
-    grace: Ttl | None,
-    tags: Sequence[str],
-    as_: Any,
-) -> Any:
-    """The cached form of `function`; the arguments are those of `Cache.cached`."""
+def make_cached(memory: Backend, function: Callable[..., Any], options: Options) -> Any:
+    """The cached form of `function`."""
     if not inspect.isfunction(function):
         raise TypeError(f"cached decorates functions and methods, not {type(function).__name__}")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(f"{function.__qualname__} yields: only a function that returns one value can be cached")
-    if isinstance(tags, str):
-        raise TypeError(f"tags is a list of tags: write [{tags!r}]")
     awaits = inspect.iscoroutinefunction(function)
-    memory = memory.awaiting if awaits else memory.blocking
-    plan = _Plan(memory, function, template, memory.storing(ttl, grace, ()), tags, as_)
+    plan = Plan(memory.awaiting if awaits else memory.blocking, function, options, awaits=awaits)
     made = _coroutine(plan) if awaits else _function(plan)
     return _Method(made) if is_method(function) else made
 
 
-class _Plan:
-    """What a cached function knows of itself."""
-
-    __slots__ = ("as_", "decode", "function", "hits", "is_plain", "make_key", "memory", "misses", "storing", "tags")
-
-    def __init__(
-        self,
-        memory: Backend,
-        function: Callable[..., Any],
-        template: str | None,
-        storing: Storing,
-        tags: Sequence[str],
-        as_: Any,
-    ) -> None:
-        self.memory = memory
-        self.function = function
-        self.make_key = automatic_key(function) if template is None else template_key(function, template)
-        self.storing = storing
-        self.tags = [template_key(function, tag) for tag in tags]
-        self.as_ = as_
-        self.decode: Decoder | None = None
-        self.is_plain: bool | None = None  # whether what is stored is what is returned; None before the first miss
-        self.hits = 0
-        self.misses = 0
-
-    def resolve(self) -> None:
-        """Finds out the type, when a call needs it: an annotation may name what is defined after the function."""
-        self.decode = annotation_decoder(return_type(self.function)) if self.as_ is None else decoder(self.as_)
-        self.is_plain = self.decode is None
-
-    async def call(self, runtime: Runtime, key: str, value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A call that the hot path could not answer; `value` is what is stored, or MISS."""
-        if self.is_plain is None:
-            self.resolve()
-        since = None
-        if value is not MISS:
-            try:
-                typed = value if self.decode is None else self.decode(value)
-            except DecodeError as error:
-                self.memory.tally.undecodable(key, error)
-                since = self.memory.core.ticket()
-            else:
-                self.hits += 1
-                return typed
-        return await self.load(runtime, key, args, kwargs, since)
-
-    async def refresh(self, runtime: Runtime, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self.is_plain is None:
-            self.resolve()
-        return await self.load(runtime, self.make_key(*args, **kwargs), args, kwargs, self.memory.core.ticket())
-
-    async def load(
-        self, runtime: Runtime, key: str, args: tuple[Any, ...], kwargs: dict[str, Any], since: int | None
-    ) -> Any:
-        storing = self.storing
-        if self.tags:
-            storing = storing._replace(tags=lambda: [tag(*args, **kwargs) for tag in self.tags])
-        function = partial(self.function, **kwargs) if kwargs else self.function
-        if self.memory.shared:
-            return await self.load_shared(runtime, key, function, args, storing, since)
-        self.misses += 1
-        return await load(runtime, self.memory, key, function, args, storing, self.decode, since)
-
-    async def load_shared(
-        self,
-        runtime: Runtime,
-        key: str,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        storing: Storing,
-        since: int | None,
-    ) -> Any:
-        """Whether there was a value is known once the function was called, or was not."""
-        before = self.misses
-
-        def counted(*args: Any) -> Any:
-            self.misses += 1
-            return function(*args)
-
-        value = await load(runtime, self.memory, key, counted, args, storing, self.decode, since)
-        if self.misses == before:
-            self.hits += 1
-        return value
-
-    def info(self) -> CacheInfo:
-        return CacheInfo(self.hits, self.misses)
-
-
-def _coroutine(plan: _Plan) -> Any:
+def _coroutine(plan: Plan) -> Any:
     memory, make_key = plan.memory, plan.make_key
-
-    async def cached(*args: Any, **kwargs: Any) -> Any:
-        key = make_key(*args, **kwargs)
-        value = memory.hit(key)
-        if plan.is_plain and value is not MISS:
-            plan.hits += 1
-            return value
-        return await plan.call(ASYNCIO, key, value, args, kwargs)
 
     async def invalidate(*args: Any, **kwargs: Any) -> Removed:
         removed = memory.delete(make_key(*args, **kwargs))
@@ -237,19 +131,20 @@ def _coroutine(plan: _Plan) -> Any:
     async def refresh(*args: Any, **kwargs: Any) -> Any:
         return await plan.refresh(ASYNCIO, args, kwargs)
 
-    return _dressed(cached, plan, invalidate, refresh)
+    async def get(*args: Any, **kwargs: Any) -> Any:
+        value = await _peek(plan, args, kwargs)
+        return None if value is MISS else value
+
+    async def set_(value: Any, /, *args: Any, **kwargs: Any) -> None:
+        stored = plan.stored(value, args, kwargs)
+        if memory.waits:
+            await stored
+
+    return _dressed(_call(plan, "async def", "await $plan.call($ASYNCIO,"), plan, invalidate, refresh, get, set_)
 
 
-def _function(plan: _Plan) -> Any:
+def _function(plan: Plan) -> Any:
     memory, make_key = plan.memory, plan.make_key
-
-    def cached(*args: Any, **kwargs: Any) -> Any:
-        key = make_key(*args, **kwargs)
-        value = memory.hit(key)
-        if plan.is_plain and value is not MISS:
-            plan.hits += 1
-            return value
-        return complete(plan.call(BLOCKING, key, value, args, kwargs))
 
     def invalidate(*args: Any, **kwargs: Any) -> Removed:
         return memory.delete(make_key(*args, **kwargs))
@@ -257,13 +152,42 @@ def _function(plan: _Plan) -> Any:
     def refresh(*args: Any, **kwargs: Any) -> Any:
         return complete(plan.refresh(BLOCKING, args, kwargs))
 
-    return _dressed(cached, plan, invalidate, refresh)
+    def get(*args: Any, **kwargs: Any) -> Any:
+        value = complete(_peek(plan, args, kwargs))
+        return None if value is MISS else value
+
+    def set_(value: Any, /, *args: Any, **kwargs: Any) -> None:
+        plan.stored(value, args, kwargs)
+
+    return _dressed(_call(plan, "def", "$complete($plan.call($BLOCKING,"), plan, invalidate, refresh, get, set_)
 
 
-def _dressed(cached: Any, plan: _Plan, invalidate: Any, refresh: Any) -> Any:
+def _call(plan: Plan, kind: str, otherwise: str) -> Callable[..., Any]:
+    """The function itself. A hit of what needs no work ends in it: no other call but that for the value."""
+    hit = "$memory.hit" if plan.mode is None else "$memory.hit_in($mode)"
+    body = f"""
+$value = {hit}($key, $plan.reader)
+if $plan.is_plain and $value is not $MISS and $type($value) is not $Unproven:
+    $plan.hits += 1
+    return $value
+return {otherwise} $key, $value, $args, $kwargs){")" * (otherwise.count("(") - 1)}
+"""
+    names = {"plan": plan, "memory": plan.memory, "mode": plan.mode, "MISS": MISS, "Unproven": Unproven}
+    return plan.keys.within(kind, body, names | {"ASYNCIO": ASYNCIO, "BLOCKING": BLOCKING, "complete": complete})
+
+
+async def _peek(plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if plan.is_plain is None:
+        plan.resolve()
+    return await peek(plan.memory, plan.make_key(*args, **kwargs), plan.codec, plan.mode)
+
+
+def _dressed(cached: Any, plan: Plan, invalidate: Any, refresh: Any, get: Any, set_: Any) -> Any:
     update_wrapper(cached, plan.function)
     cached.invalidate = invalidate
     cached.refresh = refresh
+    cached.get = get
+    cached.set = set_
     cached.key = plan.make_key
     cached.cache_info = plan.info
     return cached
@@ -300,4 +224,6 @@ class _Bound:
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._cached, name)
-        return partial(attribute, self.__self__) if name in ("invalidate", "key", "refresh") else attribute
+        if name == "set":
+            return lambda value, /, *args, **kwargs: attribute(value, self.__self__, *args, **kwargs)
+        return partial(attribute, self.__self__) if name in ("get", "invalidate", "key", "refresh") else attribute

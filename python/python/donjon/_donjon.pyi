@@ -58,9 +58,13 @@ class Core:
     ) -> Core:
         """`foreign` turns a value that is no JSON type into one, or raises UnsupportedValue."""
     # -- reads: never wait, never lease
-    def get(self, key: str, default: Any = None, /) -> Any: ...
-    def hit(self, key: str, /) -> Any:
-        """A fresh value's copy, counted as a hit; MISS (counted as nothing) where `begin` must decide."""
+    def get(self, key: str, default: Any = None, reader: int | None = None, /) -> Any: ...
+    def hit(self, key: str, reader: int | None = None, /) -> Any:
+        """A fresh value's copy, counted as a hit; MISS (counted as nothing) where `begin` must decide.
+
+        `reader`, here and below: the fingerprint of the type that is wanted. What was made from another is an Unproven; what is
+        filled under a lease of such a reader is made from it.
+        """
     def get_many(self, keys: Sequence[str], /) -> dict[str, Any]: ...
     def exists(self, key: str, /) -> bool: ...
     def ttl(self, key: str, /) -> float | None: ...
@@ -68,17 +72,27 @@ class Core:
     # -- loads
     def ticket(self) -> int:
         """A number for `begin`'s `since`: larger than every load begun so far."""
-    def begin(self, key: str, since: int | None = None, again: bool = False, /) -> Any:
+    def begin(self, key: str, since: int | None = None, again: bool = False, reader: int | None = None, /) -> Any:
         """A value's copy (hit, or stale while another refreshes), a Lease, or a Join.
 
         `since`: only a value whose load began after that ticket will do (force_refresh). `again`: after waiting; counted already.
         """
-    def bypass(self, key: str, /) -> Lease:
+    def bypass(self, key: str, reader: int | None = None, /) -> Lease:
         """A lease whose fill is never stored: for a caller that may not wait any longer."""
     def seconds(self, ttl: Span, /) -> float:
         """What `ttl` means here: checks a TTL before a loader runs. None: the default; `math.inf` stays."""
     # -- writes
-    def set(self, key: str, value: Any, ttl: Span = None, grace: Span = None, tags: Sequence[str] = ..., /) -> None: ...
+    def set(
+        self,
+        key: str,
+        value: Any,
+        ttl: Span = None,
+        grace: Span = None,
+        tags: Sequence[str] = ...,
+        made_from: int | None = None,
+        /,
+    ) -> None:
+        """`made_from`: the fingerprint of the type that the value was made from."""
     def set_many(
         self, items: Mapping[str, Any], ttl: Span = None, grace: Span = None, tags: Sequence[str] = ..., /
     ) -> None: ...
@@ -123,6 +137,8 @@ class Lease:
         """The copy of a value that is still usable, to serve should the load fail; MISS where there is none."""
     def fill(self, value: Any, ttl: Span = None, grace: Span = None, tags: Sequence[str] = ..., /) -> Any:
         """Stores `value` unless something was invalidated since; gives back the copy a reader would get."""
+    def pass_on(self, value: Any) -> Any:
+        """Gives `value` to those who wait and stores nothing; gives back a copy."""
     def fail(self, error: BaseException, /) -> None: ...
     def abandon(self) -> None: ...
 
@@ -176,9 +192,9 @@ class Shared:
     def close(self) -> Future[int]:
         """Says what is owed, and closes; gives how much is owed still."""
     # -- reads
-    def hit(self, key: str, /) -> Any:
+    def hit(self, key: str, reader: int | None = None, /) -> Any:
         """What memory in front has, counted as a hit; MISS, counted as nothing, where that is nothing."""
-    def get(self, key: str, default: Any = None, /) -> Future[Any]: ...
+    def get(self, key: str, default: Any = None, reader: int | None = None, /) -> Future[Any]: ...
     def get_many(self, keys: Sequence[str], /) -> Future[dict[str, Any]]: ...
     def exists(self, key: str, /) -> Future[bool]: ...
     def ttl(self, key: str, /) -> Future[float | None]: ...
@@ -193,6 +209,7 @@ class Shared:
         tags: Sequence[str] | None,
         impatient: bool,
         counted: bool,
+        reader: int | None,
         /,
     ) -> Future[Any]:
         """A value, a RemoteLease, a Failed, or MISS where one would have to wait and is impatient.
@@ -203,13 +220,17 @@ class Shared:
         Raises:
             DecodeError: There is a value, and it cannot be read.
         """
-    def begin_many(self, keys: Sequence[str], own: Sequence[int], tags: Sequence[str], /) -> Future[list[Any]]:
+    def begin_many(
+        self, keys: Sequence[str], own: Sequence[int], tags: Sequence[str], reader: int | None, /
+    ) -> Future[list[Any]]:
         """As `begin` for each of these, none of which waits; MISS where one would have to, or cannot be read."""
-    def bypass(self, key: str, /) -> Future[RemoteLease]: ...
+    def bypass(self, key: str, reader: int | None = None, /) -> Future[RemoteLease]: ...
     def fill(
         self, lease: RemoteLease, value: Any, ttl: Span = None, grace: Span = None, tags: Sequence[str] = ..., /
     ) -> Future[Any]:
         """Stores `value` unless something was invalidated since; gives back the copy a reader would get."""
+    def pass_on(self, lease: RemoteLease, value: Any, tags: Sequence[str] = ..., /) -> Future[Any]:
+        """Gives `value` to those who wait and stores nothing; gives back a copy."""
     def fill_many(
         self,
         pairs: Sequence[tuple[RemoteLease, Any]],
@@ -221,7 +242,14 @@ class Shared:
     def seconds(self, ttl: Span, /) -> float: ...
     # -- writes
     def set(
-        self, key: str, value: Any, ttl: Span = None, grace: Span = None, tags: Sequence[str] = ..., /
+        self,
+        key: str,
+        value: Any,
+        ttl: Span = None,
+        grace: Span = None,
+        tags: Sequence[str] = ...,
+        made_from: int | None = None,
+        /,
     ) -> Future[None]: ...
     def set_many(
         self, items: Mapping[str, Any], ttl: Span = None, grace: Span = None, tags: Sequence[str] = ..., /
@@ -286,6 +314,12 @@ class Template:
         """As `render`, with `*` for every name that `parts` lacks, the literal text escaped."""
 
 # -- values ----------------------------------------------------------------------------------------
+@final
+class Unproven:
+    """A value that was not made from the type that its reader wants, and may be none of it."""
+
+    value: Any
+
 @final
 class Value:
     """A value as the cache keeps it. `copy()` is what a reader gets."""

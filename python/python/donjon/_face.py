@@ -10,13 +10,14 @@ from ._backend import Backend, Mode
 from ._cached import CachedCoroutine, CachedFunction, Decorator, make_cached
 from ._donjon import MISS
 from ._errors import DecodeError
-from ._load import at_hand, load
+from ._load import at_hand, load, peek
 from ._lookup import Hit, Miss
+from ._plan import Options, Refresh, Tag
 from ._rules import Rules
 from ._runtime import Runtime
 from ._stats import CacheStats
 from ._ttl import Ttl, span
-from ._types import decoder
+from ._types import codec
 
 __all__ = ["Face", "key_list"]
 
@@ -75,10 +76,16 @@ class Face:
         template: str | None = None,
         /,
         *,
-        ttl: Ttl | None = None,
+        ttl: Ttl | Callable[..., Ttl | None] | None = None,
+        none_ttl: Ttl | None = None,
         grace: Ttl | None = None,
-        tags: Sequence[str] = (),
+        tags: Sequence[Tag] = (),
+        condition: Callable[..., object] | None = None,
         as_: Any = None,
+        mode: Mode | None = None,
+        refresh: Refresh = "caller",
+        soft_timeout: float | None = None,
+        timeout: float | None = None,
     ) -> Decorator: ...
 
     def cached(
@@ -86,28 +93,48 @@ class Face:
         template: Any = None,
         /,
         *,
-        ttl: Ttl | None = None,
+        ttl: Ttl | Callable[..., Ttl | None] | None = None,
+        none_ttl: Ttl | None = None,
         grace: Ttl | None = None,
-        tags: Sequence[str] = (),
+        tags: Sequence[Tag] = (),
+        condition: Callable[..., object] | None = None,
         as_: Any = None,
+        mode: Mode | None = None,
+        refresh: Refresh = "caller",
+        soft_timeout: float | None = None,
+        timeout: float | None = None,
     ) -> Any:
         """Caches what a function or method returns, `async def` or `def`.
 
-        The arguments that count are those that the template names; a session or a request is simply not named. Without a
-        template, module, name and all arguments make the key, each of which then has to be text, a number, a date, a UUID,
-        an Enum or None; a method needs a template.
+        Without a template, module, name and the arguments make the key, each of which then has to be text, a number, a date, a
+        UUID, an Enum or None. Left out are `self`, requests, database sessions and connections, what FastAPI injects by
+        `Depends`, and what is marked: `Annotated[T, NoKey]`. With a template those arguments count that it names.
+
+        What is a function here takes what was returned, and the arguments of the call besides, where it has more than one
+        parameter.
 
         Args:
-            template: The key, such as `user:profile:{user_id}`. What is put in is escaped.
-            ttl: As for `set`.
+            template: The key, such as `user:profile:{user_id}` or `user:{user.id}`. What is put in is escaped.
+            ttl: As for `set`, or a function that gives it; None from there is the default.
+            none_ttl: The time to live of None, where it is another than that of what was found; it has no grace then.
             grace: As for `set`.
-            tags: As for `set`; each may be a template.
+            tags: As for `set`; each may be a template, in which `{result.team_id}` is of what was returned, or a function that
+                gives one or several.
+            condition: A function that says whether to store what was returned. Who waits for it gets it in any case.
             as_: The type that is returned. The default is what the annotation says. A function without either returns plain
                 JSON: a `datetime` comes back as text, and from the first call on, so that no hit differs from a miss.
+            mode: As for `get`.
+            refresh: Who loads what is stale, within its grace: "caller", one of those who ask, or "background", a task beside
+                them, so that nobody waits.
+            soft_timeout: Seconds that a caller waits for a load where there is a stale value; then it gets that, and the load
+                goes on beside it.
+            timeout: Seconds after which a load fails, with LoadTimeout or the stale value.
 
         Raises:
             InvalidTemplate: The template names no parameter, or one is needed.
             InvalidTtl: As for `set`.
+            ConfigError: A load is to go on beside its caller, but the function is no `async def`, takes what ends with the
+                request, or has no `grace`.
 
         Examples:
             >>> from donjon import Cache
@@ -125,10 +152,11 @@ class Face:
             1
         """
         if callable(template):
-            return make_cached(self._memory, template, None, ttl, grace, tags, as_)
+            return make_cached(self._memory, template, Options())
         if template is not None and not isinstance(template, str):
             raise TypeError(f"cached takes a key template or stands above a function, not {type(template).__name__}")
-        return lambda function: make_cached(self._memory, function, template, ttl, grace, tags, as_)
+        options = Options(template, ttl, none_ttl, grace, tags, condition, as_, mode, refresh, soft_timeout, timeout)
+        return lambda function: make_cached(self._memory, function, options)
 
     def stats(self) -> CacheStats:
         """A reading of the counters of this process."""
@@ -152,20 +180,8 @@ class Face:
 
     # -- underneath
     async def _get_as(self, key: str, default: Any, as_: Any, mode: Mode | None) -> Any:
-        decode = None if as_ is None else decoder(as_)
-        hit = self._memory.hit_in(mode)
-        value = hit(key) if self._shared else MISS
-        if value is MISS:
-            value = self._memory.get(key, MISS)
-            if self._waits:
-                value = await value
-        if value is MISS:
-            return default
-        try:
-            return value if decode is None else decode(value)
-        except DecodeError as error:
-            self._memory.tally.undecodable(key, error)
-            return default
+        value = await peek(self._memory, key, None if as_ is None else codec(as_), mode)
+        return default if value is MISS else value
 
     async def _load(
         self,
@@ -182,16 +198,17 @@ class Face:
         if not callable(loader):
             raise TypeError(f"the loader is called for the value: give a function, not {type(loader).__name__}")
         hit = self._memory.hit_in(mode)
-        decode = None if as_ is None else decoder(as_)
+        of = None if as_ is None else codec(as_)
+        reader = None if of is None else of.fingerprint
         storing = self._memory.storing(ttl, grace, tags)
         since = self._memory.core.ticket() if force_refresh else None
-        if self._shared and since is None and (value := hit(key)) is not MISS:
+        if self._shared and since is None and (value := hit(key, reader)) is not MISS:
             try:
-                return value if decode is None else decode(value)
+                return value if of is None else of.read(value)
             except DecodeError as error:
                 self._memory.tally.undecodable(key, error)
                 since = self._memory.core.ticket()
-        return await load(runtime, self._memory, key, loader, (), storing, decode, since)
+        return await load(runtime, self._memory, key, loader, (), storing, of, since)
 
     async def _fill(
         self, miss: Hit | Miss, value: Any, ttl: Ttl | None, grace: Ttl | None, tags: Sequence[str]

@@ -7,10 +7,12 @@ loads, who waits and what is stored are the core's decisions.
 
 from __future__ import annotations
 
+import asyncio
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import partial
 from operator import is_
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from . import _donjon
 from ._backend import AS_USUAL, Backend, Mode, Storing, Tags
@@ -19,16 +21,30 @@ from ._errors import DecodeError
 from ._loading import enter, is_own, leave, owned
 from ._lookup import Hit, Miss
 from ._runtime import Runtime, deadline_in, seconds_left
-from ._types import Decoder
+from ._types import Codec
 
 if TYPE_CHECKING:
     from ._lookup import AnyLease
 
-__all__ = ["at_hand", "load", "load_many", "look_up", "own_copy"]
+__all__ = ["AS_EVER", "Manner", "at_hand", "load", "load_many", "look_up", "own_copy", "peek"]
 
 _LEASES = (_donjon.Lease, _donjon.RemoteLease)
 _VALUE, _FAILED = 0, 1
 _UNKNOWN: tuple[int, Any] = (2, None)
+
+
+class Manner(NamedTuple):
+    """What a load does otherwise than most."""
+
+    settle: Callable[[Any], Storing | None] | None = None
+    """How to store what was loaded, where that depends on it; None: not at all."""
+    late_tags: bool = False
+    """Whether there will be tags that only what was loaded says."""
+    aside_after: float | None = None
+    """Seconds after which a stale value is served, while the load goes on beside its caller; None: not before it ends."""
+
+
+AS_EVER: Final = Manner()
 
 
 async def load(
@@ -38,10 +54,11 @@ async def load(
     loader: Callable[..., Any],
     args: Iterable[Any] = (),
     storing: Storing = AS_USUAL,
-    decode: Decoder | None = None,
+    codec: Codec | None = None,
     since: int | None = None,
+    manner: Manner = AS_EVER,
 ) -> Any:
-    """The value of `key`, as `decode` reads it, loaded by `loader(*args)` where there is none.
+    """The value of `key`, as `codec` reads it, loaded by `loader(*args)` where there is none.
 
     A value of another's that is no valid one for this caller is loaded anew: once, and then past the cache.
     `since`: only a value whose load began after that ticket will do.
@@ -49,15 +66,22 @@ async def load(
     Raises:
         DecodeError: What the loader itself gave is no valid one; it is not kept.
     """
-    tags = storing.tags
-    step = await _begin(runtime, memory, key, since, tags)
+    tags = None if manner.late_tags else storing.tags
+    reader = None if codec is None else codec.fingerprint
+    step = await _begin(runtime, memory, key, since, tags, reader)
     for retry in (True, False):
         led = type(step) in _LEASES
-        value = await _lead(runtime, memory, step, loader, args, storing) if led else step
-        if decode is None:
+        value = step
+        if led:
+            work = _lead(runtime, memory, step, loader, args, storing, codec, manner.settle)
+            if manner.aside_after is None or since is not None or (stale := step.stale) is MISS:
+                value = await work
+            else:
+                value = await _aside(memory, key, work, stale, manner.aside_after)
+        if codec is None:
             return value
         try:
-            return decode(value)
+            return codec.read(value)
         except DecodeError as error:
             if led:
                 gone = memory.core.delete(key)
@@ -66,11 +90,47 @@ async def load(
                 raise
             memory.tally.undecodable(key, error)
         if retry:
-            step = await _begin(runtime, memory, key, memory.core.ticket(), tags)
+            step = await _begin(runtime, memory, key, memory.core.ticket(), tags, reader)
         else:
-            step = await _answer(memory, memory.core.bypass(key))
-    assert decode is not None
-    return decode(await _lead(runtime, memory, step, loader, args, storing))
+            step = await _answer(memory, memory.core.bypass(key, reader))
+    assert codec is not None
+    return codec.read(await _lead(runtime, memory, step, loader, args, storing, codec, manner.settle))
+
+
+async def _aside(memory: Backend, key: str, work: Coroutine[Any, Any, Any], stale: Any, seconds: float) -> Any:
+    """What `work` gives within that time, or else the stale value; the work goes on."""
+    task = asyncio.get_running_loop().create_task(work)
+    memory.aside.add(task)
+    task.add_done_callback(memory.aside.discard)
+    task.add_done_callback(partial(_heard, memory, key))
+    if seconds > 0:
+        await asyncio.wait((task,), timeout=seconds)
+    return task.result() if task.done() and not task.cancelled() else stale
+
+
+def _heard(memory: Backend, key: str, task: asyncio.Task[Any]) -> None:
+    """Takes the error of a load that nobody may be waiting for."""
+    error = None if task.cancelled() else task.exception()
+    if isinstance(error, Exception):
+        memory.tally.served_stale(key, error)
+
+
+async def peek(memory: Backend, key: str, codec: Codec | None, mode: Mode | None) -> Any:
+    """The value of `key` as `codec` reads it; MISS where there is none that it can read."""
+    reader = None if codec is None else codec.fingerprint
+    hit = memory.hit_in(mode)
+    value = hit(key, reader) if memory.shared else MISS
+    if value is MISS:
+        value = memory.get(key, MISS, reader)
+        if memory.waits:
+            value = await value
+    if value is MISS or codec is None:
+        return value
+    try:
+        return codec.read(value)
+    except DecodeError as error:
+        memory.tally.undecodable(key, error)
+        return MISS
 
 
 def at_hand(memory: Backend, keys: Iterable[str], mode: Mode | None) -> dict[str, Any]:
@@ -81,11 +141,14 @@ def at_hand(memory: Backend, keys: Iterable[str], mode: Mode | None) -> dict[str
     return {key: value for key in keys if (value := hit(key)) is not MISS}
 
 
-async def look_up(runtime: Runtime, memory: Backend, key: str, mode: Mode | None) -> Hit | Miss:
+async def look_up(
+    runtime: Runtime, memory: Backend, key: str, mode: Mode | None, force_refresh: bool = False
+) -> Hit | Miss:
     """A hit, or a miss with the right to load."""
-    if near := at_hand(memory, (key,), mode):
+    near = at_hand(memory, (key,), mode)
+    if near and not force_refresh:
         return Hit(near[key])
-    step = await _begin(runtime, memory, key, None, None)
+    step = await _begin(runtime, memory, key, memory.core.ticket() if force_refresh else None, None, None)
     if type(step) not in _LEASES:
         return Hit(step)
     enter(memory.scope, step)
@@ -122,7 +185,9 @@ async def load_many(
         joins: dict[str, _donjon.Join] = {}
         try:
             for key in wanted:
-                step = _overdue(memory, key, None) if key in alone else memory.core.begin(key, None, key in waited)
+                step = (
+                    _overdue(memory, key, None, None) if key in alone else memory.core.begin(key, None, key in waited)
+                )
                 if type(step) is _donjon.Lease:
                     leases[key] = step
                 elif type(step) is _donjon.Join:
@@ -160,7 +225,7 @@ async def _load_many_shared(
     storing: Storing,
 ) -> dict[str, Any]:
     """As `load_many`, all keys asked for at once. What others load is waited for last, one after the other."""
-    asked = memory.core.begin_many(keys, owned(memory.scope), storing.tag_names())
+    asked = memory.core.begin_many(keys, owned(memory.scope), storing.tag_names(), None)
     steps = dict(zip(keys, await _answer(memory, asked), strict=True))
     leases = {key: step for key, step in steps.items() if type(step) is _donjon.RemoteLease}
     try:
@@ -175,26 +240,28 @@ async def _load_many_shared(
             lease.abandon()
     for key, step in steps.items():
         if step is MISS:
-            steps[key] = await _begin_shared(runtime, memory, key, None, storing.tags, True)
+            steps[key] = await _begin_shared(runtime, memory, key, None, storing.tags, None, True)
             if type(steps[key]) is _donjon.RemoteLease:
                 loaded = await _lead_many(runtime, memory, {key: steps[key]}, loader, storing)
                 steps[key] = loaded.get(key, _UNKNOWN)
     return {key: step for key, step in steps.items() if step is not _UNKNOWN}
 
 
-async def _begin(runtime: Runtime, memory: Backend, key: str, since: int | None, tags: Tags | None) -> Any:
+async def _begin(
+    runtime: Runtime, memory: Backend, key: str, since: int | None, tags: Tags | None, reader: int | None
+) -> Any:
     """A value, or a lease to load under; waits for another's load where there is one."""
     if memory.shared:
-        return await _begin_shared(runtime, memory, key, since, tags)
+        return await _begin_shared(runtime, memory, key, since, tags, reader)
     deadline = None
     while True:
-        step = memory.core.begin(key, since, deadline is not None)
+        step = memory.core.begin(key, since, deadline is not None, reader)
         if type(step) is not _donjon.Join:
             return step
         if deadline is None:
             deadline = deadline_in(step.at_most)
         if not await _ended(runtime, memory, step, deadline):
-            return _overdue(memory, key, since)
+            return _overdue(memory, key, since, reader)
         kind, value = step.outcome()
         if kind == _VALUE:
             return value
@@ -204,14 +271,21 @@ async def _begin(runtime: Runtime, memory: Backend, key: str, since: int | None,
 
 
 async def _begin_shared(
-    runtime: Runtime, memory: Backend, key: str, since: int | None, tags: Tags | None, counted: bool = False
+    runtime: Runtime,
+    memory: Backend,
+    key: str,
+    since: int | None,
+    tags: Tags | None,
+    reader: int | None,
+    counted: bool = False,
 ) -> Any:
     """As `_begin`, where the waiting is done below. What cannot be read is loaded anew: once, and then past the cache."""
     names = tags() if callable(tags) else tags
     own = owned(memory.scope)
     for again in (counted, True):
         try:
-            step = await _answer(memory, memory.core.begin(key, since, own, names, not runtime.may_wait(), again))
+            asked = memory.core.begin(key, since, own, names, not runtime.may_wait(), again, reader)
+            step = await _answer(memory, asked)
         except DecodeError as error:
             memory.tally.undecodable(key, error)
             since = memory.core.ticket()
@@ -221,7 +295,7 @@ async def _begin_shared(
         if step is MISS:
             break
         return step
-    return await _answer(memory, memory.core.bypass(key))
+    return await _answer(memory, memory.core.bypass(key, reader))
 
 
 async def _answer(memory: Backend, asked: Any) -> Any:
@@ -239,13 +313,13 @@ async def _answer(memory: Backend, asked: Any) -> Any:
         raise
 
 
-def _overdue(memory: Backend, key: str, since: int | None) -> Any:
+def _overdue(memory: Backend, key: str, since: int | None, reader: int | None) -> Any:
     """For who may not wait any longer: the lease of a load that runs past its limit, or one whose fill is never stored."""
-    step = memory.core.begin(key, since, True)
+    step = memory.core.begin(key, since, True, reader)
     if type(step) is not _donjon.Join:
         return step
     step.leave()
-    return memory.core.bypass(key)
+    return memory.core.bypass(key, reader)
 
 
 async def _ended(runtime: Runtime, memory: Backend, join: _donjon.Join, deadline: float | None) -> bool:
@@ -273,10 +347,14 @@ async def _lead(
     loader: Callable[..., Any],
     args: Iterable[Any],
     storing: Storing,
+    codec: Codec | None,
+    settle: Callable[[Any], Storing | None] | None,
 ) -> Any:
     token = enter(memory.scope, lease)
     try:
         value = await runtime.call(loader, *args)
+        sealed = value if codec is None else codec.seal(value)
+        settled = storing if settle is None else settle(value)
     except Exception as error:
         stale = lease.stale
         lease.fail(error)
@@ -290,7 +368,7 @@ async def _lead(
     finally:
         leave(token)
     try:
-        filled = memory.fill(lease, value, storing)
+        filled = memory.pass_on(lease, sealed, storing) if settled is None else memory.fill(lease, sealed, settled)
         return await filled if memory.waits else filled
     except BaseException as error:
         lease.fail(error)

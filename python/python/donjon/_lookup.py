@@ -9,6 +9,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from ._donjon import MISS
 from ._loading import forget
 
 if TYPE_CHECKING:
@@ -87,6 +88,11 @@ class Miss(_Found):
 
     def __repr__(self) -> str:
         return "<Miss>" if self._lease is not None else "<Miss: given up>"
+
+    @property
+    def stale(self) -> Any:
+        """A copy of the value that others are served until this is filled, past its time to live; `MISS` where there is none."""
+        return MISS if self._lease is None else self._lease.stale
 
     def take(self) -> AnyLease:
         """The right to load, for the cache's own `fill`; this object has it no longer."""

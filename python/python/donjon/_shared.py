@@ -66,7 +66,7 @@ class _Leased(Backend):
     def ping(self) -> Any:
         return self.core.ping()
 
-    def hit_in(self, mode: Mode | None) -> Callable[[str], Any]:
+    def hit_in(self, mode: Mode | None) -> Callable[..., Any]:
         check_mode(mode)
         if mode is None:
             return self.hit
@@ -74,6 +74,9 @@ class _Leased(Backend):
 
     def fill(self, lease: Any, value: Any, storing: Storing) -> Any:
         return self.core.fill(lease, value, storing.ttl, storing.grace, storing.tag_names())
+
+    def pass_on(self, lease: Any, value: Any, storing: Storing) -> Any:
+        return self.core.pass_on(lease, value, storing.tag_names())
 
     def fill_many(self, pairs: list[tuple[Any, Any]], storing: Storing) -> Any:
         return self.core.fill_many(pairs, storing.ttl, storing.grace, storing.tag_names())
@@ -122,8 +125,10 @@ class Shared(_Leased):
         self._views.add(view)
         return view
 
-    def close(self) -> Awaitable[None]:
+    def close(self) -> Awaitable[None] | None:
         """Says what Redis is owed, then lets go of the connections."""
+        if self.closed:
+            return None
         core = self.core
         for listener in list(self.listeners):
             listener.end()
@@ -181,7 +186,7 @@ class _Blocking(_Leased):
         self._of.on(event, keys, patterns, tags)
 
 
-def _never(key: str) -> Any:
+def _never(key: str, reader: int | None = None) -> Any:
     """Nothing is known of Redis without asking it, or memory in front of it."""
     return MISS
 

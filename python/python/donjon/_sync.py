@@ -142,9 +142,9 @@ class SyncCache(Face):
         storing = self._memory.storing(ttl, grace, tags)
         return complete(load_many(BLOCKING, self._memory, key_list(keys), loader, storing, mode))
 
-    def lookup(self, key: str, *, mode: Mode | None = None) -> Hit | Miss:
+    def lookup(self, key: str, *, mode: Mode | None = None, force_refresh: bool = False) -> Hit | Miss:
         """A hit, or a miss that holds the right to load; leave it by `fill` or by the end of a `with`."""
-        return complete(look_up(BLOCKING, self._memory, key, mode))
+        return complete(look_up(BLOCKING, self._memory, key, mode, force_refresh))
 
     def fill(
         self,
@@ -165,13 +165,15 @@ class SyncCache(Face):
         *,
         concurrency: int = 8,
         progress: bool = True,
+        once: str | None = None,
         ttl: Ttl | None = None,
         grace: Ttl | None = None,
         tags: Sequence[str] = (),
     ) -> WarmReport:
         """Loads keys that have no fresh value, in `concurrency` threads, or stores items."""
         storing = self._memory.storing(ttl, grace, tags)
-        return Warming(self._memory, keys_or_items, loader, storing, concurrency, progress).run_in_threads()
+        warming = Warming(self._memory, keys_or_items, loader, storing, concurrency, progress)
+        return warming.run_in_threads() if once is None else warming.run_in_threads_once(once)
 
     # -- writes
     def set(

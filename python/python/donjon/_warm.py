@@ -1,4 +1,4 @@
-"""Warming: fills the cache before anybody asks, with bounded concurrency."""
+"""Warming: fills the cache before anybody asks, with bounded concurrency, and by one process of many where that is wanted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ._backend import Backend, Storing
+from ._errors import LockTimeout
 from ._load import load
+from ._lock import Lock, SyncLock
 from ._runtime import ASYNCIO, BLOCKING, Runtime, complete
 
 __all__ = ["WarmReport", "Warming"]
@@ -29,6 +31,13 @@ class WarmReport:
     """Keys without one, since loading them failed."""
     errors: Mapping[str, Exception] = field(repr=False)
     """The errors of those, by key."""
+    elsewhere: bool = False
+    """Whether another process is warming under the same name, and this one has left it to that."""
+
+
+# The lock is renewed while the event loop runs; should the process vanish, another may warm after this. Threads have nobody to renew it.
+_ONCE_SECONDS = 30
+_ONCE_SECONDS_UNRENEWED = 600
 
 
 class Warming:
@@ -59,6 +68,22 @@ class Warming:
         self._progress = progress
         self._ran: list[bool] = []  # appended to by many threads at once, which counts right without a lock
         self._errors: dict[str, Exception] = {}
+
+    async def run_once(self, name: str) -> WarmReport:
+        """As `run`, unless somebody else is at it under this name."""
+        try:
+            async with Lock(self._memory, f"warm:{name}", _ONCE_SECONDS, 0):
+                return await self.run()
+        except LockTimeout:
+            return WarmReport(0, 0, 0, {}, elsewhere=True)
+
+    def run_in_threads_once(self, name: str) -> WarmReport:
+        """As `run_in_threads`, unless somebody else is at it under this name."""
+        try:
+            with SyncLock(self._memory, f"warm:{name}", _ONCE_SECONDS_UNRENEWED, 0):
+                return self.run_in_threads()
+        except LockTimeout:
+            return WarmReport(0, 0, 0, {}, elsewhere=True)
 
     async def run(self) -> WarmReport:
         with _bar(self._total, self._progress) as bar:
@@ -118,13 +143,37 @@ class Warming:
         return WarmReport(loaded, len(self._ran) - loaded, len(self._errors), self._errors)
 
 
+class _RichBar:
+    """A bar of rich, as tqdm's are."""
+
+    def __init__(self, progress: Any, total: int | None) -> None:
+        self._progress = progress
+        self._total = total
+
+    def __enter__(self) -> _RichBar:
+        self._progress.start()
+        self._task = self._progress.add_task("warming", total=self._total)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def update(self) -> None:
+        self._progress.advance(self._task)
+
+
 def _bar(total: int | None, wanted: bool) -> AbstractContextManager[Any]:
-    """A progress bar where somebody watches and tqdm is installed."""
+    """A progress bar where somebody watches and tqdm or rich is installed."""
     if not wanted or not sys.stderr.isatty():
         return nullcontext()
     try:
         from tqdm import tqdm
     except ImportError:
-        return nullcontext()
+        try:
+            from rich.console import Console
+            from rich.progress import Progress
+        except ImportError:
+            return nullcontext()
+        return _RichBar(Progress(console=Console(file=sys.stderr)), total)
     bar: AbstractContextManager[Any] = tqdm(total=total, desc="warming", unit="key")
     return bar

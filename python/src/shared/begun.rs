@@ -23,6 +23,8 @@ pub(crate) struct RemoteLease {
     name: Name,
     ticket: u64,
     stored: Stored,
+    /// Of the type that whoever loads reads and stores.
+    reader: Option<u64>,
     inner: Arc<Inner>,
 }
 
@@ -37,14 +39,20 @@ impl Stored {
 }
 
 impl RemoteLease {
-    pub(super) fn new(right: Right, inner: Arc<Inner>) -> Self {
+    pub(super) fn new(right: Right, reader: Option<u64>, inner: Arc<Inner>) -> Self {
         Self {
             name: Name(right.key().into()),
             ticket: right.ticket().get(),
             right: Mutex::new(Some(right)),
             stored: Stored(Arc::default()),
+            reader,
             inner,
         }
+    }
+
+    /// Of the type that whoever loads reads and stores.
+    pub(super) fn reader(&self) -> Option<u64> {
+        self.reader
     }
 
     /// The right, and where to note what became of it.
@@ -79,7 +87,7 @@ impl RemoteLease {
     #[getter]
     fn stale(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let stale = self.right.lock().as_ref().and_then(|right| right.stale().cloned());
-        Ok(self.inner.found(py, &self.name, stale)?.unwrap_or_else(|| miss(py).clone().unbind()))
+        Ok(self.inner.found(py, &self.name, stale, self.reader)?.unwrap_or_else(|| miss(py).clone().unbind()))
     }
 
     /// Passes the loader's error to those who wait.

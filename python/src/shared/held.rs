@@ -12,7 +12,7 @@ use donjon_core::envelope::Codec;
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 
-use crate::value::{Kept, decode, encode};
+use crate::value::{Kept, decode, encode, for_reader};
 
 /// A value in front of Redis. Clones are the same.
 #[derive(Clone, Debug)]
@@ -43,30 +43,33 @@ impl Keep for Held {
 }
 
 impl Held {
-    /// What a reader gets of the value under `key`.
+    /// What a reader of the type of this fingerprint gets of the value under `key`.
     ///
     /// # Errors
     ///
     /// `DecodeError` as [`decode`].
     #[inline]
-    pub(super) fn copy(&self, py: Python<'_>, key: &str, limit: u64) -> PyResult<Copied> {
+    pub(super) fn copy(&self, py: Python<'_>, key: &str, reader: Option<u64>, limit: u64) -> PyResult<Copied> {
         match self.0.kept.get() {
-            Some(kept) => kept.copy(py).map(Copied::Value),
-            None => self.first(py, key, limit),
+            Some(kept) => kept.copy_for(py, reader).map(Copied::Value),
+            None => self.first(py, key, reader, limit),
         }
     }
 
     #[cold]
-    fn first(&self, py: Python<'_>, key: &str, limit: u64) -> PyResult<Copied> {
+    fn first(&self, py: Python<'_>, key: &str, reader: Option<u64>, limit: u64) -> PyResult<Copied> {
         let payload = self.0.payload.lock().clone();
         let Some(payload) = payload else {
             // Another thread was first just now.
             let kept = self.0.kept.get().expect("it is kept before its bytes go");
-            return kept.copy(py).map(Copied::Value);
+            return kept.copy_for(py, reader).map(Copied::Value);
         };
         let value = decode(py, key, &payload, limit)?;
         // What has no such form stays bytes, which it can be read from as well.
-        let Ok(kept) = encode(value.bind(py), None) else { return Ok(Copied::Value(value)) };
+        let kept = encode(value.bind(py), None);
+        let value = for_reader(py, value, payload.fingerprint, reader)?;
+        let Ok(kept) = kept else { return Ok(Copied::Value(value)) };
+        let kept = kept.of_type(payload.fingerprint);
         let weight = kept.weight().get();
         let _of_whoever_was_first = self.0.kept.set(kept);
         let bytes = self.0.payload.lock().take();

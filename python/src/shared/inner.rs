@@ -34,7 +34,7 @@ use crate::place::Place;
 use crate::sentinel::miss;
 use crate::terms::{self, Terms, read_keys, tag_names};
 use crate::text;
-use crate::value::{Kept, decode};
+use crate::value::{Kept, decode, for_reader};
 
 pub(super) type Tended = Engine<Place, terms::Fault>;
 
@@ -114,11 +114,11 @@ impl Inner {
 
     /// What memory in front has of a key; MISS where that is nothing, or nothing that can be read.
     #[inline]
-    pub(super) fn hit(&self, py: Python<'_>, key: Key<'_>) -> PyResult<Py<PyAny>> {
+    pub(super) fn hit(&self, py: Python<'_>, key: Key<'_>, reader: Option<u64>) -> PyResult<Py<PyAny>> {
         let Some((near, held)) = self.near.as_ref().and_then(|near| Some((near, near.hit(key, now())?))) else {
             return Ok(miss(py).clone().unbind());
         };
-        match held.copy(py, key.as_str(), self.tier.remote().max_value_bytes()) {
+        match held.copy(py, key.as_str(), reader, self.tier.remote().max_value_bytes()) {
             Ok(Copied::Value(value)) => Ok(value),
             Ok(Copied::First(value, weight)) => {
                 near.reweigh(key, weight, now(), |there| there.is(&held));
@@ -142,9 +142,15 @@ impl Inner {
     }
 
     /// The value of a payload, where there is one that can be read.
-    pub(super) fn found(&self, py: Python<'_>, name: &Name, payload: Option<Payload>) -> PyResult<Option<Py<PyAny>>> {
+    pub(super) fn found(
+        &self,
+        py: Python<'_>,
+        name: &Name,
+        payload: Option<Payload>,
+        reader: Option<u64>,
+    ) -> PyResult<Option<Py<PyAny>>> {
         let Some(payload) = payload else { return Ok(None) };
-        match self.value(py, name, &payload) {
+        match self.value(py, name, &payload, reader) {
             Ok(value) => Ok(Some(value)),
             Err(error) if error.is_instance_of::<DecodeError>(py) => {
                 self.told.call_method1(py, intern!(py, "undecodable"), (&*name.0, error))?;
@@ -154,8 +160,15 @@ impl Inner {
         }
     }
 
-    pub(super) fn value(&self, py: Python<'_>, name: &Name, payload: &Payload) -> PyResult<Py<PyAny>> {
-        decode(py, &name.0, payload, self.tier.remote().max_value_bytes())
+    pub(super) fn value(
+        &self,
+        py: Python<'_>,
+        name: &Name,
+        payload: &Payload,
+        reader: Option<u64>,
+    ) -> PyResult<Py<PyAny>> {
+        let value = decode(py, &name.0, payload, self.tier.remote().max_value_bytes())?;
+        for_reader(py, value, payload.fingerprint, reader)
     }
 
     /// A value, a lease, another's error, or MISS for who would have to wait.
@@ -168,10 +181,11 @@ impl Inner {
         py: Python<'_>,
         name: &Name,
         looked: Looked<Place, terms::Fault>,
+        reader: Option<u64>,
     ) -> PyResult<Py<PyAny>> {
         Ok(match looked {
-            Looked::Value(payload) => self.value(py, name, &payload)?,
-            Looked::Load(right) => Py::new(py, RemoteLease::new(right, Arc::clone(self)))?.into_any(),
+            Looked::Value(payload) => self.value(py, name, &payload, reader)?,
+            Looked::Load(right) => Py::new(py, RemoteLease::new(right, reader, Arc::clone(self)))?.into_any(),
             Looked::Failed(error) => Py::new(py, Failed::new(error))?.into_any(),
             Looked::Later => miss(py).clone().unbind(),
         })

@@ -1,7 +1,7 @@
 /** Hosts: how the outcome of the suite elsewhere becomes tests here, and what the suite is handed. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { readFile } from "node:fs/promises";
+import { readFile, readdir } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { cases } from "../suite/index.js";
 
@@ -11,7 +11,8 @@ export const wasm = fileURLToPath(new URL("../..", import.meta.url));
 /** The cases that all languages share. */
 export async function vectors() {
   const read = async (name) => JSON.parse(await readFile(`${wasm}../tests/cases/${name}.json`, "utf8"));
-  return { keys: await read("keys"), glob: await read("glob") };
+  const calls = (await readdir(`${wasm}../tests/cases/calls`)).map((file) => read(`calls/${file.replace(/\.json$/, "")}`));
+  return { keys: await read("keys"), glob: await read("glob"), calls: await Promise.all(calls) };
 }
 
 /** Says which cases ran elsewhere; none may have failed, and all that run in Node must be there. */

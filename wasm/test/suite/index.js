@@ -1,5 +1,6 @@
 /** The suite: what the package does, the same in every host. */
 import { test as badInput } from "./bad-input.js";
+import { test as calls } from "./calls.js";
 import { test as counters } from "./counters.js";
 import { test as flights } from "./flights.js";
 import { test as invalidation } from "./invalidation.js";
@@ -37,6 +38,7 @@ export const cases = [
   lifetime,
   badInput,
   vectors,
+  calls,
 ].flatMap((test) => test.cases);
 
 /** Runs all cases and gives what became of each, as data. `vectors` are the cases that all languages share. */

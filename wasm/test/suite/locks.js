@@ -64,6 +64,20 @@ test("a holder that is gone loses the lock when its time is over", async ({ cach
   await next.release();
 });
 
+test("a lock that is extended is held for so long from then, and bad times change nothing", async ({ cache, clock }) => {
+  const it = cache();
+  const lock = await it.lock("job", { ttl: "1m" });
+  clock.advance(50_000);
+  await lock.extend("2m");
+  for (const ttl of [0, -1, Number.NaN, "soon", Number.POSITIVE_INFINITY, undefined]) await rejects(lock.extend(ttl), InvalidTtlError);
+  clock.advance(119_000);
+  await rejects(it.lock("job", { ttl: "1m", wait: 0 }), LockTimeoutError);
+  clock.advance(1_000);
+  await (await it.lock("job", { ttl: "1m", wait: 0 })).release();
+  await rejects(lock.extend("1m"), LockLostError);
+  ok(lock.lost.aborted, "it is known to be lost");
+});
+
 test("a lock is renewed while it is held", async ({ clock, cache }) => {
   let readings = 0;
   const counting = {

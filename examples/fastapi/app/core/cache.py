@@ -12,8 +12,10 @@ from datetime import timedelta
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
+import donjon
 from donjon import Cache
-from fastapi import HTTPException
+from donjon.fastapi import lifespan
+from fastapi import FastAPI, HTTPException
 from sqlalchemy.exc import SQLAlchemyError
 
 logger = logging.getLogger(__name__)
@@ -25,27 +27,19 @@ _cache: Cache | None = None
 
 def get_cache() -> Cache:
     """The cache of this process: the running application's; in a script, one that the `CACHE_` variables describe."""
-    return _cache or _use(Cache.from_env())
+    return _cache or donjon.get_cache()
 
 
 @asynccontextmanager
-async def running_cache(cache: Cache | None = None) -> AsyncIterator[Cache]:
+async def running_cache(app: FastAPI, cache: Cache | None = None) -> AsyncIterator[Cache]:
     """Connect the cache while the application runs. Given none, it is made from the `CACHE_` variables."""
     global _cache
+    _cache = opened = cache or Cache.from_env()
     try:
-        async with _use(cache or Cache.from_env()) as connected:
-            yield connected
+        async with lifespan(app, opened):
+            yield opened
     finally:
         _cache = None
-
-
-def _use(cache: Cache) -> Cache:
-    from app.services.cache_invalidation import register_rules  # which asks for this module's cache
-
-    global _cache
-    _cache = cache
-    register_rules(cache.rules)
-    return cache
 
 
 def simple_cached(

@@ -6,7 +6,7 @@ what the cache's promise rests on: a load that begins after an invalidation must
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
@@ -17,7 +17,6 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 
 from app.models import Base
 
-Announcement = Callable[[], Awaitable[None]]
 T = TypeVar("T")
 
 
@@ -65,21 +64,12 @@ async def one_as(kind: type[T], session: AsyncSession, query: Executable) -> T |
     return None if row is None else cast("T", dict(row))
 
 
-async def commit_then(session: AsyncSession, *announcements: Announcement) -> None:
-    """Commit, then run the announcements, also where the caller is cancelled in the middle or the commit fails.
+async def commit(session: AsyncSession) -> None:
+    """Commit, and so tell the cache, to the end, also where the caller is cancelled in the middle.
 
-    A commit whose caller has gone may still reach the disk, and one that reported an error may have too. An
-    invalidation too many costs one load; one too few serves what is no longer true.
+    A commit whose caller has gone may still reach the disk: the cache must not be told before it does.
     """
-
-    async def both() -> None:
-        try:
-            await session.commit()
-        finally:
-            for announce in announcements:
-                await announce()
-
-    work = asyncio.ensure_future(both())
+    work = asyncio.ensure_future(session.commit())
     try:
         await asyncio.shield(work)
     except asyncio.CancelledError:

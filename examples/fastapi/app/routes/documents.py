@@ -2,18 +2,20 @@
 
 from typing import Annotated
 
+from donjon.fastapi import CachedRoute, cached_response
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import IntegrityError
 
 from app.core.cache import or_directly
-from app.core.database import SessionDep, commit_then
+from app.core.database import SessionDep, commit
 from app.core.security import require_admin
 from app.routes import Id
 from app.services import documents
-from app.services.jobs import announce_queued, enqueue
+from app.services.jobs import enqueue
 
-router = APIRouter(prefix="/documents", tags=["documents"])
+router = APIRouter(prefix="/documents", tags=["documents"], route_class=CachedRoute)
 admin = APIRouter(prefix="/admin/documents", tags=["admin"], dependencies=[Depends(require_admin)])
 
 Title = Annotated[str, Field(min_length=1, max_length=200)]
@@ -61,6 +63,16 @@ async def get_document(document_id: Id, session: SessionDep) -> documents.Docume
     return document
 
 
+@router.get("/{document_id}/content", response_class=PlainTextResponse)
+@cached_response("5m", grace="1h")
+async def get_content(document_id: Id, session: SessionDep) -> str:
+    """The text alone. The whole response is cached: who has this version already gets an empty 304."""
+    document = await documents.load_document(session, document_id)
+    if document is None:
+        raise HTTPException(404, "there is no such document")
+    return document["content"]
+
+
 @router.post("", status_code=201)
 async def create_document(new: NewDocument, session: SessionDep, request: Request) -> documents.DocumentInfo:
     """Keep a text. A job makes it searchable; the owner's WebSocket says when."""
@@ -94,6 +106,6 @@ async def delete_document(document_id: Id, session: SessionDep) -> None:
 async def import_documents(session: SessionDep, request: Request) -> dict[str, int]:
     """Look through the folder again; what has changed is indexed anew."""
     job = await enqueue(session, "import")
-    await commit_then(session, announce_queued(job))
+    await commit(session)
     request.app.state.runner.wake()
     return {"job_id": job.id}

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any
 
+from donjon.fastapi import force_refresh as once_in_a_while
 from fastapi import APIRouter, Depends, Query
 
 from app.core.cache import get_cache, or_directly
@@ -14,9 +15,11 @@ from app.services.stats_cache import StatsCache, calculate_file_stats, calculate
 router = APIRouter(tags=["jobs"])
 admin = APIRouter(prefix="/admin", tags=["admin"], dependencies=[Depends(require_admin)])
 
+ForceRefresh = Annotated[bool, Depends(once_in_a_while("1s"))]
+
 
 @admin.get("/jobs/status")
-async def get_job_status(session: SessionDep, force_refresh: bool = False) -> dict[str, Any]:
+async def get_job_status(session: SessionDep, force_refresh: ForceRefresh) -> dict[str, Any]:
     """Statistics of all jobs; `force_refresh` counts anew."""
     stats = await or_directly(
         StatsCache.get_job_stats(session, force_refresh=force_refresh), lambda: calculate_job_stats(session)
@@ -26,7 +29,7 @@ async def get_job_status(session: SessionDep, force_refresh: bool = False) -> di
 
 @admin.get("/files/status")
 async def get_file_status(
-    session: SessionDep, user_id: Id | None = None, force_refresh: bool = False
+    session: SessionDep, force_refresh: ForceRefresh, user_id: Id | None = None
 ) -> dict[str, Any]:
     """Statistics of the files of one user, or of all."""
     stats = await or_directly(

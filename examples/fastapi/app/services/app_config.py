@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from typing_extensions import TypedDict
 
 from app.core.cache import get_cache
-from app.handlers.resource import handle_update_resource
+from app.core.database import commit
 from app.models import ConfigEntry, now
 
 
@@ -43,5 +43,5 @@ async def set_config(session: AsyncSession, key: str, value: Any) -> ConfigValue
         .returning(ConfigEntry.version)
     )
     version = row.scalar_one()
-    await handle_update_resource("config", key, session)
+    await commit(session)
     return ConfigValue(value=value, version=version, updated_at=changed_at)

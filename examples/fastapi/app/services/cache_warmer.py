@@ -17,8 +17,7 @@ async def warm_resource_caches(session: AsyncSession, resource_type: str = "docu
 async def _warm_documents(session: AsyncSession) -> int:
     await documents.list_documents(session)
     await documents.get_summary(session)
-    await StatsCache.get_job_stats(session)
-    await StatsCache.get_file_stats(session)
+    await StatsCache.warm(session=session)
     ids = {documents.document_key(number): number for number in await documents.newest_ids(session, NEWEST)}
     # One at a time, as a session answers one query at a time; the database is busy enough after a bulk change.
     report = await get_cache().warm(ids, lambda key: documents.load_document(session, ids[key]), concurrency=1)

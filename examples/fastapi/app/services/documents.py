@@ -9,10 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from typing_extensions import TypedDict
 
 from app.core.cache import get_cache
-from app.core.database import all_as, one_as
-from app.handlers.resource import handle_create_resource, handle_delete_resource, handle_update_resource
+from app.core.database import all_as, commit, one_as
 from app.models import Document, now
-from app.services.jobs import announce_queued, enqueue
+from app.services.jobs import enqueue
 
 
 class DocumentInfo(TypedDict):
@@ -102,9 +101,9 @@ async def create_document(session: AsyncSession, *, user_id: int, title: str, co
     document = Document(user_id=user_id, title=title, **measured(content))
     session.add(document)
     await session.flush()
-    job = await enqueue(session, "ingest", document.id)
+    await enqueue(session, "ingest", document.id)
     info = cast("DocumentInfo", {column.key: getattr(document, column.key) for column in _INFO})
-    await handle_create_resource("document", document.id, session, announce_queued(job))
+    await commit(session)
     return info
 
 
@@ -124,8 +123,9 @@ async def update_document(
     info = await one_as(DocumentInfo, session, query)
     if info is None:
         return None
-    also = [] if content is None else [announce_queued(await enqueue(session, "ingest", document_id))]
-    await handle_update_resource("document", document_id, session, *also)
+    if content is not None:
+        await enqueue(session, "ingest", document_id)
+    await commit(session)
     return info
 
 
@@ -133,7 +133,7 @@ async def delete_document(session: AsyncSession, document_id: int) -> bool:
     gone = await session.scalar(delete(Document).where(Document.id == document_id).returning(Document.id))
     if gone is None:
         return False
-    await handle_delete_resource("document", document_id, session)
+    await commit(session)
     return True
 
 

@@ -8,7 +8,6 @@ import importlib.metadata
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -17,12 +16,10 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.cache import get_cache
-from app.core.database import Database, commit_then
-from app.handlers.resource import handle_update_resource
+from app.core.database import Database, commit
 from app.models import Chunk, Document, User, now
-from app.services.cache_invalidation import on_resources_imported
 from app.services.documents import measured
-from app.services.jobs import announce_queued, enqueue
+from app.services.jobs import enqueue
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +71,7 @@ async def _index(database: Database, document_id: int) -> bool:
         rows = [{"document_id": document_id, "position": n, "text": piece} for n, piece in enumerate(pieces)]
         if rows:
             await session.execute(insert(Chunk), rows)
-        await handle_update_resource("document", document_id, session)
+        await commit(session)
 
     await notify(
         document.user_id,
@@ -132,7 +129,6 @@ async def import_documents(database: Database, folder: Path | None) -> int:
     while batch := await asyncio.to_thread(lambda: [read(file) for file in islice(found, BATCH)]):
         async with database.session() as session:
             owners = await _owners(session)
-            jobs = []
             for file, content in batch:
                 columns = measured(content)
                 if not content or columns["digest"] in known:
@@ -140,9 +136,9 @@ async def import_documents(database: Database, folder: Path | None) -> int:
                 known.add(str(columns["digest"]))
                 document_id = await _keep(session, file, owners[file.owner], columns)
                 if document_id is not None:
-                    jobs.append(await enqueue(session, "ingest", document_id))
-            queued += len(jobs)
-            await commit_then(session, partial(on_resources_imported, "document"), *map(announce_queued, jobs))
+                    await enqueue(session, "ingest", document_id)
+                    queued += 1
+            await commit(session)
     logger.info("%d documents to index", queued)
     return queued
 

@@ -1,15 +1,12 @@
-"""Jobs: the queue is a table, and each step of a job's life is committed, then announced."""
-
-from functools import partial
+"""Jobs: the queue is a table, and each step of a job's life is committed."""
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from typing_extensions import TypedDict
 
 from app.core.cache import get_cache
-from app.core.database import Announcement, all_as, commit_then, one_as
+from app.core.database import all_as, commit, one_as
 from app.models import Job, now
-from app.services.cache_invalidation import on_job_status_changed
 
 
 class JobInfo(TypedDict):
@@ -36,15 +33,11 @@ _INFO = (
 
 
 async def enqueue(session: AsyncSession, kind: str, document_id: int | None = None) -> Job:
-    """Add a job to what `session` commits next. Pass `announce_queued` of it along with that commit."""
+    """Add a job to what `session` commits next."""
     job = Job(kind=kind, document_id=document_id)
     session.add(job)
     await session.flush()
     return job
-
-
-def announce_queued(job: Job) -> Announcement:
-    return partial(on_job_status_changed, job.id, None, "queued")
 
 
 async def claim(session: AsyncSession) -> JobInfo | None:
@@ -55,7 +48,7 @@ async def claim(session: AsyncSession) -> JobInfo | None:
     if job is None:
         await session.rollback()
         return None
-    await commit_then(session, partial(on_job_status_changed, job["id"], "queued", "running"))
+    await commit(session)
     return job
 
 
@@ -65,14 +58,14 @@ async def finish(session: AsyncSession, job_id: int, status: str, error: str | N
     await session.execute(
         update(Job).where(Job.id == job_id).values(status=status, error=error, finished_at=finished_at)
     )
-    await commit_then(session, partial(on_job_status_changed, job_id, "running", status))
+    await commit(session)
 
 
 async def requeue_stalled(session: AsyncSession, started_before: str) -> None:
     """Put back what a worker that died had taken."""
     stalled = update(Job).where(Job.status == "running", Job.started_at < started_before).values(status="queued")
-    ids = (await session.scalars(stalled.returning(Job.id))).all()
-    await commit_then(session, *(partial(on_job_status_changed, job_id, "running", "queued") for job_id in ids))
+    await session.execute(stalled)
+    await commit(session)
 
 
 async def load_jobs(session: AsyncSession, limit: int) -> list[JobInfo]:

@@ -1,15 +1,14 @@
 """Users and their profiles. Profiles are cached for five minutes (`CACHE_TTL_USER_DATA`) or until they change."""
 
-from typing import Any
+from typing import Any, cast
 
 from donjon import key
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from typing_extensions import TypedDict
 
 from app.core.cache import get_cache, simple_cached
-from app.core.database import all_as, one_as
-from app.handlers.resource import handle_create_resource, handle_update_resource
+from app.core.database import all_as, commit, one_as
 from app.models import User
 
 
@@ -63,9 +62,11 @@ async def list_users(session: AsyncSession) -> list[UserProfile]:
 
 async def create_user(session: AsyncSession, *, name: str, email: str, about: str = "") -> UserProfile:
     """Raises IntegrityError where the address is taken."""
-    query = insert(User).values(name=name, email=email, about=about).returning(*_PROFILE)
-    (profile,) = await all_as(UserProfile, session, query)
-    await handle_create_resource("user", profile["id"], session)
+    user = User(name=name, email=email, about=about)
+    session.add(user)
+    await session.flush()
+    profile = cast("UserProfile", {column.key: getattr(user, column.key) for column in _PROFILE})
+    await commit(session)
     return profile
 
 
@@ -75,5 +76,5 @@ async def update_user(session: AsyncSession, user_id: int, changes: dict[str, An
     profile = await one_as(UserProfile, session, query)
     if profile is None:
         return None
-    await handle_update_resource("user", user_id, session)
+    await commit(session)
     return profile

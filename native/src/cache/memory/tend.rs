@@ -10,7 +10,7 @@ use std::time::Duration;
 use donjon_core::cache::Cache as Store;
 use tokio::runtime::Handle;
 
-use crate::clock::coarse;
+use crate::clock::Clock;
 use crate::error::Failure;
 use crate::payload::Payload;
 
@@ -18,14 +18,15 @@ use crate::payload::Payload;
 #[derive(Debug)]
 pub(super) struct Tender {
     store: Store<Payload, Failure>,
+    clock: Clock,
     tended: Arc<AtomicBool>,
     /// Its end is the end of the task.
     alive: Arc<()>,
 }
 
 impl Tender {
-    pub(super) fn new(store: &Store<Payload, Failure>) -> Self {
-        Self { store: store.clone(), tended: Arc::default(), alive: Arc::default() }
+    pub(super) fn new(store: &Store<Payload, Failure>, clock: &Clock) -> Self {
+        Self { store: store.clone(), clock: clock.clone(), tended: Arc::default(), alive: Arc::default() }
     }
 
     /// Begins to tend where nobody does and there is a runtime to do it in. One load where somebody does.
@@ -43,7 +44,7 @@ impl Tender {
             return;
         }
         let turn = Turn(Arc::clone(&self.tended));
-        let (store, alive) = (self.store.clone(), Arc::downgrade(&self.alive));
+        let (store, clock, alive) = (self.store.clone(), self.clock.clone(), Arc::downgrade(&self.alive));
         runtime.spawn(async move {
             let turn = turn;
             let mut more = false;
@@ -52,7 +53,7 @@ impl Tender {
                 if alive.strong_count() == 0 {
                     break;
                 }
-                more = store.expire(SLICE, coarse());
+                more = store.expire(SLICE, clock.now());
             }
             drop(turn);
         });

@@ -1,4 +1,4 @@
-"""SQLAlchemy (extra `donjon[sqlalchemy]`): mapped instances go into the cache as their loaded columns.
+"""Mapped instances go into the cache as their loaded columns.
 
 Never loads anything: what was not loaded, was deferred, or expired with a commit is left out, and a detached instance is as
 good as any. A value comes back as a dict, or as what `as_` says.
@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import inspect
 
-from ._errors import UnsupportedValue
+from donjon._errors import UnsupportedValue
 
 __all__ = ["loaded_columns"]
 

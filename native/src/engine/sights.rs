@@ -1,0 +1,109 @@
+//! Sights: what many keys are found to have: asked for in one go, and those with tags judged in another.
+
+use donjon_core::fault::Fault;
+use donjon_core::key::Key;
+use donjon_core::payload::Payload;
+use donjon_core::remote::See;
+use donjon_core::remote::call::{Call, Reply};
+use donjon_core::remote::sight::Sight;
+
+use super::via::Via;
+use super::{Engine, Way};
+use crate::runtime::Runtime;
+
+impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
+    /// The values of keys, in their order. One round trip, two where some have tags.
+    pub async fn get_many(&self, keys: &[Key<'_>]) -> Vec<Option<Payload>> {
+        self.get_many_via(keys, self.via()).await
+    }
+
+    /// As [`get`](Self::get), of what memory may have then.
+    pub(super) async fn get_via(&self, key: Key<'_>, via: Via) -> Option<Payload> {
+        self.get_many_via(&[key], via).await.pop().flatten()
+    }
+
+    async fn get_many_via(&self, keys: &[Key<'_>], mut via: Via) -> Vec<Option<Payload>> {
+        let sights = self.see_many(keys, &mut via).await.unwrap_or_else(|fault| {
+            self.remote().noticed(&fault);
+            keys.iter().map(|_| Sight::Absent).collect()
+        });
+        let (mut found, mut counters) = (Vec::with_capacity(keys.len()), Vec::new());
+        for (key, sight) in keys.iter().zip(sights) {
+            let clock = self.clock(*key);
+            self.remote().count_read(&sight, clock);
+            let Sight::Value(seen) = sight else {
+                found.push(None);
+                continue;
+            };
+            if via.is_told() {
+                if let Some(outline) = seen.outline(clock) {
+                    self.admit(&via, *key, &outline, &seen.payload);
+                } else if seen.counter {
+                    counters.push((*key, seen.payload.clone()));
+                }
+            }
+            found.push(Some(seen.payload));
+        }
+        // Boxed: seldom needed, and on the way of every such read.
+        if !counters.is_empty() {
+            Box::pin(self.admit_counters(via, &counters)).await;
+        }
+        found
+    }
+
+    async fn see_many(&self, keys: &[Key<'_>], via: &mut Via) -> Result<Vec<Sight>, Fault> {
+        if keys.is_empty() || !self.remote().is_enabled() {
+            return Ok(keys.iter().map(|_| Sight::Absent).collect());
+        }
+        let found = self.fetch_many(keys, via).await?;
+        let (mut sights, mut tagged, mut calls) = (Vec::with_capacity(found.len()), Vec::new(), Vec::new());
+        for (place, reply) in found.into_iter().enumerate() {
+            let bytes = if let Reply::Bytes(bytes) = reply { Some(bytes) } else { None };
+            match self.remote().see(bytes, self.clock(keys[place])) {
+                See::Plain(sight) => sights.push(sight),
+                See::Tagged(asked, own) => {
+                    sights.push(Sight::Absent);
+                    tagged.push((place, asked, own.len()));
+                    calls.extend(own);
+                }
+            }
+        }
+        if calls.is_empty() {
+            return Ok(sights);
+        }
+        match self.read_via(via, &calls).await {
+            Ok(replies) => {
+                let mut replies = replies.into_iter();
+                for (place, asked, count) in tagged {
+                    if let Ok(sight) = asked.replied(replies.by_ref().take(count).collect()) {
+                        sights[place] = sight;
+                    }
+                }
+            }
+            // Those without tags are known all the same.
+            Err(fault) => self.remote().noticed(&fault),
+        }
+        Ok(sights)
+    }
+
+    /// What is under each of these keys.
+    async fn fetch_many(&self, keys: &[Key<'_>], via: &mut Via) -> Result<Vec<Reply>, Fault> {
+        let names = keys.iter().map(|key| self.remote().names().key(*key));
+        if let Way::Many(_) = &self.inner.way {
+            let calls: Vec<Call> = names.map(|name| Call::Plain(vec![b"GET"[..].into(), name.into()])).collect();
+            let found = self.read_via(via, &calls).await?;
+            let fault = found.iter().find_map(|reply| if let Reply::Error(fault) = reply { Some(fault) } else { None });
+            // Those of the nodes that answer are served all the same.
+            if let Some(fault) = fault {
+                self.remote().noticed(fault);
+            }
+            return Ok(found);
+        }
+        let call = Call::Plain(std::iter::once(b"MGET"[..].into()).chain(names.map(Into::into)).collect());
+        match self.read_via(via, &[call]).await?.pop() {
+            Some(Reply::List(found)) if found.len() == keys.len() => Ok(found),
+            Some(Reply::Error(fault)) => Err(fault),
+            _ => Err(Fault::Protocol),
+        }
+    }
+}
