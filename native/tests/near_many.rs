@@ -432,10 +432,11 @@ async fn a_primary_that_sentinels_replace_is_followed_and_believed_in_nothing_th
     }
     assert!(!one.engine.delete(key("own")).await.queued);
     former.kill();
-    one.gone("k", "its server was lost").await;
+    // At once: sentinels that find no replica awake do not try again for minutes.
     for replica in &watched.servers()[1..] {
         replica.resume();
     }
+    one.gone("k", "its server was lost").await;
     watched.wait_for_another(former);
     let next = watched.primary();
     next.ask(&["SET", "app:k", "2"]);
