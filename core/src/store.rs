@@ -189,10 +189,12 @@ impl<V: Clone, E: Clone> Rows<V, E> {
         (row.held.is_some() || row.flight.is_some()).then(|| (Slot::from_index(index as u32), &*row.key))
     }
 
-    /// Looks at the keys of these rows, all in one go: memory, where they lie anywhere, then answers many at a time.
-    pub(crate) fn fetch_keys(&self, rows: Range<usize>) {
-        let letters = rows.filter_map(|index| self.list[index].key.as_bytes().first());
+    /// Whether a key of these rows matches.
+    pub(crate) fn any(&self, mut rows: Range<usize>, matches: impl Fn(&str) -> bool) -> bool {
+        // Looked at all in one go: memory, where keys lie anywhere, then answers many at a time.
+        let letters = rows.clone().filter_map(|index| self.list[index].key.as_bytes().first());
         core::hint::black_box(letters.fold(0, |sum, letter| sum ^ letter));
+        rows.any(|index| self.at(index).is_some_and(|(_, key)| matches(key)))
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Moment> {

@@ -41,25 +41,18 @@ impl<V: Clone, E: Clone> Cache<V, E> {
 
     fn sweep(&self, now: Moment, matches: impl Fn(&str) -> bool) -> Removed<V> {
         let mut removed = Removed { count: 0, values: Vec::new() };
-        let mut found = Vec::new();
         for shard in &self.shared.shards {
             // What comes behind this end while we go was loaded after we began.
             let end = shard.rows.read().len();
             for from in (0..end).step_by(SLICE) {
                 let slice = from..end.min(from + SLICE);
-                {
-                    // Most rows do not match, and to find that out others may read on.
-                    let rows = shard.rows.read();
-                    rows.fetch_keys(slice.clone());
-                    found.extend(slice.filter(|&index| rows.at(index).is_some_and(|(_, key)| matches(key))));
-                }
-                if found.is_empty() {
+                // In most slices nothing matches, and to find that out others may read on: where there are others.
+                if cfg!(not(target_family = "wasm")) && !shard.rows.read().any(slice.clone(), &matches) {
                     continue;
                 }
                 let mut leaving = Leaving::new(&shard.counters, now);
                 let mut rows = shard.rows.write();
-                for index in found.drain(..) {
-                    // Another key may have the row by now, which then came after we began.
+                for index in slice {
                     if let Some(slot) = rows.at(index).and_then(|(slot, key)| matches(key).then_some(slot)) {
                         removed.count += u64::from(rows.invalidate(slot, &mut leaving));
                     }

@@ -14,7 +14,8 @@
 //!
 //! Invariant: a row says of itself in which queue it stands.
 
-use core::sync::atomic::Ordering;
+use core::cmp::Ordering;
+use core::sync::atomic;
 
 use super::queue::Queue;
 use super::row::{Place, Row};
@@ -139,22 +140,21 @@ impl Order {
             }
             let entries = self.entries();
             let (new, old) = (&rows[candidate as usize], &rows[oldest as usize]);
-            let is_used = new.uses.load(Ordering::Relaxed) > 0;
+            let is_used = new.uses.load(atomic::Ordering::Relaxed) > 0;
             self.share.end(is_used, entries);
             if is_used && new.weight <= old.weight {
                 chances = chances.saturating_sub(1);
                 self.promote(rows, candidate);
                 continue;
             }
+            let worth = self.compare(rows, candidate, oldest);
             // A window that has become narrow hands over what is worth no less, and that for nothing: one that is worth less leaves.
-            let (others, weight) = (self.window.len() - 1, self.window.weight() - u128::from(new.weight));
-            let is_narrowing = self.share.is_narrow() && self.is_too_much_for_window(others, weight);
-            if is_narrowing && chances > 0 && !self.is_worth_more(rows, oldest, candidate) {
+            if worth.is_ge() && chances > 0 && self.is_narrowing(rows, candidate) {
                 chances -= 1;
                 self.promote(rows, candidate);
                 continue;
             }
-            if !self.is_worth_more(rows, candidate, oldest) {
+            if worth.is_le() {
                 return candidate;
             }
             // A heavy candidate stays one until it has won against each value that has to leave for it.
@@ -235,16 +235,22 @@ impl Order {
         }
     }
 
-    /// Whether the one is asked for more often than the other, each for its weight. A difference in weight counts
-    /// [`OUTWEIGHED`] times at most: the sketch cannot tell by how much more a very heavy value is asked for.
-    fn is_worth_more(&self, rows: &Blocks<Row>, one: u32, other: u32) -> bool {
-        let weight = |slot: u32| rows[slot as usize].weight;
+    /// Whether a narrow window is over its share even without its candidate, as one is that was wide lately.
+    fn is_narrowing(&self, rows: &Blocks<Row>, candidate: u32) -> bool {
+        let weight = self.window.weight() - u128::from(rows[candidate as usize].weight);
+        self.share.is_narrow() && self.is_too_much_for_window(self.window.len() - 1, weight)
+    }
+
+    /// Which of the two is asked for more often, each for its weight. A difference in weight counts [`OUTWEIGHED`] times
+    /// at most: the sketch cannot tell by how much more a very heavy value is asked for.
+    fn compare(&self, rows: &Blocks<Row>, one: u32, other: u32) -> Ordering {
+        let weight = |slot: u32| rows[slot as usize].weight.min(u64::MAX / u64::from(MOST_USES));
         let most = weight(one).min(weight(other)).saturating_mul(OUTWEIGHED);
         let uses = |slot: u32| {
-            u128::from(self.sketch.estimate(self.hash(slot)) + rows[slot as usize].uses.load(Ordering::Relaxed))
+            u64::from(self.sketch.estimate(self.hash(slot)) + rows[slot as usize].uses.load(atomic::Ordering::Relaxed))
         };
         // By cross-multiplying, for it does not round.
-        uses(one) * u128::from(weight(other).min(most)) > uses(other) * u128::from(weight(one).min(most))
+        (uses(one) * weight(other).min(most)).cmp(&(uses(other) * weight(one).min(most)))
     }
 
     /// Moves a slot from the window to the back of main.
@@ -257,6 +263,8 @@ impl Order {
     }
 }
 
+/// More than the sketch and a row can say together.
+const MOST_USES: u8 = 32;
 /// How many times the weight of a value can count against it.
 const OUTWEIGHED: u64 = 8;
 /// How many slots one call moves on at most, before it takes what stands first.
