@@ -2,7 +2,7 @@
 # What a command builds or installs goes to target/ and .tools/, both ignored by git; `make clean` removes them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-js docs clean
+.PHONY: help demo test lint bench bench-js bench-store hit-ratio docs clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\): ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -25,8 +25,14 @@ bench-js: ## time JavaScript in memory and over Redis, beside what else there is
 docs: ## build the documentation as a site, in target/site
 	@tools/docs.sh
 
+bench-store: ## time the memory store in Rust beside other caches, and weigh its entries (ROUNDS=7)
+	@tools/bench-store.sh
+
+hit-ratio: ## replay recorded requests through the memory store and other caches (TRACES=folder)
+	@tools/hit-ratio.sh
+
 clean: ## remove what the other commands built, installed and stored
 	@tools/clean.sh
 
 # What these scripts read from the command line.
-export DOCS PORT ROUNDS KEYS PYTHON
+export DOCS PORT ROUNDS KEYS PYTHON TRACES
