@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
@@ -186,6 +187,21 @@ async def test_an_endpoint_on_another_kind_of_route_is_called_each_time(cache: C
         return count()
 
     assert [await number(), await number()] == [1, 2]
+
+
+async def test_a_route_that_is_made_anew_of_anothers_endpoint_looks_up_once(cache: Cache, count: Counter) -> None:
+    """As older releases of FastAPI do when a router is included."""
+
+    @cached_response("1m")
+    async def number() -> int:
+        return count()
+
+    route = CachedRoute("/n", number)
+    app = FastAPI(lifespan=lambda app: lifespan(app, cache))
+    app.router.routes.append(CachedRoute("/n", route.endpoint))
+    async with serving(app) as client:
+        assert [(await client.get("/n")).text for _ in range(2)] == ["1", "1"]
+    assert inspect.unwrap(route.endpoint) is number
 
 
 # -- what is never kept
