@@ -36,7 +36,7 @@ def itself(value: Any) -> Any:
 class Codec:
     """How values of one type go into the cache and come out of it."""
 
-    __slots__ = ("_trust", "check", "fingerprint", "is_plain", "seal")
+    __slots__ = ("check", "fingerprint", "is_plain", "seal", "trust")
 
     def __init__(
         self,
@@ -47,7 +47,8 @@ class Codec:
     ) -> None:
         self.check = check
         """The typed value of what is stored, whatever it was made from; raises DecodeError."""
-        self._trust = trust
+        self.trust = trust
+        """The typed value of what is stored with the fingerprint; raises DecodeError where that is wrong."""
         self.fingerprint = fingerprint
         """What names the type, to be given to whoever reads and stores; None where nothing does, and all is checked."""
         self.is_plain = fingerprint is not None and trust is itself
@@ -63,7 +64,7 @@ class Codec:
         """
         if type(value) is Unproven:
             return self.check(value.value)
-        return self.check(value) if self.fingerprint is None else self._trust(value)
+        return self.check(value) if self.fingerprint is None else self.trust(value)
 
 
 def codec(as_: Any) -> Codec | None:
