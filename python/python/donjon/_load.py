@@ -72,8 +72,9 @@ async def load(
     for retry in (True, False):
         if type(step) in _LEASES:
             work = _lead(runtime, memory, step, loader, args, storing, codec, manner.settle)
-            if manner.aside_after is None or since is not None:
+            if manner.aside_after is None:
                 return await work
+            # Who asks for a newer value is offered none that is stale.
             stale = _typed(memory, key, codec, step.stale)
             return await (work if stale is MISS else _aside(memory, key, work, stale, manner.aside_after))
         value = _typed(memory, key, codec, step)
