@@ -49,6 +49,11 @@ impl Slot {
         Self(index)
     }
 
+    /// Its number.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
     /// Its place in a `Vec` beside the policy.
     pub const fn index(self) -> usize {
         self.0 as usize

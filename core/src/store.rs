@@ -17,11 +17,10 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use core::time::Duration;
 
-use hashbrown::HashTable;
-
 use crate::blocks::Blocks;
 use crate::entry::{Freshness, Life, Removal, Weight};
 use crate::flight::{Ending, Flight};
+use crate::index::Index;
 use crate::moment::Moment;
 use crate::policy::{Bounds, Policy, Slot};
 use crate::stats::Counters;
@@ -36,7 +35,7 @@ pub(crate) struct Shard<V, E> {
 
 #[derive(Debug)]
 pub(crate) struct Rows<V, E> {
-    table: HashTable<Slot>,
+    index: Index,
     list: Blocks<Row<V, E>>,
     policy: Policy,
     recent: VecDeque<(u32, Removal, Moment)>,
@@ -100,7 +99,7 @@ impl<'a, V: Clone, E: Clone> Leaving<'a, V, E> {
 impl<V: Clone, E: Clone> Shard<V, E> {
     pub(crate) fn new(bounds: Bounds) -> Self {
         let rows =
-            Rows { table: HashTable::new(), list: Blocks::new(), policy: Policy::new(bounds), recent: VecDeque::new() };
+            Rows { index: Index::default(), list: Blocks::new(), policy: Policy::new(bounds), recent: VecDeque::new() };
         Self { rows: RwLock::new(rows), counters: Counters::default() }
     }
 }
@@ -108,7 +107,7 @@ impl<V: Clone, E: Clone> Shard<V, E> {
 impl<V: Clone, E: Clone> Rows<V, E> {
     #[inline]
     pub(crate) fn find(&self, hash: u64, key: &str) -> Option<Slot> {
-        self.table.find(filed(hash as u32), |slot| *self.list[slot.index()].key == *key).copied()
+        self.index.find(filed(hash as u32), |row| *self.list[row as usize].key == *key).map(Slot::from_index)
     }
 
     /// The value of `slot` and how it stands, unless its time is over or one of its tags was invalidated.
@@ -221,7 +220,8 @@ impl<V: Clone, E: Clone> Rows<V, E> {
             self.list[slot.index()] = row;
         }
         let policy = &self.policy;
-        self.table.insert_unique(filed(hash as u32), slot, |slot| filed(policy.hash(*slot)));
+        let again = |row| filed(policy.hash(Slot::from_index(row)));
+        self.index.add(filed(hash as u32), slot.number(), &again);
         slot
     }
 
@@ -327,9 +327,7 @@ impl<V: Clone, E: Clone> Rows<V, E> {
             return;
         }
         row.key = Box::default();
-        if let Ok(found) = self.table.find_entry(filed(self.policy.hash(slot)), |other| *other == slot) {
-            found.remove();
-        }
+        self.index.take_out(filed(self.policy.hash(slot)), slot.number());
         self.policy.close(slot);
     }
 
@@ -382,7 +380,7 @@ impl<V: Clone, E: Clone> Rows<V, E> {
                 );
             }
         }
-        assert_eq!(self.table.len(), in_use, "rows in the table");
+        assert_eq!(self.index.len(), in_use, "rows in the table");
     }
 }
 
