@@ -5,7 +5,7 @@
 .PHONY: help demo test lint bench bench-js bench-store hit-ratio miri clean
 
 help: ## list these commands
-	@sed -n 's/^\([a-z-]*\): ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\): ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: ## build donjon and serve the guide's application on 127.0.0.1 (DOCS=folder PORT=8000)
 	@tools/demo.sh
