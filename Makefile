@@ -2,7 +2,7 @@
 # What a command builds or installs goes to target/ and .tools/, both ignored by git; `make clean` removes them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-js bench-store hit-ratio docs clean
+.PHONY: help demo test lint bench bench-js bench-store hit-ratio miri docs clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\): ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -30,6 +30,9 @@ bench-store: ## time the memory store in Rust beside other caches, and weigh its
 
 hit-ratio: ## replay recorded requests through the memory store and other caches (TRACES=folder)
 	@tools/hit-ratio.sh
+
+miri: ## run the policy's tests under Miri (needs a nightly Rust with it)
+	@tools/miri.sh
 
 clean: ## remove what the other commands built, installed and stored
 	@tools/clean.sh
