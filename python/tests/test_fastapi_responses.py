@@ -217,9 +217,14 @@ async def test_a_route_that_is_made_anew_of_anothers_endpoint_looks_up_once(cach
         ({"cache-control": "max-age=0"}, 200),
         ({"vary": "*"}, 200),
         ({"content-range": "bytes 0-1/5"}, 206),
+        ({"cache-control": "max-age=60"}, 401),
+        ({"cache-control": "max-age=60"}, 403),
         ({"cache-control": "max-age=60"}, 500),
         ({"cache-control": "max-age=60"}, 503),
         ({"expires": "Thu, 01 Jan 1970 00:00:00 GMT"}, 200),
+        ({}, 201),
+        ({}, 302),
+        ({}, 429),
     ],
 )
 async def test_a_response_that_is_one_clients_or_no_whole_success_is_not_kept(
@@ -234,6 +239,20 @@ async def test_a_response_that_is_one_clients_or_no_whole_success_is_not_kept(
     assert (first.text, second.text) == ("1", "2")
     assert first.status_code == code
     assert status(first) == "fwd=uri-miss"
+
+
+@pytest.mark.parametrize(("headers", "code"), [({}, 404), ({}, 410), ({"cache-control": "max-age=60"}, 429)])
+async def test_what_is_not_there_is_kept_and_what_says_that_it_may_be(
+    router: APIRouter, client: Any, count: Counter, headers: dict[str, str], code: int
+) -> None:
+    @router.get("/n")
+    @cached_response("1m")
+    async def number() -> Response:
+        return PlainTextResponse(str(count()), status_code=code, headers=headers)
+
+    assert [(answer.text, answer.status_code) for answer in (await client.get("/n"), await client.get("/n"))] == [
+        ("1", code)
+    ] * 2
 
 
 @pytest.mark.parametrize("header", ["authorization", "range", "cookie"])

@@ -74,8 +74,8 @@ def cached_response(
     Dependencies run on every request, so whom they refuse is refused as ever; the endpoint and the work of writing its answer are
     what a hit saves. The answer must follow from the URL and the headers in `vary`. Never kept, and never answered from what is
     kept: requests with `Authorization`, and those with a `Cookie` unless `public` or `vary=["Cookie"]` says how they are meant;
-    never kept are responses with `Set-Cookie`, `Cache-Control: private`, `no-store` or `no-cache`, `Vary: *`, status 206 or from
-    500 on, and whatever is streamed.
+    never kept are responses with `Set-Cookie`, `Cache-Control: private`, `no-store` or `no-cache`, `Vary: *`, status 206, 401, 403 or from
+    500 on, and whatever is streamed. A redirection to elsewhere for now, a 429 and the like have to say themselves that they may be.
 
     Args:
         ttl: How long a response is fresh where its own `Cache-Control` or `Expires` does not say. None: the cache's default.
