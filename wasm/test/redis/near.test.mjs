@@ -176,10 +176,12 @@ forEachClient((client) =>
       assert.equal(await near.getOrSet("k", never, { mode: "strong" }), 1);
       assert.deepEqual(await near.getOrSetMany(["k"], never, { mode: "strong" }), new Map([["k", 1]]));
       assert.equal((await near.lookup("k", { mode: "strong" })).value, 1);
+      const wrapped = near.wrap(never, { key: () => "k", mode: "strong" });
+      assert.deepEqual([await wrapped(), await wrapped.get()], [1, 1]);
       assert.equal(await strong.get("k"), 1);
-      assert.equal((await reads(server)) - before, 6);
+      assert.equal((await reads(server)) - before, 8);
       assert.equal(await strong.get("k", { mode: "local" }), 1);
-      assert.equal((await reads(server)) - before, 6);
+      assert.equal((await reads(server)) - before, 8);
     });
 
     test("what was loaded is in memory, and its tags are known there", async (t) => {
