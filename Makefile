@@ -2,10 +2,10 @@
 # What a command builds or installs goes to target/ and .tools/, both ignored by git; `make clean` removes them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-js torture docs clean
+.PHONY: help demo test lint bench bench-js bench-store hit-ratio miri torture docs clean
 
 help: ## list these commands
-	@sed -n 's/^\([a-z-]*\): ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\): ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: ## build donjon and serve the guide's application on 127.0.0.1 (DOCS=folder PORT=8000)
 	@tools/demo.sh
@@ -28,8 +28,17 @@ torture: ## put donjon and its peers under the faults that caches ship with, and
 docs: ## build the documentation as a site, in target/site
 	@tools/docs.sh
 
+bench-store: ## time the memory store in Rust beside other caches, and weigh its entries (ROUNDS=7)
+	@tools/bench-store.sh
+
+hit-ratio: ## replay recorded requests through the memory store and other caches (TRACES=folder)
+	@tools/hit-ratio.sh
+
+miri: ## run the policy's tests under Miri (needs a nightly Rust with it)
+	@tools/miri.sh
+
 clean: ## remove what the other commands built, installed and stored
 	@tools/clean.sh
 
 # What these scripts read from the command line.
-export DOCS PORT ROUNDS KEYS PYTHON
+export DOCS PORT ROUNDS KEYS PYTHON TRACES

@@ -184,10 +184,10 @@ def libraries() -> list[Library]:
         # What a library that keeps bytes pays at least.
         Library(
             "orjson.loads",
-            None,
-            get="loads(text)",
-            set="None",
-            names={"loads": orjson.loads, "text": orjson.dumps(NESTED)},
+            {},
+            get="loads(cache[key])",
+            set="cache[key] = dumps(value)",
+            names={"loads": orjson.loads, "dumps": orjson.dumps},
             only="get hit, nested",
         ),
     ]

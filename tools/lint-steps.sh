@@ -7,6 +7,7 @@ example_types() {
 }
 
 step "Rust is formatted" cargo fmt --all --check
+step "the bench of the store is formatted" cargo fmt --manifest-path bench/store/Cargo.toml --check
 step "Rust has no lints" cargo clippy --quiet --workspace --all-targets -- -D warnings
 step "Rust documentation has no broken links" env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
 step "imports run downward" "$python" tools/floors.py

@@ -384,7 +384,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         let outcome = if !may(seen) {
             None
         } else if enabled && rows.admits(weight) {
-            let slot = rows.open(hash, key.as_str());
+            let slot = there.unwrap_or_else(|| rows.open_new(hash, key.as_str()));
             rows.detach(slot, &mut leaving);
             rows.store(slot, held, weight, fill.life, &mut leaving);
             Some(true)

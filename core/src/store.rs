@@ -14,13 +14,13 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::time::Duration;
-
-use hashbrown::HashTable;
 
 use crate::blocks::Blocks;
 use crate::entry::{Freshness, Life, Removal, Weight};
 use crate::flight::{Ending, Flight};
+use crate::index::Index;
 use crate::moment::Moment;
 use crate::policy::{Bounds, Policy, Slot};
 use crate::stats::Counters;
@@ -35,10 +35,10 @@ pub(crate) struct Shard<V, E> {
 
 #[derive(Debug)]
 pub(crate) struct Rows<V, E> {
-    table: HashTable<Slot>,
+    index: Index,
     list: Blocks<Row<V, E>>,
     policy: Policy,
-    recent: VecDeque<(u64, Removal, Moment)>,
+    recent: VecDeque<(u32, Removal, Moment)>,
 }
 
 #[derive(Debug)]
@@ -69,28 +69,37 @@ impl<V> Held<V> {
 pub(crate) struct Leaving<'a, V: Clone, E: Clone> {
     counters: &'a Counters,
     now: Moment,
-    pub(crate) values: Vec<V>,
+    /// Most operations remove one value at most, for which nothing is allocated.
+    first: Option<V>,
+    others: Vec<V>,
     flights: Vec<Arc<Flight<V, E>>>,
 }
 
 impl<'a, V: Clone, E: Clone> Leaving<'a, V, E> {
     pub(crate) fn new(counters: &'a Counters, now: Moment) -> Self {
-        Self { counters, now, values: Vec::new(), flights: Vec::new() }
+        Self { counters, now, first: None, others: Vec::new(), flights: Vec::new() }
     }
 
     /// Sends those who wait for a removed flight to look up anew; hands over the values that left.
-    pub(crate) fn settle(self) -> Vec<V> {
+    pub(crate) fn settle(self) -> impl Iterator<Item = V> {
         for flight in self.flights {
             flight.end(Ending::Again);
         }
-        self.values
+        self.first.into_iter().chain(self.others)
+    }
+
+    fn value(&mut self, value: V) {
+        match self.first {
+            None => self.first = Some(value),
+            Some(_) => self.others.push(value),
+        }
     }
 }
 
 impl<V: Clone, E: Clone> Shard<V, E> {
     pub(crate) fn new(bounds: Bounds) -> Self {
         let rows =
-            Rows { table: HashTable::new(), list: Blocks::new(), policy: Policy::new(bounds), recent: VecDeque::new() };
+            Rows { index: Index::default(), list: Blocks::new(), policy: Policy::new(bounds), recent: VecDeque::new() };
         Self { rows: RwLock::new(rows), counters: Counters::default() }
     }
 }
@@ -98,7 +107,7 @@ impl<V: Clone, E: Clone> Shard<V, E> {
 impl<V: Clone, E: Clone> Rows<V, E> {
     #[inline]
     pub(crate) fn find(&self, hash: u64, key: &str) -> Option<Slot> {
-        self.table.find(hash, |slot| self.policy.hash(*slot) == hash && *self.list[slot.index()].key == *key).copied()
+        self.index.find(filed(hash as u32), |row| *self.list[row as usize].key == *key).map(Slot::from_index)
     }
 
     /// The value of `slot` and how it stands, unless its time is over or one of its tags was invalidated.
@@ -179,21 +188,31 @@ impl<V: Clone, E: Clone> Rows<V, E> {
         (row.held.is_some() || row.flight.is_some()).then(|| (Slot::from_index(index as u32), &*row.key))
     }
 
+    /// Whether a key of these rows matches.
+    pub(crate) fn any(&self, mut rows: Range<usize>, matches: impl Fn(&str) -> bool) -> bool {
+        // Looked at all in one go: memory, where keys lie anywhere, then answers many at a time.
+        let letters = rows.clone().filter_map(|index| self.list[index].key.as_bytes().first());
+        core::hint::black_box(letters.fold(0, |sum, letter| sum ^ letter));
+        rows.any(|index| self.at(index).is_some_and(|(_, key)| matches(key)))
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Moment> {
         self.policy.next_deadline()
     }
 
     /// Why and when the last value with this hash left, where that is not too many removals ago.
     pub(crate) fn last_removal(&self, hash: u64) -> Option<(Removal, Moment)> {
-        self.recent.iter().rev().find(|(gone, _, _)| *gone == hash).map(|(_, why, when)| (*why, *when))
+        self.recent.iter().rev().find(|(gone, _, _)| *gone == hash as u32).map(|(_, why, when)| (*why, *when))
     }
 
     /// Finds the row of `key` or makes one. A new row must be given a value or a flight before the lock is released.
     pub(crate) fn open(&mut self, hash: u64, key: &str) -> Slot {
-        if let Some(slot) = self.find(hash, key) {
-            return slot;
-        }
-        let slot = self.policy.open(hash);
+        self.find(hash, key).unwrap_or_else(|| self.open_new(hash, key))
+    }
+
+    /// As [`Rows::open`], of a key that has no row.
+    pub(crate) fn open_new(&mut self, hash: u64, key: &str) -> Slot {
+        let slot = self.policy.open(hash as u32);
         let row = Row { key: key.into(), held: None, flight: None };
         if slot.index() == self.list.len() {
             self.list.push(row);
@@ -201,7 +220,8 @@ impl<V: Clone, E: Clone> Rows<V, E> {
             self.list[slot.index()] = row;
         }
         let policy = &self.policy;
-        self.table.insert_unique(hash, slot, |slot| policy.hash(*slot));
+        let again = |row| filed(policy.hash(Slot::from_index(row)));
+        self.index.add(filed(hash as u32), slot.number(), &again);
         slot
     }
 
@@ -249,7 +269,7 @@ impl<V: Clone, E: Clone> Rows<V, E> {
         let row = &mut self.list[slot.index()];
         if let Some(old) = row.held.replace(held) {
             leaving.counters.left(Removal::Replaced);
-            leaving.values.push(old.value);
+            leaving.value(old.value);
         }
         self.policy.put(slot, weight, life);
         leaving.counters.stores.one();
@@ -307,9 +327,7 @@ impl<V: Clone, E: Clone> Rows<V, E> {
             return;
         }
         row.key = Box::default();
-        if let Ok(found) = self.table.find_entry(self.policy.hash(slot), |other| *other == slot) {
-            found.remove();
-        }
+        self.index.take_out(filed(self.policy.hash(slot)), slot.number());
         self.policy.close(slot);
     }
 
@@ -336,7 +354,7 @@ impl<V: Clone, E: Clone> Rows<V, E> {
                 self.recent.pop_front();
             }
             self.recent.push_back((self.policy.hash(slot), why, leaving.now));
-            leaving.values.push(held.value);
+            leaving.value(held.value);
         }
     }
 
@@ -355,16 +373,26 @@ impl<V: Clone, E: Clone> Rows<V, E> {
             assert_eq!(row.flight.is_some(), self.policy.is_loading(slot), "flight of row {index}");
             if let Some((slot, key)) = self.at(index) {
                 in_use += 1;
-                assert_eq!(self.find(self.policy.hash(slot), key), Some(slot), "row {index} is found by its key");
+                assert_eq!(
+                    self.find(self.policy.hash(slot).into(), key),
+                    Some(slot),
+                    "row {index} is found by its key"
+                );
             }
         }
-        assert_eq!(self.table.len(), in_use, "rows in the table");
+        assert_eq!(self.index.len(), in_use, "rows in the table");
     }
 }
 
 /// What a row costs besides its key and value: itself, its slot in the policy, its place in the table, the key's allocation.
 pub(crate) const fn row_overhead<V, E>() -> u64 {
-    (size_of::<Row<V, E>>() + 96) as u64
+    (size_of::<Row<V, E>>() + 84) as u64
+}
+
+/// Under what a table files a row: of 32 bits of its key's hash as many as the table looks at. The policy keeps them close together, so
+/// that a table grows without a look at the rows.
+const fn filed(hash: u32) -> u64 {
+    (hash as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 /// Bounds what one store pays for others: more than one leaves for each that comes, so none pile up.

@@ -15,9 +15,8 @@ use alloc::vec::Vec;
 use core::num::NonZeroU64;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use hashbrown::HashTable;
-
 use crate::chance::Hasher;
+use crate::index::Index;
 use crate::sync::Mutex;
 use crate::tag::{InvalidTag, check_tags};
 
@@ -100,7 +99,8 @@ pub(crate) struct Versions {
 
 #[derive(Debug)]
 struct Table {
-    tags: HashTable<Arc<Tag>>,
+    tags: Vec<Arc<Tag>>,
+    index: Index,
     hasher: Hasher,
     /// The highest version that was forgotten: where tags start.
     floor: u64,
@@ -110,7 +110,7 @@ struct Table {
 
 impl Versions {
     pub(crate) fn new(hasher: Hasher) -> Self {
-        let table = Table { tags: HashTable::new(), hasher, floor: 0, prune_at: PRUNE_FROM };
+        let table = Table { tags: Vec::new(), index: Index::default(), hasher, floor: 0, prune_at: PRUNE_FROM };
         Self { tickets: Tickets::default(), table: Mutex::new(table) }
     }
 
@@ -156,15 +156,21 @@ impl Versions {
 impl Table {
     fn tag(&mut self, name: &str) -> Arc<Tag> {
         let hash = self.hasher.hash(name);
-        if let Some(tag) = self.tags.find(hash, |tag| *tag.name == *name) {
-            return Arc::clone(tag);
+        if let Some(row) = self.index.find(hash, |row| *self.tags[row as usize].name == *name) {
+            return Arc::clone(&self.tags[row as usize]);
         }
         if self.tags.len() >= self.prune_at {
             self.prune();
         }
         let tag = Arc::new(Tag { name: name.into(), version: AtomicU64::new(self.floor) });
-        self.tags.insert_unique(hash, Arc::clone(&tag), |tag| self.hasher.hash(&tag.name));
+        self.tags.push(Arc::clone(&tag));
+        self.file(hash, self.tags.len() - 1);
         tag
+    }
+
+    fn file(&mut self, hash: u64, row: usize) {
+        let (tags, hasher) = (&self.tags, &self.hasher);
+        self.index.add(hash, row as u32, &|row| hasher.hash(&tags[row as usize].name));
     }
 
     /// Forgets the tags that nobody carries. Only this table hands them out, so a count of one stays one while it is locked.
@@ -177,6 +183,10 @@ impl Table {
             }
             carried
         });
+        self.index.clear();
+        for row in 0..self.tags.len() {
+            self.file(self.hasher.hash(&self.tags[row].name), row);
+        }
         self.floor = floor;
         self.prune_at = (self.tags.len() * 2).max(PRUNE_FROM);
     }

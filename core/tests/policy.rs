@@ -12,7 +12,7 @@ const TICK: Duration = Duration::from_nanos(1 << 20);
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
-    Open(u64),
+    Open(u32),
     Close(usize),
     Put { slot: usize, weight: u64, life: [Duration; 2], for_ever: bool },
     Remove(usize),
@@ -35,7 +35,7 @@ fn ops() -> impl Strategy<Value = Op> {
     let slot = || 0..64_usize;
     let life = || [spans(), spans()];
     prop_oneof![
-        6 => (0..40_u64).prop_map(Op::Open),
+        6 => (0..40_u32).prop_map(Op::Open),
         1 => slot().prop_map(Op::Close),
         12 => (slot(), 0..130_u64, life(), prop::bool::weighted(0.2))
             .prop_map(|(slot, weight, life, for_ever)| Op::Put { slot, weight, life, for_ever }),
@@ -54,7 +54,7 @@ fn ops() -> impl Strategy<Value = Op> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Held {
     open: bool,
-    hash: u64,
+    hash: u32,
     value: Option<(Weight, Life)>,
     is_loading: bool,
 }
@@ -258,10 +258,10 @@ proptest! {
     ) {
         let mut model = Model::new(Bounds { max_weight: u64::MAX, max_entries: None });
         for (hash, life) in lives.into_iter().enumerate() {
-            let slot = model.policy.open(hash as u64);
+            let slot = model.policy.open(hash as u32);
             let life = model.life([life, Duration::ZERO]);
             model.policy.put(slot, Weight::new(1), life);
-            model.slots.push(Held { open: true, hash: hash as u64, value: Some((Weight::new(1), life)), is_loading: false });
+            model.slots.push(Held { open: true, hash: hash as u32, value: Some((Weight::new(1), life)), is_loading: false });
         }
         for step in steps {
             model.step(Op::Forward(step));

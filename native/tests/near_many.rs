@@ -209,6 +209,51 @@ async fn a_slot_that_moved_is_read_from_where_it_is_and_its_changes_are_told() {
 }
 
 #[tokio::test]
+async fn what_was_answered_where_nobody_is_told_of_changes_is_not_kept() {
+    let cluster = Cluster::start();
+    let one = Process::told(&cluster.url()).await;
+    for name in ["{s}stays", "{s}went"] {
+        one.set(name, "1").await;
+        one.keep(name).await;
+    }
+    let slot = cluster.slot("app:{s}");
+    let to = cluster.other(slot);
+    cluster.open(slot, to);
+    cluster.carry(&["app:{s}went"], to);
+    one.gone("{s}went", "it went").await;
+    for _ in 0..3 {
+        assert_eq!(one.engine.get(key("{s}went")).await, Some(json("1")), "by way of who had it");
+        assert_eq!(one.engine.get_many(&["{s}went", "{s}stays"].map(key)).await, [Some(json("1")), Some(json("1"))]);
+        assert_eq!(one.near("{s}went"), None);
+    }
+    assert_eq!(one.keep("{s}stays").await, json("1"), "those that have not gone are told of");
+    cluster.close(slot, to);
+    one.gone("{s}stays", "it went as well").await;
+    for name in ["{s}stays", "{s}went"] {
+        assert_eq!(one.keep(name).await, json("1"));
+    }
+}
+
+#[tokio::test]
+async fn what_is_owed_to_a_node_is_neither_read_there_nor_kept_and_the_rest_is() {
+    let rules = "on >secret ~app* resetchannels &app* +@all -unlink -eval -evalsha";
+    let cluster = Cluster::of(&Server::builder().user("app", rules), 0);
+    let one = Process::told(&cluster.url().replace("://", "://app:secret@")).await;
+    for name in ["k", "other"] {
+        one.set(name, "1").await;
+        one.keep(name).await;
+    }
+    assert!(one.engine.delete(key("k")).await.queued, "this user may not say it");
+    for _ in 0..3 {
+        assert_eq!((one.engine.get(key("k")).await, one.near("k")), (None, None));
+    }
+    let found = one.engine.get_many(&["k", "other"].map(key)).await;
+    assert_eq!(found, [None, Some(json("1"))]);
+    one.set("other", "2").await;
+    assert_eq!(one.keep("other").await, json("2"), "nothing of this one is owed");
+}
+
+#[tokio::test]
 async fn once_a_slot_is_known_to_be_elsewhere_nothing_that_its_former_node_said_is_believed() {
     let cluster = Cluster::start();
     let one = Process::told(&cluster.url()).await;
@@ -387,10 +432,11 @@ async fn a_primary_that_sentinels_replace_is_followed_and_believed_in_nothing_th
     }
     assert!(!one.engine.delete(key("own")).await.queued);
     former.kill();
-    one.gone("k", "its server was lost").await;
+    // At once: sentinels that find no replica awake do not try again for minutes.
     for replica in &watched.servers()[1..] {
         replica.resume();
     }
+    one.gone("k", "its server was lost").await;
     watched.wait_for_another(former);
     let next = watched.primary();
     next.ask(&["SET", "app:k", "2"]);

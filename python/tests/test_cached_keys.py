@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import logging
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional, TypedDict
 
 import pytest
 from fastapi import BackgroundTasks, Depends, Request, Security, WebSocket
+from pydantic import BaseModel
+from pydantic_settings import BaseSettings
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from donjon import Cache, InvalidKey, InvalidTemplate, NoKey
 
@@ -30,10 +32,20 @@ def get_session() -> None: ...
 def whoever() -> None: ...
 
 
+class Service:
+    """It does something."""
+
+
+class Settings(BaseSettings):
+    pass
+
+
 INJECTED: Any = Depends(get_session)
 SECURE: Any = Security(whoever)
 SessionDep = Annotated[AsyncSession, Depends(get_session)]
+ServiceDep = Annotated[Service, Depends(whoever)]
 UserDep = Annotated[User, Depends(whoever)]
+SettingsDep = Annotated[Settings | None, Depends(whoever)]
 
 
 def test_a_template_reaches_into_arguments(cache: Cache) -> None:
@@ -74,7 +86,7 @@ def test_an_automatic_key_leaves_out_what_is_only_a_means(cache: Cache) -> None:
         other: Optional[Session],  # noqa: UP045
         later: BackgroundTasks,
         dependency: SessionDep,
-        user: UserDep,
+        service: ServiceDep,
         connection: AsyncConnection,
         helper: Annotated[Helper, NoKey],
         item_id: int,
@@ -125,11 +137,48 @@ def test_what_fastapi_injects_is_left_out_aloud(cache: Cache, caplog: pytest.Log
         assert not caplog.records
 
         @cache.cached
-        def loud(user: UserDep, session: SessionDep) -> int:
+        def loud(service: Annotated[Service, Depends(whoever)], session: SessionDep) -> int:
             return 1
 
     (record,) = caplog.records
-    assert "loud" in record.message and "{user.id}" in record.message and "NoKey" in record.message
+    assert "loud" in record.message and "service" in record.message and "NoKey" in record.message
+    assert loud.key(Service(), None).endswith("loud")
+
+
+def test_who_is_injected_is_never_left_out_unsaid(cache: Cache) -> None:
+    class Row(DeclarativeBase):
+        pass
+
+    class Member(Row):
+        __tablename__ = "members"
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+    class Model(BaseModel):
+        id: int
+
+    class Typed(TypedDict):
+        id: int
+
+    for kind in (User, Member, Model, Typed, dict, dict[str, int], User | None):
+
+        def function(user: Any) -> int:
+            return 1
+
+        for injected in (Annotated[kind, Depends(whoever)], Annotated[kind, Security(whoever)]):
+            function.__annotations__["user"] = injected
+            with pytest.raises(InvalidTemplate, match=r'\'user\'.*"function:\{user\.id\}".*NoKey'):
+                cache.cached(function)
+
+
+def test_what_is_injected_and_has_a_stable_text_is_part_of_the_key(cache: Cache) -> None:
+    @cache.cached
+    def function(
+        user_id: Annotated[int | None, Depends(whoever)], team: str = SECURE, settings: SettingsDep = None
+    ) -> int:
+        return 1
+
+    assert function.key(5, "a") != function.key(6, "a") != function.key(6, "b")
+    assert function.key(5, "a", Settings()) == function.key(5, "a")
 
 
 def test_an_argument_without_a_stable_key_says_what_to_do(cache: Cache) -> None:

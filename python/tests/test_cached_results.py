@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from loaders import elsewhere
+from loaders import PATIENT, elsewhere
 from pydantic import BaseModel
 
 from donjon import Cache, DecodeError, InvalidTag, InvalidTtl
 from donjon._donjon import ManualClock
+from redis_server import RedisServer
 
 
 class User(BaseModel):
@@ -250,3 +251,19 @@ async def test_functions_of_the_result_see_what_was_returned_itself(cache: Cache
 
     await function()
     assert seen[0] is value
+
+
+async def test_a_strong_function_is_not_answered_by_memory_in_front(redis_server: RedisServer, namespace: str) -> None:
+    async def function(n: int) -> int:
+        return n
+
+    async with Cache.redis(redis_server.url, namespace=namespace, near=True, early=0.0, **PATIENT) as cache:
+        local = cache.cached("k:{n}")(function)
+        strong = cache.cached("k:{n}", mode="strong")(function)
+        while not cache.stats().memory_hits:
+            assert await local(1) == 1
+        before = cache.stats().memory_hits
+        assert await strong(1) == 1
+        assert cache.stats().memory_hits == before
+        assert await local(1) == 1
+        assert cache.stats().memory_hits == before + 1

@@ -177,7 +177,7 @@ async def told_of(cache: Cache, key: str) -> None:
     """Waits until a value that left is served no more."""
 
     async def met() -> None:
-        while await cache.get(key) is not None:
+        while await cache.get(key) is not None:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
     await asyncio.wait_for(met(), 20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
@@ -188,6 +189,21 @@ async def test_an_endpoint_on_another_kind_of_route_is_called_each_time(cache: C
     assert [await number(), await number()] == [1, 2]
 
 
+async def test_a_route_that_is_made_anew_of_anothers_endpoint_looks_up_once(cache: Cache, count: Counter) -> None:
+    """As older releases of FastAPI do when a router is included."""
+
+    @cached_response("1m")
+    async def number() -> int:
+        return count()
+
+    route = CachedRoute("/n", number)
+    app = FastAPI(lifespan=lambda app: lifespan(app, cache))
+    app.router.routes.append(CachedRoute("/n", route.endpoint))
+    async with serving(app) as client:
+        assert [(await client.get("/n")).text for _ in range(2)] == ["1", "1"]
+    assert inspect.unwrap(route.endpoint) is number
+
+
 # -- what is never kept
 
 
@@ -201,9 +217,14 @@ async def test_an_endpoint_on_another_kind_of_route_is_called_each_time(cache: C
         ({"cache-control": "max-age=0"}, 200),
         ({"vary": "*"}, 200),
         ({"content-range": "bytes 0-1/5"}, 206),
+        ({"cache-control": "max-age=60"}, 401),
+        ({"cache-control": "max-age=60"}, 403),
         ({"cache-control": "max-age=60"}, 500),
         ({"cache-control": "max-age=60"}, 503),
         ({"expires": "Thu, 01 Jan 1970 00:00:00 GMT"}, 200),
+        ({}, 201),
+        ({}, 302),
+        ({}, 429),
     ],
 )
 async def test_a_response_that_is_one_clients_or_no_whole_success_is_not_kept(
@@ -218,6 +239,20 @@ async def test_a_response_that_is_one_clients_or_no_whole_success_is_not_kept(
     assert (first.text, second.text) == ("1", "2")
     assert first.status_code == code
     assert status(first) == "fwd=uri-miss"
+
+
+@pytest.mark.parametrize(("headers", "code"), [({}, 404), ({}, 410), ({"cache-control": "max-age=60"}, 429)])
+async def test_what_is_not_there_is_kept_and_what_says_that_it_may_be(
+    router: APIRouter, client: Any, count: Counter, headers: dict[str, str], code: int
+) -> None:
+    @router.get("/n")
+    @cached_response("1m")
+    async def number() -> Response:
+        return PlainTextResponse(str(count()), status_code=code, headers=headers)
+
+    assert [(answer.text, answer.status_code) for answer in (await client.get("/n"), await client.get("/n"))] == [
+        ("1", code)
+    ] * 2
 
 
 @pytest.mark.parametrize("header", ["authorization", "range", "cookie"])
@@ -500,6 +535,23 @@ async def test_a_stale_response_is_served_where_making_a_new_one_fails(
 
 
 @pytest.mark.memory
+async def test_what_may_be_served_stale_only_meanwhile_does_not_cover_a_failure(
+    router: APIRouter, client: Any, count: Counter, passing: Callable[[float], None]
+) -> None:
+    @router.get("/n")
+    @cached_response("1m")
+    async def number() -> Response:
+        headers = {"cache-control": "max-age=60, stale-while-revalidate=600, stale-if-error=30"}
+        return PlainTextResponse("n", status_code=200 if count() == 1 else 503, headers=headers)
+
+    await client.get("/n")
+    passing(80)
+    assert (await client.get("/n")).status_code == 200
+    passing(20)
+    assert (await client.get("/n")).status_code == 503
+
+
+@pytest.mark.memory
 async def test_what_must_be_revalidated_is_never_served_stale(
     router: APIRouter, client: Any, count: Counter, passing: Callable[[float], None]
 ) -> None:
@@ -549,6 +601,21 @@ async def test_tags_patterns_and_keys_invalidate_responses_as_they_do_values(
     assert (await client.get("/users/5")).text == "3"
     await cache.delete(f"response:{url}")
     assert (await client.get("/users/5")).text == "4"
+
+
+async def test_what_a_url_had_for_other_headers_is_invalidated_with_it(
+    router: APIRouter, client: Any, cache: Cache, count: Counter
+) -> None:
+    @router.get("/n")
+    @cached_response("1m", vary=["Accept-Language"])
+    async def number() -> int:
+        return count()
+
+    url = (await client.get("/n", accept_language="de")).request.url
+    await client.get("/n", accept_language="fr")
+    await cache.delete(f"response:{url}")
+    assert (await client.get("/n", accept_language="de")).text == "3"
+    assert (await client.get("/n", accept_language="fr")).text == "4"
 
 
 async def test_t01_a_response_made_before_an_invalidation_is_not_kept(

@@ -146,6 +146,26 @@ class Listed(BaseModel):
         return ",".join(tags)
 
 
+class Sorted(BaseModel):
+    first: Small | Large
+    second: Small | Large
+    third: Small | None = None
+    fourth: Large | None = None
+
+
+class Doubled(BaseModel):
+    number: int
+
+    @field_validator("number", mode="before")
+    @classmethod
+    def _halve(cls, number: object) -> object:
+        return int(number.strip("x")) // 2 if isinstance(number, str) else number
+
+    @field_serializer("number")
+    def _double(self, number: int) -> str:
+        return str(number * 2)
+
+
 class Secretive(BaseModel):
     text: str
     _length: int = PrivateAttr(0)
@@ -178,6 +198,8 @@ TYPED: list[tuple[Any, Any]] = [
         Holder(inner=Inner("x"), path=pathlib.Path("/a"), address=ipaddress.IPv4Address("127.0.0.1"), numbers={1, 2}),
     ),
     (Listed, Listed(tags=["a", "b"])),
+    (Doubled, Doubled(number=5)),
+    (Sorted, Sorted(first=Large(size=11), second=Small(size=1), third=Small(size=2), fourth=Large(size=12))),
     (Secretive, Secretive(text="abc")),
     (Annotated[int, Field(gt=3)], 5),
     (Annotated[str, AfterValidator(str.strip)], "a"),
@@ -413,3 +435,47 @@ async def test_the_envelope_says_what_a_value_was_made_from(
     assert fingerprint is not None
     assert (typed[36] & 2, typed[44:52]) == (2, fingerprint.to_bytes(8, "big"))
     assert untyped[36] & 2 == 0
+
+
+async def test_many_are_typed_as_one_is(any_cache: Cache) -> None:
+    asked: list[list[str]] = []
+
+    async def loader(keys: list[str]) -> dict[str, Any]:
+        asked.append(keys)
+        return {key: {"name": key, "when": NOW} for key in keys if key != "none"}
+
+    async with any_cache as cache:
+        await cache.set("bad", {"name": 5})
+        await cache.set("good", Part(name="good", when=NOW))
+        keys = ["a", "bad", "good", "none", "b"]
+        expected = {key: Part(name=key, when=NOW) for key in keys if key != "none"}
+        assert await cache.get_or_set_many(keys, loader, as_=Part) == expected
+        assert sorted(key for some in asked for key in some) == ["a", "b", "bad", "none"]
+        validated.clear()
+        keys.remove("none")
+        for _ in range(2):
+            assert await cache.get_or_set_many(keys, loader, as_=Part) == expected
+        assert set(validated) == {"good"}
+        assert list(await asyncio.to_thread(cache.sync.get_or_set_many, keys, loader, as_=Part)) == keys
+        assert len(asked) == 2
+
+
+async def test_many_of_which_one_is_none_of_the_type_store_none(any_cache: Cache) -> None:
+    async with any_cache as cache:
+        with pytest.raises(DecodeError):
+            await cache.get_or_set_many(["a", "b"], lambda keys: {"a": Part(name="a", when=NOW), "b": 5}, as_=Part)
+        assert await cache.get_many(["a", "b"]) == {}
+        assert cache.stats().flights == 0
+
+
+async def test_what_is_warmed_with_a_type_is_of_it(any_cache: Cache) -> None:
+    part = Part(name="a", when=NOW)
+    async with any_cache as cache:
+        await cache.warm(["a"], lambda key: part, as_=Part)
+        await cache.warm({"b": part}, as_=Part)
+        report = await cache.warm({"c": {"name": 5}}, as_=Part)
+        assert isinstance(report.errors["c"], DecodeError)
+        validated.clear()
+        for key in ("a", "b"):
+            assert await cache.get(key, as_=Part) == part
+        assert validated == []

@@ -34,7 +34,7 @@ from redis_cluster import RedisCluster  # noqa: E402
 from redis_server import RedisServer  # noqa: E402
 from unrest import Unrest  # noqa: E402
 
-__all__ = ["CLUSTER_LANGUAGES", "LANGUAGES", "NAIVE", "donjon", "on_a_cluster", "run", "run_on_a_cluster"]
+__all__ = ["CLUSTER_LANGUAGES", "LANGUAGES", "NAIVE", "donjon", "in_rust", "on_a_cluster", "run", "run_on_a_cluster"]
 
 LANGUAGES = ("python", "rust", "node")
 CLUSTER_LANGUAGES = ("python", "rust")
@@ -53,14 +53,19 @@ def node(store: str, name: str = "node") -> Program:
     return Program(name, lambda plan, log, seed: ["node", str(worker), str(plan), str(log), seed, store])
 
 
+def in_rust(program: str) -> Path:
+    """A program of the crate beside this file, built now unless it is up to date."""
+    build = ["cargo", "build", "--quiet", "--profile", "test", "--package", "donjon-history"]
+    subprocess.run(build, cwd=TOP, check=True)
+    return Path(os.environ.get("CARGO_TARGET_DIR", TOP / "target")) / "debug" / program
+
+
 NAIVE = [python("naive")] * 8
 
 
 def donjon() -> list[Program]:
-    """Processes on donjon; the worker in Rust is built now unless it is up to date, the npm package was before."""
-    build = ["cargo", "build", "--quiet", "--profile", "test", "--package", "donjon-history"]
-    subprocess.run(build, cwd=TOP, check=True)
-    worker = Path(os.environ.get("CARGO_TARGET_DIR", TOP / "target")) / "debug" / "history-worker"
+    """Processes on donjon, in all languages; the npm package was built before."""
+    worker = in_rust("history-worker")
     rust = Program("rust", lambda plan, log, seed: [str(worker), str(plan), str(log), seed])
     near = Program("rust-near", lambda plan, log, seed: [str(worker), str(plan), str(log), seed, "near"])
     pythons = [

@@ -11,6 +11,7 @@
 //! | what keys, patterns, tags and times may be | `text` |
 //! | how all this crosses | the crate `donjon-wasm-host`, in `host/` |
 //! | what the tier that processes share is asked | the module beside this one, in `remote/` |
+//! | what memory in front of that is asked | the third, in `near/` |
 
 // Names that a host can find need `no_mangle`, which Rust counts as unsafe: two symbols could share one name.
 #![allow(unsafe_code)]

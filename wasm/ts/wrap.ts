@@ -1,7 +1,7 @@
 /**
  * Wrap: a function whose outcomes are cached, by keys made of its arguments.
  */
-import type { Cache, LoadOptions, Removed } from "./cache.js";
+import type { Cache, LoadOptions, ReadOptions, Removed } from "./cache.js";
 import { InvalidKeyError } from "./errors.js";
 import { type KeyPart, key as buildKey, nameOf } from "./keys.js";
 import { checkNames } from "./options.js";
@@ -9,7 +9,7 @@ import { STORE_OPTIONS, type StoreOptions } from "./terms.js";
 import type { Eventually } from "./tier.js";
 
 /** How outcomes are kept. */
-export interface WrapOptions<A extends readonly unknown[]> extends Omit<StoreOptions, "tags"> {
+export interface WrapOptions<A extends readonly unknown[]> extends Omit<StoreOptions, "tags">, ReadOptions {
   /** The key of a call: its parts, which are escaped, or all of it. */
   readonly key: (...args: A) => readonly [KeyPart, ...KeyPart[]] | string;
   readonly tags?: readonly string[] | ((...args: A) => readonly string[]) | undefined;
@@ -34,8 +34,8 @@ export function wrap<A extends readonly unknown[], T>(
   options: WrapOptions<A>,
 ): Wrapped<A, T> {
   if (typeof fn !== "function") throw new TypeError(`\`wrap\` takes a function, not ${nameOf(fn)}`);
-  checkNames(options, ["key", ...STORE_OPTIONS]);
-  const { key, tags, ttl, grace } = options ?? {};
+  checkNames(options, ["key", "mode", ...STORE_OPTIONS]);
+  const { key, tags, ttl, grace, mode } = options ?? {};
   if (typeof key !== "function") throw new TypeError("`key` is a function from the arguments to the parts of a key");
   const keyOf = (...args: A): string => {
     const made = key(...args);
@@ -47,6 +47,7 @@ export function wrap<A extends readonly unknown[], T>(
     ttl,
     grace,
     tags: typeof tags === "function" ? tags(...args) : tags,
+    mode,
     forceRefresh,
   });
   const call = (args: A, forceRefresh: boolean): Promise<T> =>
@@ -56,6 +57,6 @@ export function wrap<A extends readonly unknown[], T>(
     key: keyOf,
     invalidate: async (...args: A): Promise<Removed> => cache.deleteMany([keyOf(...args)]),
     refresh: async (...args: A): Promise<T> => call(args, true),
-    get: async (...args: A): Promise<T | undefined> => cache.get<T>(keyOf(...args)),
+    get: async (...args: A): Promise<T | undefined> => cache.get<T>(keyOf(...args), { mode }),
   });
 }

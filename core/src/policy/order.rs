@@ -10,11 +10,12 @@
 //! So a scan passes through the window alone, and of a loop larger than the cache main keeps what it holds. What else was
 //! tried, and what each kept of recorded requests, is in `docs/hit-ratio.md`.
 //!
-//! Owns the two queues, the sketch and the bounds. Must not know deadlines but to see that a value is over, nor loads.
+//! Owns the two queues, the hashes, the sketch and the bounds. Must not know deadlines but to see that a value is over, nor loads.
 //!
 //! Invariant: a row says of itself in which queue it stands.
 
-use core::sync::atomic::Ordering;
+use core::cmp::Ordering;
+use core::sync::atomic;
 
 use super::queue::Queue;
 use super::row::{Place, Row};
@@ -39,6 +40,8 @@ pub(super) struct Order {
     bounds: Bounds,
     window: Queue,
     main: Queue,
+    /// Of the key of each slot: apart, so that they lie close together for a table that is rebuilt by them.
+    hashes: Blocks<u32>,
     sketch: Sketch,
     share: Share,
 }
@@ -46,12 +49,30 @@ pub(super) struct Order {
 impl Order {
     /// An order of nothing.
     pub(super) fn new(bounds: Bounds) -> Self {
-        Self { bounds, window: Queue::new(), main: Queue::new(), sketch: Sketch::new(), share: Share::new() }
+        Self {
+            bounds,
+            window: Queue::new(),
+            main: Queue::new(),
+            hashes: Blocks::new(),
+            sketch: Sketch::new(),
+            share: Share::new(),
+        }
     }
 
-    /// Makes room to tell the keys of `slots` slots apart.
-    pub(super) fn grow_for(&mut self, slots: usize) {
-        self.sketch.grow_for(slots);
+    /// Notes of which key the slot is from now on: one that was there before, or the next.
+    pub(super) fn open(&mut self, slot: u32, hash: u32) {
+        if slot as usize == self.hashes.len() {
+            self.hashes.push(hash);
+            self.sketch.grow_for(self.hashes.len());
+        } else {
+            self.hashes[slot as usize] = hash;
+        }
+    }
+
+    /// The hash that the slot was opened with.
+    #[inline]
+    pub(super) fn hash(&self, slot: u32) -> u32 {
+        self.hashes[slot as usize]
     }
 
     /// Whether a value of this weight can fit at all.
@@ -76,8 +97,8 @@ impl Order {
 
     /// Lets a new value in: at the back of the window, whose first go on to main while there is room.
     pub(super) fn enter(&mut self, rows: &mut Blocks<Row>, slot: u32) {
+        self.sketch.add(self.hash(slot));
         let row = &mut rows[slot as usize];
-        self.sketch.add(row.hash);
         *row.uses.get_mut() = 0;
         row.place = Place::Window;
         self.window.push(rows, slot);
@@ -119,22 +140,21 @@ impl Order {
             }
             let entries = self.entries();
             let (new, old) = (&rows[candidate as usize], &rows[oldest as usize]);
-            let is_used = new.uses.load(Ordering::Relaxed) > 0;
+            let is_used = new.uses.load(atomic::Ordering::Relaxed) > 0;
             self.share.end(is_used, entries);
             if is_used && new.weight <= old.weight {
                 chances = chances.saturating_sub(1);
                 self.promote(rows, candidate);
                 continue;
             }
+            let worth = self.compare(rows, candidate, oldest);
             // A window that has become narrow hands over what is worth no less, and that for nothing: one that is worth less leaves.
-            let (others, weight) = (self.window.len() - 1, self.window.weight() - u128::from(new.weight));
-            let is_narrowing = self.share.is_narrow() && self.is_too_much_for_window(others, weight);
-            if is_narrowing && chances > 0 && !self.is_worth_more(old, new) {
+            if worth.is_ge() && chances > 0 && self.is_narrowing(rows, candidate) {
                 chances -= 1;
                 self.promote(rows, candidate);
                 continue;
             }
-            if !self.is_worth_more(new, old) {
+            if worth.is_le() {
                 return candidate;
             }
             // A heavy candidate stays one until it has won against each value that has to leave for it.
@@ -209,19 +229,28 @@ impl Order {
             *uses -= 1;
             self.share.chance();
             // Hits do not write the sketch: what they left in the row is carried over here.
-            self.sketch.add(row.hash);
+            self.sketch.add(self.hashes[slot as usize]);
             self.main.remove(rows, slot);
             self.main.push(rows, slot);
         }
     }
 
-    /// Whether the one is asked for more often than the other, each for its weight. A difference in weight counts
-    /// [`OUTWEIGHED`] times at most: the sketch cannot tell by how much more a very heavy value is asked for.
-    fn is_worth_more(&self, one: &Row, other: &Row) -> bool {
-        let most = one.weight.min(other.weight).saturating_mul(OUTWEIGHED);
-        let uses = |row: &Row| u128::from(self.sketch.estimate(row.hash) + row.uses.load(Ordering::Relaxed));
+    /// Whether a narrow window is over its share even without its candidate, as one is that was wide lately.
+    fn is_narrowing(&self, rows: &Blocks<Row>, candidate: u32) -> bool {
+        let weight = self.window.weight() - u128::from(rows[candidate as usize].weight);
+        self.share.is_narrow() && self.is_too_much_for_window(self.window.len() - 1, weight)
+    }
+
+    /// Which of the two is asked for more often, each for its weight. A difference in weight counts [`OUTWEIGHED`] times
+    /// at most: the sketch cannot tell by how much more a very heavy value is asked for.
+    fn compare(&self, rows: &Blocks<Row>, one: u32, other: u32) -> Ordering {
+        let weight = |slot: u32| rows[slot as usize].weight.min(u64::MAX / u64::from(MOST_USES));
+        let most = weight(one).min(weight(other)).saturating_mul(OUTWEIGHED);
+        let uses = |slot: u32| {
+            u64::from(self.sketch.estimate(self.hash(slot)) + rows[slot as usize].uses.load(atomic::Ordering::Relaxed))
+        };
         // By cross-multiplying, for it does not round.
-        uses(one) * u128::from(other.weight.min(most)) > uses(other) * u128::from(one.weight.min(most))
+        (uses(one) * weight(other).min(most)).cmp(&(uses(other) * weight(one).min(most)))
     }
 
     /// Moves a slot from the window to the back of main.
@@ -234,6 +263,8 @@ impl Order {
     }
 }
 
+/// More than the sketch and a row can say together.
+const MOST_USES: u8 = 32;
 /// How many times the weight of a value can count against it.
 const OUTWEIGHED: u64 = 8;
 /// How many slots one call moves on at most, before it takes what stands first.
@@ -260,16 +291,16 @@ mod tests {
 
         fn enter(&mut self, weight: u64) -> u32 {
             let slot = self.rows.len() as u32;
-            let hash = u64::from(slot + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            self.rows.push(Row { weight, ..Row::open(hash) });
-            self.order.grow_for(self.rows.len().max(1_000));
+            self.rows.push(Row { weight, ..Row::open() });
+            self.order.open(slot, (slot + 1).wrapping_mul(0x9E37_79B9));
+            self.order.sketch.grow_for(1_000);
             self.order.enter(&mut self.rows, slot);
             slot
         }
 
         /// Notes that the key was asked for so many times more, before its value came.
         fn ask(&mut self, slot: u32, times: usize) {
-            (0..times).for_each(|_| self.order.sketch.add(self.rows[slot as usize].hash));
+            (0..times).for_each(|_| self.order.sketch.add(self.order.hash(slot)));
         }
 
         fn touch(&mut self, slot: u32, uses: u8) {

@@ -1,4 +1,4 @@
-//! Row: all that is kept of one slot, in one cache line.
+//! Row: all that is kept of one slot but the hash of its key, in less than a cache line.
 //!
 //! Must not know what the queues and the wheel do with their links.
 
@@ -9,10 +9,9 @@ use super::wheel::{Node, Timed};
 use crate::entry::Life;
 use crate::moment::Moment;
 
-/// One cache line a slot where threads share them, and else as much as it takes. What a hit reads comes first.
+/// What a hit reads comes first.
 #[derive(Debug)]
 #[repr(C)]
-#[cfg_attr(not(target_family = "wasm"), repr(align(64)))]
 pub(super) struct Row {
     pub(super) life: Life,
     pub(super) place: Place,
@@ -21,13 +20,13 @@ pub(super) struct Row {
     pub(super) node: Node,
     pub(super) link: Link,
     pub(super) weight: u64,
-    pub(super) hash: u64,
 }
 
-const _: () = assert!(size_of::<Row>() == if cfg!(target_family = "wasm") { 56 } else { 64 });
+const _: () = assert!(size_of::<Row>() == 48);
 
 impl Row {
-    pub(super) const fn open(hash: u64) -> Self {
+    /// Of a slot that was opened just now.
+    pub(super) const fn open() -> Self {
         Self {
             life: Life::FOREVER,
             place: Place::Empty,
@@ -36,7 +35,6 @@ impl Row {
             node: Node::OUT,
             link: Link::before(NONE),
             weight: 0,
-            hash,
         }
     }
 }

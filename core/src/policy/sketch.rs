@@ -63,7 +63,7 @@ impl Sketch {
     }
 
     /// Counts one more of `hash`.
-    pub(super) fn add(&mut self, hash: u64) {
+    pub(super) fn add(&mut self, hash: u32) {
         let hash = spread(hash);
         let at = self.block(hash);
         for _ in 0..self.missed(at).min(COUNTER_BITS) {
@@ -86,7 +86,7 @@ impl Sketch {
     }
 
     /// How often `hash` was counted lately, at most [`MOST`]; sometimes too high, never too low but by ageing.
-    pub(super) fn estimate(&self, hash: u64) -> u8 {
+    pub(super) fn estimate(&self, hash: u32) -> u8 {
         let hash = spread(hash);
         let at = self.block(hash);
         let block = &self.blocks[at];
@@ -112,9 +112,9 @@ fn counters(hash: u64) -> impl Iterator<Item = (usize, u32)> {
     })
 }
 
-/// Mixes the bits, for callers whose hashes are good in some of them only.
-const fn spread(hash: u64) -> u64 {
-    let hash = (hash ^ hash >> 32).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+/// Makes of 32 bits the 64 of which a block and its counters are chosen, for callers whose hashes are good in some of them only.
+const fn spread(hash: u32) -> u64 {
+    let hash = (hash as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     hash ^ hash >> 29
 }
 
@@ -123,9 +123,9 @@ mod tests {
     use super::*;
 
     /// The `n`-th of a row of well mixed hashes.
-    fn hash(n: u64) -> u64 {
+    fn hash(n: u64) -> u32 {
         let mixed = n.wrapping_add(1).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        (mixed ^ mixed >> 31).wrapping_mul(0x94D0_49BB_1331_11EB)
+        ((mixed ^ mixed >> 31).wrapping_mul(0x94D0_49BB_1331_11EB) >> 32) as u32
     }
 
     fn for_slots(slots: usize) -> Sketch {

@@ -179,7 +179,8 @@ impl Builder {
     }
 
     /// Puts memory in front of Redis, bounded by [`max_bytes`](Self::max_bytes): what was read is answered from there, until Redis says
-    /// that it changed. One connection more, and for each key that was read some bytes of Redis's memory. Default: none. Of Redis alone.
+    /// that it changed. One connection more, in a cluster one more to each primary, and for each key that was read some bytes of Redis's
+    /// memory. Default: none. Of Redis alone.
     ///
     /// An answer from memory may be behind what others changed: by as long as word of it takes, usually under a millisecond, and by two
     /// seconds at most, should the connection be dead without a sign. [`Mode::Strong`] is not. Where Redis tells nobody of changes, as a

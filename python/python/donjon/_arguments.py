@@ -1,7 +1,7 @@
 """Arguments: which ones of a function say what its result is, and which are only the means to get it.
 
-Owns what of an automatic key is left out: `self`, database sessions and connections, requests, what FastAPI injects, and what
-is marked. Nothing is imported for that: whoever names a class of a library has imported the library.
+Owns what of an automatic key is left out: `self`, database sessions and connections, requests, services that FastAPI injects, and
+what is marked. Data that it injects may be the user whose data is returned, and is never left out unsaid. Nothing is imported for that: whoever names a class of a library has imported the library.
 """
 
 from __future__ import annotations
@@ -9,8 +9,12 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import is_dataclass
+from datetime import date, time
+from enum import Enum
 from types import UnionType
-from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints, is_typeddict
+from uuid import UUID
 
 __all__ = ["LeftOut", "NoKey", "is_method", "left_out"]
 
@@ -25,8 +29,8 @@ class LeftOut(NamedTuple):
     why: str
     of_request: bool
     """Whether it ends with the request: what runs after it may not use it."""
-    silent: bool
-    """Whether nobody has to be told that it is left out."""
+    notice: Literal["none", "log", "refuse"] = "none"
+    """What is said of that: a service is left out aloud, and what may be the user whose data it is cannot be."""
 
 
 # By the package and the name, as found among the base classes.
@@ -41,6 +45,7 @@ _MEANS = {
     ("httpx", "Client"): "a client",
     ("psycopg", "AsyncConnection"): "a connection",
     ("psycopg", "Connection"): "a connection",
+    ("pydantic_settings", "BaseSettings"): "the settings",
     ("sqlalchemy", "AsyncConnection"): "a connection",
     ("sqlalchemy", "AsyncEngine"): "an engine",
     ("sqlalchemy", "AsyncSession"): "a session",
@@ -53,7 +58,9 @@ _MEANS = {
     ("starlette", "HTTPConnection"): "a request",
     ("starlette", "Response"): "a response",
 }
-_LASTING = frozenset({"a cache", "a client", "an engine", "a pool of connections"})
+_LASTING = frozenset({"a cache", "a client", "an engine", "a pool of connections", "the settings"})
+# As `_keys.text` reads them; what is None has a text as well.
+_TEXTS = (str, int, UUID, date, time, Enum, type(None))
 # What an annotation that cannot be resolved, since it is imported for type checkers only, is known by.
 _NAMES = {name: what for (_, name), what in _MEANS.items() if name != "Response"} | {
     "Request": "a request",
@@ -78,7 +85,7 @@ def left_out(function: Callable[..., Any]) -> dict[str, LeftOut]:
     parameters = inspect.signature(function).parameters
     for place, (name, parameter) in enumerate(parameters.items()):
         if place == 0 and name in ("self", "cls"):
-            found[name] = LeftOut("the instance", of_request=False, silent=True)
+            found[name] = LeftOut("the instance", of_request=False)
             continue
         why = _why(_resolved(function, parameter.annotation), parameter.default)
         if why is not None:
@@ -92,13 +99,33 @@ def _why(annotation: Any, default: Any) -> LeftOut | None:
         annotation, *rest = get_args(annotation)
         extras = tuple(rest)
     if any(each is NoKey or isinstance(each, NoKey) for each in extras):
-        return LeftOut("marked", of_request=False, silent=True)
+        return LeftOut("marked", of_request=False)
     what = _means(annotation)
     if what is not None:
-        return LeftOut(what, of_request=what not in _LASTING, silent=True)
-    if any(map(_is_dependency, (*extras, default))):
-        return LeftOut("a dependency", of_request=True, silent=False)
+        return LeftOut(what, of_request=what not in _LASTING)
+    if any(map(_is_dependency, (*extras, default))) and not _has_text(annotation):
+        return LeftOut("a dependency", of_request=True, notice="refuse" if _is_data(annotation) else "log")
     return None
+
+
+def _has_text(annotation: Any) -> bool:
+    """Whether its values have a stable text, so that they can be part of a key like any argument."""
+    if get_origin(annotation) in (Union, UnionType):
+        return all(map(_has_text, get_args(annotation)))
+    return isinstance(annotation, type) and issubclass(annotation, _TEXTS)
+
+
+def _is_data(annotation: Any) -> bool:
+    """Whether it says something, as a user does, and is not there to do something, as a service is."""
+    if get_origin(annotation) in (Union, UnionType):
+        return any(map(_is_data, get_args(annotation)))
+    kind = get_origin(annotation) or annotation
+    return isinstance(kind, type) and (
+        issubclass(kind, (dict, list, tuple, set, frozenset, *_TEXTS))
+        or is_typeddict(kind)
+        or is_dataclass(kind)
+        or any(hasattr(kind, mark) for mark in ("__pydantic_fields__", "__attrs_attrs__", "__mapper__"))
+    )
 
 
 def _means(annotation: Any) -> str | None:

@@ -30,6 +30,7 @@ from ._runtime import ASYNCIO
 from ._shared import Shared
 from ._sync import SyncCache
 from ._ttl import Ttl, span
+from ._types import codec
 from ._warm import Warming, WarmReport
 from ._workers import worker_count
 
@@ -470,6 +471,7 @@ class Cache(Face):
         ttl: Ttl | None = None,
         grace: Ttl | None = None,
         tags: Sequence[str] = (),
+        as_: Any = None,
         mode: Mode | None = None,
     ) -> dict[str, Any]:
         """The values of `keys`, in their order.
@@ -477,10 +479,13 @@ class Cache(Face):
         Args:
             loader: Called with the list of keys that are missing and that nobody else loads; gives a mapping. A key that it
                 leaves out has no value, and is left out here.
+            as_: As for `get_or_set`, of each value.
             mode: As for `get`.
         """
         storing = self._memory.storing(ttl, grace, tags)
-        return await load_many(ASYNCIO, self._memory, key_list(keys), loader, storing, mode)
+        return await load_many(
+            ASYNCIO, self._memory, key_list(keys), loader, storing, mode, None if as_ is None else codec(as_)
+        )
 
     async def lookup(self, key: str, *, mode: Mode | None = None, force_refresh: bool = False) -> Hit | Miss:
         """A hit, which is true, or a miss, which is false and holds the right to load.
@@ -527,6 +532,7 @@ class Cache(Face):
         ttl: Ttl | None = None,
         grace: Ttl | None = None,
         tags: Sequence[str] = (),
+        as_: Any = None,
     ) -> WarmReport:
         """Loads keys that have no fresh value, or stores items, before anybody asks.
 
@@ -537,9 +543,12 @@ class Cache(Face):
             progress: Shows a bar where a terminal watches and tqdm or rich is installed.
             once: Of all processes that warm under this name at a time, one does; the others return at once, and their reports
                 say `elsewhere`.
+            as_: As for `get_or_set`, of each value.
         """
         storing = self._memory.storing(ttl, grace, tags)
-        warming = Warming(self._memory, keys_or_items, loader, storing, concurrency, progress)
+        warming = Warming(
+            self._memory, keys_or_items, loader, storing, None if as_ is None else codec(as_), concurrency, progress
+        )
         return await (warming.run() if once is None else warming.run_once(once))
 
     # -- writes

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 from ._arguments import is_method
 from ._backend import Backend
 from ._donjon import MISS, Unproven
+from ._errors import DecodeError
 from ._load import peek
 from ._plan import CacheInfo, Options, Plan
 from ._removed import Removed
@@ -163,16 +164,26 @@ def _function(plan: Plan) -> Any:
 
 
 def _call(plan: Plan, kind: str, otherwise: str) -> Callable[..., Any]:
-    """The function itself. A hit of what needs no work ends in it: no other call but that for the value."""
+    """The function itself. A hit ends in it: no other call but that for the value, and that which makes it of its type."""
     hit = "$memory.hit" if plan.mode is None else "$memory.hit_in($mode)"
     body = f"""
 $value = {hit}($key, $plan.reader)
-if $plan.is_plain and $value is not $MISS and $type($value) is not $Unproven:
-    $plan.hits += 1
-    return $value
+if $value is not $MISS and $type($value) is not $Unproven:
+    if $plan.is_plain:
+        $plan.hits += 1
+        return $value
+    if $plan.trust is not None:
+        try:
+            $typed = $plan.trust($value)
+        except $DecodeError:
+            pass
+        else:
+            $plan.hits += 1
+            return $typed
 return {otherwise} $key, $value, $args, $kwargs){")" * (otherwise.count("(") - 1)}
 """
     names = {"plan": plan, "memory": plan.memory, "mode": plan.mode, "MISS": MISS, "Unproven": Unproven}
+    names |= {"DecodeError": DecodeError}
     return plan.keys.within(kind, body, names | {"ASYNCIO": ASYNCIO, "BLOCKING": BLOCKING, "complete": complete})
 
 

@@ -88,15 +88,19 @@ def _by_arguments(function: Callable[..., Any]) -> KeySource:
     skipped = left_out(function)
     if any(parameter.kind in _VARIADIC for parameter in signature.parameters.values()):
         raise InvalidTemplate(f"{function.__qualname__} takes any number of arguments: give a key template")
-    loud = [name for name, why in skipped.items() if not why.silent]
+    for name, why in skipped.items():
+        if why.notice == "refuse":
+            raise InvalidTemplate(
+                f"{function.__qualname__} takes {name!r} from FastAPI, which may say whose data it returns: name it in a template, "
+                f'such as "{function.__name__}:{{{name}.id}}", or mark it as of no matter: Annotated[…, NoKey]'
+            )
+    loud = [name for name, why in skipped.items() if why.notice == "log"]
     if loud:
         logger.warning(
-            "the key of %s leaves out what FastAPI injects: %s. Where that says what is returned, as a user does, name it in "
-            'a template, such as "%s:{%s.id}"; where it does not, mark it: Annotated[…, NoKey]',
+            "the key of %s leaves out what FastAPI injects: %s. Where that says what is returned, name it in a template; where it "
+            "does not, mark it: Annotated[…, NoKey]",
             function.__qualname__,
             ", ".join(loud),
-            function.__name__,
-            loud[0],
         )
     pieces = [make_key(function.__module__, function.__qualname__)]
     for name in signature.parameters:

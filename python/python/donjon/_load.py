@@ -21,7 +21,7 @@ from ._errors import DecodeError
 from ._loading import enter, is_own, leave, owned
 from ._lookup import Hit, Miss
 from ._runtime import Runtime, deadline_in, seconds_left
-from ._types import Codec
+from ._types import Codec, itself
 
 if TYPE_CHECKING:
     from ._lookup import AnyLease
@@ -70,31 +70,31 @@ async def load(
     reader = None if codec is None else codec.fingerprint
     step = await _begin(runtime, memory, key, since, tags, reader)
     for retry in (True, False):
-        led = type(step) in _LEASES
-        value = step
-        if led:
+        if type(step) in _LEASES:
             work = _lead(runtime, memory, step, loader, args, storing, codec, manner.settle)
-            if manner.aside_after is None or since is not None or (stale := step.stale) is MISS:
-                value = await work
-            else:
-                value = await _aside(memory, key, work, stale, manner.aside_after)
-        if codec is None:
+            if manner.aside_after is None:
+                return await work
+            # Who asks for a newer value is offered none that is stale.
+            stale = _typed(memory, key, codec, step.stale)
+            return await (work if stale is MISS else _aside(memory, key, work, stale, manner.aside_after))
+        value = _typed(memory, key, codec, step)
+        if value is not MISS:
             return value
-        try:
-            return codec.read(value)
-        except DecodeError as error:
-            if led:
-                gone = memory.core.delete(key)
-                if memory.waits:
-                    await gone
-                raise
-            memory.tally.undecodable(key, error)
         if retry:
             step = await _begin(runtime, memory, key, memory.core.ticket(), tags, reader)
-        else:
-            step = await _answer(memory, memory.core.bypass(key, reader))
-    assert codec is not None
-    return codec.read(await _lead(runtime, memory, step, loader, args, storing, codec, manner.settle))
+    alone = await _answer(memory, memory.core.bypass(key, reader))
+    return await _lead(runtime, memory, alone, loader, args, storing, codec, manner.settle)
+
+
+def _typed(memory: Backend, key: str, codec: Codec | None, value: Any) -> Any:
+    """A stored value as `codec` reads it; MISS where it is none of the type, or nothing was there."""
+    if codec is None or value is MISS:
+        return value
+    try:
+        return codec.read(value)
+    except DecodeError as error:
+        memory.tally.undecodable(key, error)
+        return MISS
 
 
 async def _aside(memory: Backend, key: str, work: Coroutine[Any, Any, Any], stale: Any, seconds: float) -> Any:
@@ -124,21 +124,15 @@ async def peek(memory: Backend, key: str, codec: Codec | None, mode: Mode | None
         value = memory.get(key, MISS, reader)
         if memory.waits:
             value = await value
-    if value is MISS or codec is None:
-        return value
-    try:
-        return codec.read(value)
-    except DecodeError as error:
-        memory.tally.undecodable(key, error)
-        return MISS
+    return _typed(memory, key, codec, value)
 
 
-def at_hand(memory: Backend, keys: Iterable[str], mode: Mode | None) -> dict[str, Any]:
+def at_hand(memory: Backend, keys: Iterable[str], mode: Mode | None, reader: int | None = None) -> dict[str, Any]:
     """What memory in front of a shared backend has, where the call says that it may answer."""
     hit = memory.hit_in(mode)
     if not memory.shared:
         return {}
-    return {key: value for key in keys if (value := hit(key)) is not MISS}
+    return {key: value for key in keys if (value := hit(key, reader)) is not MISS}
 
 
 async def look_up(
@@ -162,46 +156,59 @@ async def load_many(
     loader: Callable[[list[str]], Any],
     storing: Storing = AS_USUAL,
     mode: Mode | None = None,
+    codec: Codec | None = None,
 ) -> dict[str, Any]:
-    """The values of `keys`; the missing ones come from one call of `loader`, which gives a mapping.
+    """The values of `keys`, as `codec` reads them; the missing ones come from one call of `loader`, which gives a mapping.
 
     Loads its own keys before it waits for those of others, so two callers whose keys overlap cannot wait for each other.
     Only where such a load ends without a value is `loader` called again, for those keys.
     """
     wanted = list(dict.fromkeys(keys))
+    reader = None if codec is None else codec.fingerprint
     if memory.shared:
-        found = at_hand(memory, wanted, mode)
+        near = at_hand(memory, wanted, mode, reader)
+        found = {key: typed for key, value in near.items() if (typed := _typed(memory, key, codec, value)) is not MISS}
         rest = [key for key in wanted if key not in found]
         if rest:
-            found |= await _load_many_shared(runtime, memory, rest, loader, storing)
+            found |= await _load_many_shared(runtime, memory, rest, loader, storing, codec)
         return {key: found[key] for key in wanted if key in found}
     memory.hit_in(mode)
     found = {}
     order = wanted
     waited: set[str] = set()
     alone: set[str] = set()
+    since: dict[
+        str, int
+    ] = {}  # of those whose value was none of the type: only one that is loaded from then on will do
     while wanted:
         leases: dict[str, _donjon.Lease] = {}
         joins: dict[str, _donjon.Join] = {}
         try:
+            unlike: list[str] = []
             for key in wanted:
-                step = (
-                    _overdue(memory, key, None, None) if key in alone else memory.core.begin(key, None, key in waited)
-                )
+                newer = since.get(key)
+                if key in alone:
+                    step = _overdue(memory, key, newer, reader)
+                else:
+                    step = memory.core.begin(key, newer, key in waited, reader)
                 if type(step) is _donjon.Lease:
                     leases[key] = step
                 elif type(step) is _donjon.Join:
                     joins[key] = step
+                elif (value := _typed(memory, key, codec, step)) is not MISS:
+                    found[key] = value
                 else:
-                    found[key] = step
+                    unlike.append(key)
             if leases:
-                found.update(await _lead_many(runtime, memory, leases, loader, storing))
+                found.update(await _lead_many(runtime, memory, leases, loader, storing, codec))
             wanted = []
             for key, join in joins.items():
                 ended = await _ended(runtime, memory, join, deadline_in(join.at_most))
                 kind, value = join.outcome() if ended else _UNKNOWN
-                if kind == _VALUE:
+                if kind == _VALUE and (value := _typed(memory, key, codec, value)) is not MISS:
                     found[key] = value
+                elif kind == _VALUE:
+                    unlike.append(key)
                 elif kind == _FAILED:
                     raise own_copy(value)
                 else:
@@ -209,6 +216,9 @@ async def load_many(
                     waited.add(key)
                     if not ended:
                         alone.add(key)
+            since |= dict.fromkeys(unlike, memory.core.ticket())
+            waited.update(unlike)
+            wanted += unlike
         finally:
             for lease in leases.values():
                 lease.abandon()
@@ -223,9 +233,11 @@ async def _load_many_shared(
     keys: list[str],
     loader: Callable[[list[str]], Any],
     storing: Storing,
+    codec: Codec | None,
 ) -> dict[str, Any]:
     """As `load_many`, all keys asked for at once. What others load is waited for last, one after the other."""
-    asked = memory.core.begin_many(keys, owned(memory.scope), storing.tag_names(), None)
+    reader = None if codec is None else codec.fingerprint
+    asked = memory.core.begin_many(keys, owned(memory.scope), storing.tag_names(), reader)
     steps = dict(zip(keys, await _answer(memory, asked), strict=True))
     leases = {key: step for key, step in steps.items() if type(step) is _donjon.RemoteLease}
     try:
@@ -233,17 +245,24 @@ async def _load_many_shared(
             if type(step) is _donjon.Failed:
                 raise own_copy(step.take())
         if leases:
-            loaded = await _lead_many(runtime, memory, leases, loader, storing)
+            loaded = await _lead_many(runtime, memory, leases, loader, storing, codec)
             steps.update({key: loaded.get(key, _UNKNOWN) for key in leases})
     finally:
         for lease in leases.values():
             lease.abandon()
     for key, step in steps.items():
-        if step is MISS:
-            steps[key] = await _begin_shared(runtime, memory, key, None, storing.tags, None, True)
-            if type(steps[key]) is _donjon.RemoteLease:
-                loaded = await _lead_many(runtime, memory, {key: steps[key]}, loader, storing)
-                steps[key] = loaded.get(key, _UNKNOWN)
+        if key in leases:
+            continue
+        since = None
+        value = _typed(memory, key, codec, step)
+        if value is MISS:
+            since = None if step is MISS else memory.core.ticket()
+            step = await _begin_shared(runtime, memory, key, since, storing.tags, reader, True)
+            if type(step) is not _donjon.RemoteLease and (value := _typed(memory, key, codec, step)) is MISS:
+                step = await _answer(memory, memory.core.bypass(key, reader))
+            if type(step) is _donjon.RemoteLease:
+                value = (await _lead_many(runtime, memory, {key: step}, loader, storing, codec)).get(key, _UNKNOWN)
+        steps[key] = value
     return {key: step for key, step in steps.items() if step is not _UNKNOWN}
 
 
@@ -350,13 +369,14 @@ async def _lead(
     codec: Codec | None,
     settle: Callable[[Any], Storing | None] | None,
 ) -> Any:
+    """What the loader gave, as `codec` reads it; what is stale where it failed."""
     token = enter(memory.scope, lease)
     try:
         value = await runtime.call(loader, *args)
         sealed = value if codec is None else codec.seal(value)
         settled = storing if settle is None else settle(value)
     except Exception as error:
-        stale = lease.stale
+        stale = _typed(memory, lease.key, codec, lease.stale)
         lease.fail(error)
         if stale is MISS:
             raise
@@ -369,7 +389,9 @@ async def _lead(
         leave(token)
     try:
         filled = memory.pass_on(lease, sealed, storing) if settled is None else memory.fill(lease, sealed, settled)
-        return await filled if memory.waits else filled
+        if memory.waits:
+            filled = await filled
+        return filled if codec is None else codec.read(filled)
     except BaseException as error:
         lease.fail(error)
         raise
@@ -381,6 +403,7 @@ async def _lead_many(
     leases: Mapping[str, Any],
     loader: Callable[[list[str]], Any],
     storing: Storing,
+    codec: Codec | None,
 ) -> dict[str, Any]:
     """What one call of `loader` gave for the keys of `leases`; a key it left out has no value."""
     tokens = [enter(memory.scope, lease) for lease in leases.values()]
@@ -390,11 +413,14 @@ async def _lead_many(
             raise TypeError(
                 f"the loader of get_or_set_many gives a mapping from key to value, not {type(values).__name__}"
             )
-        pairs = {key: (lease, values[key]) for key, lease in leases.items() if key in values}
+        seal = itself if codec is None else codec.seal
+        pairs = {key: (lease, seal(values[key])) for key, lease in leases.items() if key in values}
         filled = memory.fill_many(list(pairs.values()), storing)
-        return dict(zip(pairs, await filled if memory.waits else filled, strict=True))
+        if memory.waits:
+            filled = await filled
+        return {key: value if codec is None else codec.read(value) for key, value in zip(pairs, filled, strict=True)}
     except Exception as error:
-        stale = {key: lease.stale for key, lease in leases.items()}
+        stale = {key: _typed(memory, key, codec, lease.stale) for key, lease in leases.items()}
         for lease in leases.values():
             lease.fail(error)
         if any(value is MISS for value in stale.values()):

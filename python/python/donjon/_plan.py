@@ -69,6 +69,7 @@ class Plan:
         self.mode = options.mode
         self.reader: int | None = None
         self.codec: Codec | None = None
+        self.trust: Callable[[Any], Any] | None = None  # how what has the fingerprint is read, where that takes work
         self.is_plain: bool | None = None  # whether what is stored is what is returned; None before the first miss
         self.hits = 0
         self.misses = 0
@@ -102,6 +103,7 @@ class Plan:
         self.codec = annotation_codec(return_type(self.function)) if self._as is None else codec(self._as)
         self.reader = None if self.codec is None else self.codec.fingerprint
         self.is_plain = self.codec is None or self.codec.is_plain
+        self.trust = None if self.codec is None or self.is_plain or self.reader is None else self.codec.trust
 
     def read(self, key: str, value: Any) -> Any:
         """What a stored value is to the caller; MISS where it is none of the type."""

@@ -19,6 +19,7 @@ from ._pubsub import SyncSubscription
 from ._removed import Removed
 from ._runtime import BLOCKING, complete
 from ._ttl import Ttl
+from ._types import codec
 from ._warm import Warming, WarmReport
 
 __all__ = ["SyncCache"]
@@ -136,11 +137,16 @@ class SyncCache(Face):
         ttl: Ttl | None = None,
         grace: Ttl | None = None,
         tags: Sequence[str] = (),
+        as_: Any = None,
         mode: Mode | None = None,
     ) -> dict[str, Any]:
         """The values of `keys`; the missing ones from one call of `loader`."""
         storing = self._memory.storing(ttl, grace, tags)
-        return complete(load_many(BLOCKING, self._memory, key_list(keys), loader, storing, mode))
+        return complete(
+            load_many(
+                BLOCKING, self._memory, key_list(keys), loader, storing, mode, None if as_ is None else codec(as_)
+            )
+        )
 
     def lookup(self, key: str, *, mode: Mode | None = None, force_refresh: bool = False) -> Hit | Miss:
         """A hit, or a miss that holds the right to load; leave it by `fill` or by the end of a `with`."""
@@ -169,10 +175,13 @@ class SyncCache(Face):
         ttl: Ttl | None = None,
         grace: Ttl | None = None,
         tags: Sequence[str] = (),
+        as_: Any = None,
     ) -> WarmReport:
         """Loads keys that have no fresh value, in `concurrency` threads, or stores items."""
         storing = self._memory.storing(ttl, grace, tags)
-        warming = Warming(self._memory, keys_or_items, loader, storing, concurrency, progress)
+        warming = Warming(
+            self._memory, keys_or_items, loader, storing, None if as_ is None else codec(as_), concurrency, progress
+        )
         return warming.run_in_threads() if once is None else warming.run_in_threads_once(once)
 
     # -- writes

@@ -23,33 +23,35 @@ from ._foreign import simpler
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-__all__ = ["Codec", "annotation_codec", "codec", "return_type"]
+__all__ = ["Codec", "annotation_codec", "codec", "itself", "return_type"]
 
 _PLAIN = frozenset({dict, list, str, int, float, bool, bytes, NoneType, Any, object, None})
 
 
-def _itself(value: Any) -> Any:
+def itself(value: Any) -> Any:
+    """What needs no work."""
     return value
 
 
 class Codec:
     """How values of one type go into the cache and come out of it."""
 
-    __slots__ = ("_trust", "check", "fingerprint", "is_plain", "seal")
+    __slots__ = ("check", "fingerprint", "is_plain", "seal", "trust")
 
     def __init__(
         self,
         check: Callable[[Any], Any],
         fingerprint: int | None = None,
-        trust: Callable[[Any], Any] = _itself,
-        seal: Callable[[Any], Any] = _itself,
+        trust: Callable[[Any], Any] = itself,
+        seal: Callable[[Any], Any] = itself,
     ) -> None:
         self.check = check
         """The typed value of what is stored, whatever it was made from; raises DecodeError."""
-        self._trust = trust
+        self.trust = trust
+        """The typed value of what is stored with the fingerprint; raises DecodeError where that is wrong."""
         self.fingerprint = fingerprint
         """What names the type, to be given to whoever reads and stores; None where nothing does, and all is checked."""
-        self.is_plain = fingerprint is not None and trust is _itself
+        self.is_plain = fingerprint is not None and trust is itself
         """Whether what is stored with the fingerprint is what is returned."""
         self.seal = seal
         """What is to be stored for a value, found to be of the type; raises DecodeError."""
@@ -62,7 +64,7 @@ class Codec:
         """
         if type(value) is Unproven:
             return self.check(value.value)
-        return self.check(value) if self.fingerprint is None else self._trust(value)
+        return self.check(value) if self.fingerprint is None else self.trust(value)
 
 
 def codec(as_: Any) -> Codec | None:
@@ -79,7 +81,9 @@ def codec(as_: Any) -> Codec | None:
         '2026-01-31'
     """
     if _is_plain(as_):
-        return None if as_ in (Any, object) else Codec(partial(_expect, as_))
+        if as_ in (Any, object):
+            return None
+        return Codec(partial(_expect, as_), seal=lambda value: _expect(as_, _donjon.Value(value, simpler).copy()))
     try:
         return _codec(as_)
     except TypeError:  # a type that cannot be hashed, such as an Annotated with a list in it
@@ -111,7 +115,7 @@ def _codec(as_: Any) -> Codec:
     fingerprint = _schema_fingerprint(adapter)
     if fingerprint is None:
         return Codec(check, seal=partial(_seal, adapter, check))
-    return Codec(check, fingerprint, trusting(adapter, check, _itself), partial(_seal, adapter, check))
+    return Codec(check, fingerprint, trusting(adapter, check, itself), partial(_seal, adapter, check))
 
 
 def _check(adapter: TypeAdapter[Any], name: str, value: Any) -> Any:

@@ -15,6 +15,7 @@ from ._errors import LockTimeout
 from ._load import load
 from ._lock import Lock, SyncLock
 from ._runtime import ASYNCIO, BLOCKING, Runtime, complete
+from ._types import Codec
 
 __all__ = ["WarmReport", "Warming"]
 
@@ -52,6 +53,7 @@ class Warming:
         keys_or_items: Iterable[Any],
         loader: Callable[[str], Any] | None,
         storing: Storing,
+        codec: Codec | None,
         concurrency: int,
         progress: bool,
     ) -> None:
@@ -60,6 +62,7 @@ class Warming:
         self._memory = memory
         self._loader = loader
         self._storing = storing
+        self._codec = codec
         self._concurrency = concurrency
         if loader is None and isinstance(keys_or_items, Mapping):
             keys_or_items = keys_or_items.items()
@@ -114,7 +117,9 @@ class Warming:
         if self._loader is None:
             key, value = item
             try:
-                stored = self._memory.store(key, value, self._storing)
+                of = self._codec
+                sealed, made_from = (value, None) if of is None else (of.seal(value), of.fingerprint)
+                stored = self._memory.store(key, sealed, self._storing, made_from)
                 if self._memory.waits:
                     await stored
             except Exception as error:
@@ -131,7 +136,7 @@ class Warming:
             return self._loader(key)
 
         try:
-            await load(runtime, self._memory, item, loader, (item,), self._storing)
+            await load(runtime, self._memory, item, loader, (item,), self._storing, self._codec)
         except Exception as error:
             self._errors[item] = error
         else:

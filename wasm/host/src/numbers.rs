@@ -5,10 +5,9 @@ use core::time::Duration;
 use donjon_core::cache::Explained;
 use donjon_core::expiry::{Grace, Ttl};
 use donjon_core::moment::Moment;
-use donjon_core::remote::sight::Outline;
 use donjon_core::stats::Stats;
 
-use crate::bridge::{Kind, Output, Refused, register};
+use crate::bridge::{Kind, Output, Refused};
 
 /// A moment of the host's clock.
 #[inline]
@@ -63,15 +62,6 @@ pub fn explained(explained: &Explained, now: Moment, output: &mut Output<'_>) {
     output.number(millis(explained.last_removal.map(|(_, ago)| ago)));
     output.count(explained.tags.len());
     explained.tags.iter().for_each(|tag| output.text(tag));
-}
-
-/// Writes what memory has to know of a value: until when it is fresh and usable, in registers 0 and 1, infinite for ever, and the tables of its tags. Gives 1.
-pub fn outline(outline: &Outline, output: &mut Output<'_>) -> i32 {
-    let end = |moment: Moment| until(moment, Moment::from_millis(0));
-    register(0, end(outline.life().fresh_until()));
-    register(1, end(outline.life().usable_until()));
-    output.bytes(outline.tables());
-    1
 }
 
 /// Writes the counters, in the order in which the host reads them.

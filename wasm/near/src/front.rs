@@ -110,40 +110,26 @@ pub extern "C" fn near_guard() -> f64 {
 
 const COUNTER: i32 = 2;
 
-/// What is to be known of what was answered, whose first bytes the input says, `beyond` more of which there are: 1, and until when it is
-/// fresh and usable on Redis's clock in registers 0 and 1, infinite for ever, the tables of its tags in the output; 2 for a counter; 0
-/// for what may not enter.
+/// Lets a value in that was answered to what was sent under this guard, unless something changed since that it depends on. The input says
+/// its key and the first bytes of what was answered, `beyond` more of which there are; `clock` is Redis's. 1 where it is in, 0 where it
+/// is not, and 2 for a counter, of which Redis alone knows how long it lives.
 #[unsafe(no_mangle)]
-pub extern "C" fn outline_of(beyond: u32, clock: f64) -> i32 {
-    with(|_| {
-        cross(|input, output| {
-            let start = input.sized();
-            let outline = Outline::of_start(start, beyond as usize, moment(clock));
-            Ok(match outline {
-                Some(outline) => numbers::outline(&outline, output),
-                None if is_counter(start) => COUNTER,
-                None => 0,
-            })
+pub extern "C" fn near_admit(guard: f64, number: u32, bytes: f64, beyond: u32, now: f64, clock: f64) -> i32 {
+    change(|front, input, _| {
+        let (key, start) = (key(input)?, input.sized());
+        let came = Came { guard, number, bytes, now: moment(now), clock: moment(clock) };
+        Ok(match Outline::of_start(start, beyond as usize, came.clock) {
+            Some(outline) => front.admit(key, &outline, &came).into(),
+            None if is_counter(start) => COUNTER,
+            None => 0,
         })
     })
 }
 
-/// As [`outline_of`], of a counter, by what `PTTL` answered.
+/// As [`near_admit`], of a value that was taken. It lives there until these moments on Redis's clock, infinite for ever. The input says
+/// its key, and the tables of its tags.
 #[unsafe(no_mangle)]
-pub extern "C" fn outline_of_counter(left: f64, clock: f64) -> i32 {
-    with(|_| {
-        cross(|_, output| {
-            let outline = Outline::of_counter(left as i64, moment(clock));
-            Ok(outline.map_or(0, |outline| numbers::outline(&outline, output)))
-        })
-    })
-}
-
-/// Lets a value in that was answered to what was sent under this guard, unless something changed since that it depends on. It lives
-/// there until these moments on Redis's clock, which is at `clock` now; infinite for ever. The input says key and tables. 1 where it
-/// is in.
-#[unsafe(no_mangle)]
-pub extern "C" fn near_admit(
+pub extern "C" fn near_admit_taken(
     guard: f64,
     number: u32,
     bytes: f64,
@@ -154,15 +140,20 @@ pub extern "C" fn near_admit(
 ) -> i32 {
     change(|front, input, _| {
         let (key, tables) = (key(input)?, input.sized().to_vec());
-        let Some(guard) = front.track.as_ref().and_then(|track| track.guard_of(guard as u64)) else { return Ok(0) };
-        let life = Life::new(end(fresh_until), end(usable_until));
-        let outline = Outline::of_parts(life, tables);
-        let answer = Answer { value: number, bytes: bytes as u64, outline: &outline };
-        let is_in = front.near.admit(&guard, key, answer, moment(now), moment(clock));
-        if is_in {
-            front.place(number, key);
-        }
-        Ok(is_in.into())
+        let outline = Outline::of_parts(Life::new(end(fresh_until), end(usable_until)), tables);
+        let came = Came { guard, number, bytes, now: moment(now), clock: moment(clock) };
+        Ok(front.admit(key, &outline, &came).into())
+    })
+}
+
+/// As [`near_admit`], of a counter, by what `PTTL` answered. The input says its key.
+#[unsafe(no_mangle)]
+pub extern "C" fn near_admit_counter(guard: f64, number: u32, bytes: f64, left: f64, now: f64, clock: f64) -> i32 {
+    change(|front, input, _| {
+        let key = key(input)?;
+        let came = Came { guard, number, bytes, now: moment(now), clock: moment(clock) };
+        let outline = Outline::of_counter(left as i64, came.clock);
+        Ok(outline.is_some_and(|outline| front.admit(key, &outline, &came)).into())
     })
 }
 
@@ -170,7 +161,26 @@ fn end(millis: f64) -> Moment {
     if millis == f64::INFINITY { Moment::NEVER } else { moment(millis) }
 }
 
+/// A value that came, by its number, what it weighs, the guard that it was asked for under, and when that was on either clock.
+struct Came {
+    guard: f64,
+    number: u32,
+    bytes: f64,
+    now: Moment,
+    clock: Moment,
+}
+
 impl Front {
+    fn admit(&mut self, key: Key<'_>, outline: &Outline, came: &Came) -> bool {
+        let Some(guard) = self.track.as_ref().and_then(|track| track.guard_of(came.guard as u64)) else { return false };
+        let answer = Answer { value: came.number, bytes: came.bytes as u64, outline };
+        let is_in = self.near.admit(&guard, key, answer, came.now, came.clock);
+        if is_in {
+            self.place(came.number, key);
+        }
+        is_in
+    }
+
     /// Notes where the value of this number is, if it is anywhere.
     fn place(&mut self, number: u32, key: Key<'_>) {
         if let Some(slot) = self.near.slot(key) {

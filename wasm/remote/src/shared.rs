@@ -16,6 +16,7 @@ use donjon_core::fault::{Class, Fault};
 use donjon_core::flight::{Ending, Joined};
 use donjon_core::key::{Key, Namespace};
 use donjon_core::lease::Filled;
+use donjon_core::moment::Moment;
 use donjon_core::outbox::{Batch, Epoch, Outbox, Target};
 use donjon_core::pattern::Pattern;
 use donjon_core::payload::Payload;
@@ -368,7 +369,15 @@ pub extern "C" fn shared_fill(lease: u32, ttl: f64, grace: f64, now: f64, clock:
 pub extern "C" fn outline_of_sent(sent: u32) -> i32 {
     with(|shared, _, output| {
         let outline = shared.sent.get(sent as usize).and_then(|sent| sent.outline());
-        Ok(outline.map_or(0, |(outline, _)| numbers::outline(&outline, output)))
+        Ok(outline
+            .is_some_and(|(outline, _)| {
+                let start = Moment::from_millis(0);
+                register(0, until(outline.life().fresh_until(), start));
+                register(1, until(outline.life().usable_until(), start));
+                output.bytes(outline.tables());
+                true
+            })
+            .into())
     })
 }
 

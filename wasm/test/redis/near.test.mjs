@@ -5,6 +5,7 @@ import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ConfigError, createCache } from "../../dist/inline.js";
 import { redis } from "../../dist/redis.js";
+import { entryOf } from "./envelope.mjs";
 import { CLIENTS, FIRST, PATIENT, forEachClient, gate, open, proxyTo, start, until } from "./kit.mjs";
 
 const TOLD = { "node-redis 6": "tracking", "node-redis 5": "tracking", "ioredis 5": "fallback" };
@@ -175,10 +176,12 @@ forEachClient((client) =>
       assert.equal(await near.getOrSet("k", never, { mode: "strong" }), 1);
       assert.deepEqual(await near.getOrSetMany(["k"], never, { mode: "strong" }), new Map([["k", 1]]));
       assert.equal((await near.lookup("k", { mode: "strong" })).value, 1);
+      const wrapped = near.wrap(never, { key: () => "k", mode: "strong" });
+      assert.deepEqual([await wrapped(), await wrapped.get()], [1, 1]);
       assert.equal(await strong.get("k"), 1);
-      assert.equal((await reads(server)) - before, 6);
+      assert.equal((await reads(server)) - before, 8);
       assert.equal(await strong.get("k", { mode: "local" }), 1);
-      assert.equal((await reads(server)) - before, 6);
+      assert.equal((await reads(server)) - before, 8);
     });
 
     test("what was loaded is in memory, and its tags are known there", async (t) => {
@@ -386,6 +389,63 @@ forEachClient((client) =>
     });
   }),
 );
+
+test("a value of every kind is from memory what it is from Redis", async (t) => {
+  const server = await start(t);
+  const near = await openNear(t, server.url);
+  const other = open(t, server.url, { namespace: near.namespace });
+  const tags = Array.from({ length: 64 }, (_, at) => `${at}`.padStart(256, "t"));
+  for (const [value, options] of [
+    [2n ** 64n],
+    [-0],
+    ["ü€🦀"],
+    [[]],
+    [{ a: [null, { b: true }], ["__proto__"]: { c: 1 } }],
+    [new Uint8Array(100_000).fill(7)],
+    ["x".repeat(100_000), { tags }],
+    [false, { tags: ["t"], grace: "1m" }],
+  ]) {
+    await other.set("k", value, options);
+    await until("that is it", async () => {
+      await near.get("k");
+      return near.peek("k") !== undefined;
+    });
+    assert.deepStrictEqual(near.peek("k"), await other.get("k"));
+    assert.deepStrictEqual(await near.getOrSet("k", never), value);
+    await near.delete("k");
+  }
+});
+
+test("what others have stored that this package would refuse is read, and kept", async (t) => {
+  const server = await start(t);
+  const near = await openNear(t, server.url);
+  const life = { fresh_until_ms: null, usable_until_ms: null, load_ms: 0, fingerprint: null, tags: [] };
+  for (const [json, value] of [
+    ['"half \\ud800"', "half \ud800"],
+    ["1e999", Infinity],
+  ]) {
+    const payload = Buffer.from(json).toString("hex");
+    await server.ask("SET", `${near.namespace}:k`, entryOf({ kind: "V", token: "01".repeat(16), codec: "json", payload, ...life }));
+    await until("memory has it", async () => {
+      assert.equal(await near.get("k", { mode: "strong" }), value);
+      return near.peek("k") === value;
+    });
+  }
+});
+
+test("what cannot be read is no value, from memory either, and what is no entry is not kept", async (t) => {
+  const server = await start(t);
+  const near = await openNear(t, server.url);
+  const life = { fresh_until_ms: null, usable_until_ms: null, load_ms: 0, fingerprint: null, tags: [] };
+  const broken = entryOf({ kind: "V", token: "01".repeat(16), codec: "json", payload: Buffer.from("{").toString("hex"), ...life });
+  for (const bytes of [broken, Buffer.from("anything"), Buffer.from([0xc1, 0x44, 1, 0x56])]) {
+    await server.ask("SET", `${near.namespace}:k`, bytes);
+    for (let times = 0; times < 3; times++) assert.equal(await near.get("k"), undefined);
+    assert.equal(near.peek("k"), undefined);
+    assert.equal(near.stats().entries, 0);
+  }
+  assert.equal(await near.getOrSet("k", () => "loaded"), "loaded");
+});
 
 test("memory in front has options of its own, and says what is wrong with them", () => {
   const make = (near) => redis(CLIENTS[FIRST]("redis://localhost"), { near });

@@ -96,7 +96,7 @@ export class Leases {
       filled = instance.pass({ value: value.kept }, (core) =>
         writeOutcome(core.begin(), outcome).call("filled", next.sent, performance.now()),
       );
-      if (filled === 0) tracker?.admit(via, key, value.kept, outline);
+      if (filled === 0) tracker?.admitTaken(via, key, value.kept, outline);
     }
     return { isStored: filled === 0, value: copy(value.kept) };
   }

@@ -147,7 +147,7 @@ export class Looks {
       switch (next.step) {
         case DONE: {
           const value = decode(next.payload, 0, next.codec);
-          if (entry instanceof Uint8Array) tracker?.admitAnswer(via, key, value, entry);
+          if (entry instanceof Uint8Array) tracker?.admit(via, key, value, entry);
           return { kind: "value", value };
         }
         case STALE: {

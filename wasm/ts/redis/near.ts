@@ -10,7 +10,7 @@ import { readExplained, readNearStats } from "../readings.js";
 import { NoSeedError, drawSeed } from "../seed.js";
 import type { Coherence, Explained, Stats } from "../tier.js";
 import { copy, weigh } from "../value.js";
-import { type Outline, type Outlined, readOutline } from "./outline.js";
+import type { Outline } from "./outline.js";
 import { SteadyClock } from "./steady.js";
 import { KEY, PATTERN, TAG, type Target } from "./wire.js";
 
@@ -31,6 +31,9 @@ const ENTRY_BYTES = 72;
 /** More than an entry may have before its payload: 64 tags of 256 bytes. */
 const MOST_BEFORE_PAYLOAD = 18 << 10;
 
+const IN = 1;
+const COUNTER = 2;
+
 type Hit = (number: number, now: number) => number;
 
 export class Near {
@@ -40,6 +43,7 @@ export class Near {
   readonly #log: (message: string) => void;
   #core: Core | undefined;
   #hit!: Hit;
+  #guard: () => number = () => 0;
   #numbers = new Map<string, number>();
   #values: unknown[] = [];
   #keys: (string | undefined)[] = [];
@@ -68,6 +72,7 @@ export class Near {
       .call("open_near", maxBytes, maxEntries ?? -1, ttl, maxStale);
     if (!this.#isEnabled) core.begin().call("switch_near", 0);
     this.#hit = core.calls["near_hit"] as Hit;
+    this.#guard = core.calls["near_guard"] as () => number;
     this.#core = core;
   }
 
@@ -89,6 +94,7 @@ export class Near {
     const trapped = error instanceof Trapped ? error : this.#core?.trap(error);
     if (!(trapped instanceof Trapped)) throw error;
     this.#core = undefined;
+    this.#guard = () => 0;
     this.#numbers = new Map();
     this.#values = [];
     this.#keys = [];
@@ -137,41 +143,54 @@ export class Near {
 
   /** To be taken before anything is sent whose answer may enter. */
   guard(): number {
-    return this.#ask((core) => core.run(() => core.calls["near_guard"]!())) ?? 0;
+    try {
+      return this.#guard();
+    } catch (error) {
+      this.#trapped(error);
+      return 0;
+    }
   }
 
-  /** What is to be known of a value, by the bytes that were answered. `clock` is Redis's. */
-  outlineOf(answer: Uint8Array, clock: number): Outlined {
-    const start = answer.subarray(0, MOST_BEFORE_PAYLOAD);
-    return this.#ask((core) =>
-      readOutline(
-        core,
-        core
-          .begin()
-          .sized(start)
-          .call("outline_of", answer.length - start.length, clock),
-      ),
+  /**
+   * Lets a copy of a value in that was answered with these bytes, unless something changed since the guard was taken; whether it is a
+   * counter, of which nobody here knows how long it lives. `clock` is Redis's.
+   */
+  admit(guard: number, key: string, value: unknown, answer: Uint8Array, clock: number): "counter" | undefined {
+    const start = answer.length <= MOST_BEFORE_PAYLOAD ? answer : answer.subarray(0, MOST_BEFORE_PAYLOAD);
+    const beyond = answer.length - start.length;
+    const came = this.#admit(key, value, (core, number, bytes, now) =>
+      core.begin().text(key).sized(start).call("near_admit", guard, number, bytes, beyond, now, clock),
+    );
+    return came === COUNTER ? "counter" : undefined;
+  }
+
+  /** As {@link Near.admit}, of a value that Redis has taken. */
+  admitTaken(guard: number, key: string, value: unknown, { freshUntil, usableUntil, tables }: Outline, clock: number): void {
+    this.#admit(key, value, (core, number, bytes, now) =>
+      core.begin().text(key).sized(tables).call("near_admit_taken", guard, number, bytes, freshUntil, usableUntil, now, clock),
     );
   }
 
-  /** As {@link Near.outlineOf}, of a counter, by what `PTTL` answered. */
-  outlineOfCounter(left: number, clock: number): Outlined {
-    return this.#ask((core) => readOutline(core, core.begin().call("outline_of_counter", left, clock)));
+  /** As {@link Near.admit}, of a counter, by what `PTTL` answered. */
+  admitCounter(guard: number, key: string, value: unknown, left: number, clock: number): void {
+    this.#admit(key, value, (core, number, bytes, now) =>
+      core.begin().text(key).call("near_admit_counter", guard, number, bytes, left, now, clock),
+    );
   }
 
-  /** Lets a copy of a value in, unless something changed since the guard was taken. `clock` is Redis's. */
-  admit(guard: number, key: string, value: unknown, { freshUntil, usableUntil, tables }: Outline, clock: number): void {
-    if (!this.#isEnabled) return;
+  /** Gives a value a number under which a call may let it in; what that gave. */
+  #admit(key: string, value: unknown, call: (core: Core, number: number, bytes: number, now: number) => number): number | undefined {
+    if (!this.#isEnabled) return undefined;
     // Not checked as what a caller stores is: others may have put there what this package would refuse.
-    const [kept, weight] = [copy(value), weigh(value)];
-    this.#ask((core) => {
+    const [kept, bytes] = [copy(value), weigh(value) + ENTRY_BYTES];
+    return this.#ask((core) => {
       const number = this.#free.pop() ?? this.#values.length;
       this.#values[number] = kept;
       this.#keys[number] = key;
-      core.begin().text(key).sized(tables);
-      const bytes = weight + ENTRY_BYTES;
-      if (core.call("near_admit", guard, number, bytes, freshUntil, usableUntil, this.clock.now(), clock) === 0) this.#release(number);
-      else this.#numbers.set(key, number);
+      const came = call(core, number, bytes, this.clock.now());
+      if (came === IN) this.#numbers.set(key, number);
+      else this.#release(number);
+      return came;
     });
   }
 

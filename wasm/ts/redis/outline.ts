@@ -1,5 +1,5 @@
 /**
- * Outline: what memory in front has to know of a value that it may have, as the cores tell it.
+ * Outline: what memory in front has to know of a value that was taken, as the core of the tier tells it.
  */
 import type { Core } from "../core.js";
 
@@ -10,15 +10,7 @@ export interface Outline {
   readonly tables: Uint8Array;
 }
 
-/** A counter: Redis alone knows how long it lives. */
-export const COUNTER: unique symbol = Symbol("counter");
-
-/** `undefined` of what memory may not have. */
-export type Outlined = Outline | typeof COUNTER | undefined;
-
-/** Reads what a call has given. */
-export function readOutline(core: Core, given: number): Outlined {
-  if (given === 2) return COUNTER;
-  if (given === 0) return undefined;
-  return { freshUntil: core.register(0), usableUntil: core.register(1), tables: core.rest().slice() };
+/** Reads what a call has given; `undefined` of what memory may not have. */
+export function readOutline(core: Core, given: number): Outline | undefined {
+  return given === 0 ? undefined : { freshUntil: core.register(0), usableUntil: core.register(1), tables: core.rest().slice() };
 }

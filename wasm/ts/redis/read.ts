@@ -53,7 +53,7 @@ export class Reads implements Reader {
     const from = instance.hitStart(bytes, link.clockOfTurn());
     if (from === 0) return undefined;
     const value = decode(bytes, from - 1, instance.codec);
-    tracker?.admitAnswer(via, key, value, bytes);
+    tracker?.admit(via, key, value, bytes);
     return value;
   }
 
@@ -91,7 +91,7 @@ export class Reads implements Reader {
     this.forget(seen);
     try {
       const value = decode(seen.payload, 0, seen.codec);
-      this.#engine.tracker?.admitAnswer(via, key, value, bytes!);
+      this.#engine.tracker?.admit(via, key, value, bytes!);
       return value;
     } catch (error) {
       this.undecodable(key, error);

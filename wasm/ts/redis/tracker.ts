@@ -14,7 +14,7 @@ import { Fault, type Library, type Listening, RefusedError, type Reply, ReplyErr
 import type { Line, LineOwner } from "./line.js";
 import { type Link, type Patience, numberOf } from "./link.js";
 import type { Near } from "./near.js";
-import { COUNTER, type Outlined } from "./outline.js";
+import type { Outline } from "./outline.js";
 import { plain } from "./script.js";
 
 /** How often the connection is asked for a sign of life, in milliseconds. */
@@ -109,24 +109,23 @@ export class Tracker implements LineOwner {
     void this.#keep();
   }
 
-  /** Lets memory have what came that way, as these bytes. */
-  admitAnswer(via: Via | undefined, key: string, value: unknown, bytes: Uint8Array): void {
-    if (via !== undefined && this.#isOf(via)) this.admit(via, key, value, this.#near.outlineOf(bytes, this.#redisNow()));
+  /** Lets memory have what was answered that way, with these bytes. */
+  admit(via: Via | undefined, key: string, value: unknown, answer: Uint8Array): void {
+    if (via === undefined || !this.#isOf(via)) return;
+    const came = this.#near.admit(via.guard, key, value, answer, this.#redisNow());
+    if (came === "counter") void this.#admitCounter(via, key, value).catch(() => undefined);
   }
 
-  /** Lets memory have what was answered that way, or taken. */
-  admit(via: Via | undefined, key: string, value: unknown, outline: Outlined): void {
+  /** Lets memory have what was taken that way. */
+  admitTaken(via: Via | undefined, key: string, value: unknown, outline: Outline | undefined): void {
     if (via === undefined || outline === undefined || !this.#isOf(via)) return;
-    if (outline === COUNTER) void this.#admitCounter(via, key, value).catch(() => undefined);
-    else this.#near.admit(via.guard, key, value, outline, this.#redisNow());
+    this.#near.admitTaken(via.guard, key, value, outline, this.#redisNow());
   }
 
   /** A counter: how long it lives is asked first, and its changes since it was read keep it out. */
   async #admitCounter(via: Via, key: string, value: unknown): Promise<void> {
     const [left] = await via.line.ask([plain("PTTL", this.#front.nameOf(key))]);
-    if (typeof left !== "number" || !this.#isOf(via)) return;
-    const outline = this.#near.outlineOfCounter(left, this.#redisNow());
-    if (outline !== undefined && outline !== COUNTER) this.#near.admit(via.guard, key, value, outline, this.#redisNow());
+    if (typeof left === "number" && this.#isOf(via)) this.#near.admitCounter(via.guard, key, value, left, this.#redisNow());
   }
 
   #isOf(via: Via): boolean {
@@ -190,7 +189,12 @@ export class Tracker implements LineOwner {
 
   #whatFollows(error: unknown): Outcome {
     const reply = error instanceof RefusedError ? error.reply : this.#library.replyOf(error);
-    return reply !== undefined && this.#front.refused(reply) === "nothing" ? "refused" : "unreachable";
+    try {
+      return reply !== undefined && this.#front.refused(reply) === "nothing" ? "refused" : "unreachable";
+    } catch {
+      // The core broke off as it was asked, and was started anew.
+      return "unreachable";
+    }
   }
 
   /** Makes the connection and keeps it until it ends. */

@@ -45,6 +45,10 @@ NOT_KEPT = frozenset(
 
 _DIRECTIVE = re.compile(r'\s*([!#$%&\'*+.^_`|~\w-]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]*)))?[^,]*(?:,|$)')
 _ENTITY_TAG = re.compile(r'\*|(?:W/)?"[^"]*"')
+# Of the others a response has to say itself that it may be kept (RFC 9110, section 15.1).
+_KEPT_BY_DEFAULT = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414})
+# Of a part, of what a client has already, or of who asks.
+_NEVER_KEPT = frozenset({206, 304, 401, 403, 407})
 _MOST_SECONDS = 2**31  # what an absurdly large number of seconds counts as
 
 
@@ -139,7 +143,7 @@ def lifetime(
         grace: Seconds after that in which it may be served stale, where it does not say how long it is fresh.
     """
     said = directives(control)
-    if status < 200 or status in (206, 304) or status >= 500 or sets_cookie or "*" in vary:
+    if status < 200 or status in _NEVER_KEPT or status >= 500 or sets_cookie or "*" in vary:
         return None
     if "no-store" in said or "private" in said or "no-cache" in said:
         return None
@@ -149,6 +153,8 @@ def lifetime(
     if fresh is None and expires is not None:
         fresh = (_moment(expires) or 0.0) - now
     if fresh is None:
+        if status not in _KEPT_BY_DEFAULT:
+            return None
         fresh, otherwise = ttl, grace
     else:
         otherwise = 0.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from time import time as _now
 from typing import Any, NamedTuple, TypeVar
@@ -33,6 +34,7 @@ __all__ = ["CachedRoute", "cached_response"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 _POLICY = "__donjon_policy__"
+_ANSWERS = "__donjon_answers__"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _VARIED_FOR = 86_400.0  # seconds that a URL is known to vary
 _PASS_FOR = 10.0  # seconds in which nobody waits for a response of which the last could not be kept
@@ -72,8 +74,8 @@ def cached_response(
     Dependencies run on every request, so whom they refuse is refused as ever; the endpoint and the work of writing its answer are
     what a hit saves. The answer must follow from the URL and the headers in `vary`. Never kept, and never answered from what is
     kept: requests with `Authorization`, and those with a `Cookie` unless `public` or `vary=["Cookie"]` says how they are meant;
-    never kept are responses with `Set-Cookie`, `Cache-Control: private`, `no-store` or `no-cache`, `Vary: *`, status 206 or from
-    500 on, and whatever is streamed.
+    never kept are responses with `Set-Cookie`, `Cache-Control: private`, `no-store` or `no-cache`, `Vary: *`, status 206, 401, 403 or from
+    500 on, and whatever is streamed. A redirection to elsewhere for now, a 429 and the like have to say themselves that they may be.
 
     Args:
         ttl: How long a response is fresh where its own `Cache-Control` or `Expires` does not say. None: the cache's default.
@@ -121,7 +123,9 @@ class CachedRoute(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         policy = getattr(endpoint, _POLICY, None)
-        super().__init__(path, endpoint if policy is None else _answering(endpoint), **options)
+        # Including a router may make its routes anew, of what their endpoints are by then.
+        asks = policy is None or hasattr(endpoint, _ANSWERS)
+        super().__init__(path, endpoint if asks else _answering(endpoint), **options)
         self._policy: _Policy | None = policy
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -173,6 +177,10 @@ def _answering(endpoint: Callable[..., Any]) -> Callable[..., Any]:
                 return found
         return await endpoint(*args, **kwargs) if awaits else await run_in_threadpool(endpoint, *args, **kwargs)
 
+    setattr(answer, _ANSWERS, True)
+    # Older releases of FastAPI read annotations that are text where this function is, not where the endpoint is.
+    with suppress(NameError):
+        answer.__signature__ = inspect.signature(endpoint, eval_str=True)  # type: ignore[attr-defined]
     return answer
 
 

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Runs the tests of what the policy is made of under Miri, an interpreter that finds undefined behaviour, also that of dependencies.
+source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
+
+need_rust
+cargo +nightly miri --version >/dev/null 2>&1 ||
+    missing "a nightly Rust with Miri" "Run: rustup toolchain install nightly --component miri --component rust-src"
+# A step takes a thousand times as long there: property tests and what fills whole caches are left out.
+step "the policy under Miri (some minutes)" cargo +nightly miri test --quiet -p donjon-core --lib -- \
+    policy::order policy::queue policy::share policy::sketch blocks::tests::growth
+summary "Miri"
