@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import math
 from collections.abc import Awaitable, Callable, Mapping
@@ -245,7 +246,7 @@ async def test_a_call_gives_what_it_gives_everywhere(
 def test_each_call_has_a_case() -> None:
     done = {step["do"] for _, case in CASES for step in case["steps"] if "do" in step}
     calls = {
-        name for name in dir(Cache) if not name.startswith("_") and asyncio.iscoroutinefunction(getattr(Cache, name))
+        name for name in dir(Cache) if not name.startswith("_") and inspect.iscoroutinefunction(getattr(Cache, name))
     }
     assert calls - done <= {"connect", "close"}
     assert done <= CALLS_BY_NAME.keys()
