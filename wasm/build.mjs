@@ -1,4 +1,4 @@
-// Builds the package into dist/: the two modules of the core, the entries that bring them along, and their types.
+// Builds the package into dist/: the modules of the core, the entries that bring them along, and their types.
 //
 // Needs cargo with the target wasm32-unknown-unknown, and the packages of package.json. With `--trap` it builds, into dist-trap/ and
 // quickly, what the tests of traps need: modules that trap when told to, and the entries that are handed or bring them.

@@ -1,6 +1,6 @@
 //! Index: where the rows of a table are, by their hashes.
 //!
-//! It knows numbers alone, so that all tables of a program share its code: what grows one is a good part of what a small module has.
+//! It knows numbers alone, so that those of values and of tags share its code: what grows one is a good part of what a small module has.
 
 use hashbrown::HashTable;
 
