@@ -15,4 +15,5 @@ wait=(-o DPkg::Lock::Timeout=120)
 apt-get "${wait[@]}" update --quiet=2
 apt-get "${wait[@]}" install --quiet=2 --yes --no-install-recommends redis-server >/dev/null
 
-if command -v systemctl >/dev/null; then systemctl disable --quiet --now redis-server.service; fi
+# The folder is there where systemd runs, as systemctl may be also where it does not.
+if [ -d /run/systemd/system ]; then systemctl disable --quiet --now redis-server.service; fi
