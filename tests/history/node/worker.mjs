@@ -210,7 +210,7 @@ class Worker {
   }
 
   #count() {
-    const { hits, memoryHits, misses, stale, loads, loadFailures, loadsRefused, stores, takeovers, decodeErrors } = this.#cache.stats();
+    const { hits, memoryHits, misses, stale, loads, loadFailures, loadsRefused, stores, takeovers, undecodable } = this.#cache.stats();
     this.#log.counters({
       hits,
       memory_hits: memoryHits,
@@ -221,7 +221,7 @@ class Worker {
       loads_refused: loadsRefused,
       stores,
       takeovers,
-      undecodable: decodeErrors,
+      undecodable,
     });
   }
 }
