@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from loaders import PATIENT
 
-from donjon import FOREVER, Cache, DonjonError, Hit, Miss
+from donjon import FOREVER, Cache, DonjonError, Hit, Miss, _errors
 from donjon.testing import ManualClock
 from redis_server import RedisServer
 
@@ -139,3 +139,11 @@ def test_each_call_has_a_case() -> None:
     calls = {name for name in dir(Cache) if name[0] != "_" and inspect.isroutine(getattr(Cache, name))}
     elsewhere = "announce cached connect from_env get_hit_rate get_miss_rate get_size memory redis stats"
     assert {name for name in calls if f'["{name}"' not in done} == set(elsewhere.split())
+
+
+def test_each_error_has_a_case() -> None:
+    failed = {step["fails"] for _, case in CASES for step in case["steps"] if "fails" in step}
+    # Those of settings and templates are in files of their own; the rest take Python's types, an outage or real time.
+    elsewhere = "ConfigError InvalidNamespace InvalidTemplate UnsupportedValue DecodeError BackendUnavailable InvalidationQueued LoadTimeout"
+    bases = {"DonjonError", "LockError"}
+    assert failed | set(elsewhere.split()) | bases == set(_errors.__all__) | {"Down"}
