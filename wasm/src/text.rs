@@ -86,18 +86,24 @@ pub extern "C" fn define_ttl(millis: f64) -> i32 {
 /// The milliseconds that a text or a class stands for, into register 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn resolve_ttl() -> i32 {
-    resolve(|classes, text| classes.resolve(text).map(Ttl::as_duration))
+    resolve(false)
 }
 
 /// The same for a grace.
 #[unsafe(no_mangle)]
 pub extern "C" fn resolve_grace() -> i32 {
-    resolve(|classes, text| classes.resolve_grace(text).map(Grace::as_duration))
+    resolve(true)
 }
 
-fn resolve(read: impl Fn(&TtlClasses, &str) -> Result<Option<Duration>, InvalidTtl>) -> i32 {
+fn resolve(is_grace: bool) -> i32 {
     cross(|input, _| {
-        let span = read(&CLASSES.made().borrow(), input.text()).map_err(|why| match why {
+        let (classes, text) = (CLASSES.made().borrow(), input.text());
+        let span = if is_grace {
+            classes.resolve_grace(text).map(Grace::as_duration)
+        } else {
+            classes.resolve(text).map(Ttl::as_duration)
+        }
+        .map_err(|why| match why {
             // Nobody sets variables here.
             InvalidTtl::UnknownClass { given, nearest } => Refused::new(
                 Kind::Ttl,
