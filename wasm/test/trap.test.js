@@ -280,7 +280,7 @@ for (const call of ["near_hit", "near_guard", "near_admit", "pushed", "answered"
       assert.equal(await cache.get("k"), 1);
       await cache.get("other");
       await server.ask("DEL", "app:other");
-      return logged.some((message) => message.includes("memory in front of redis broke off"));
+      return logged.some((message) => message.includes("memory in front of the store broke off"));
     });
     broken.clear();
     await kept("k");
