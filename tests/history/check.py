@@ -85,6 +85,8 @@ class Report:
     """How many nanoseconds a read took at most."""
     faults: Counter[str] = field(default_factory=Counter)
     """Calls that failed though they may not."""
+    deeds: Counter[str] = field(default_factory=Counter)
+    """What was done to the servers and the processes meanwhile."""
 
     @property
     def shortfalls(self) -> list[str]:
