@@ -89,6 +89,7 @@ def donjon() -> list[Program]:
         node("near", "node-near"),
         node("near-ioredis", "node-near-ioredis"),
         node("rest", "node-rest"),
+        node("timed-rest", "node-rest-timed"),
     ]
     return [*pythons, rust, *[near] * 2, *nodes]
 
