@@ -27,7 +27,7 @@ export interface MemoryOptions {
   readonly maxEntries?: number | undefined;
 }
 
-/** The longest that memory has a value, in front of any store: what may be older belongs into a cache in memory. */
+/** The longest that memory has a value, in front of any store: what may be older belongs in a cache in memory. */
 const LONGEST = 60_000;
 
 /** Memory for a store. Made by {@link memory}. */
@@ -90,7 +90,7 @@ function lengthOf(ttl: unknown): number {
   if (!(ms > 0 && ms <= LONGEST)) {
     throw new InvalidTtlError(
       `memory in front of a store has a value for more than no time and for a minute at most, not for ${JSON.stringify(ttl)}: ` +
-        "what may be older belongs into a cache in memory",
+        "what may be older belongs in a cache in memory",
     );
   }
   return ms;

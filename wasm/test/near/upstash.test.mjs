@@ -94,22 +94,43 @@ test("without memory every read is a request", async () => {
 test("what others invalidate is served for the stated time at most, from when it was asked for, and by no strong read", async (t) => {
   const advance = clock(t);
   const { near, other } = three();
-  await other.set("k", "old");
+  await other.setMany({ k: "old", strong: "old" });
   rest.meddle = ({ commands }) => (commands.some((command) => command.includes("GET")) ? advance(1_500) : undefined);
   assert.equal(await near.get("k"), "old");
   rest.meddle = () => undefined;
-  await other.delete("k");
+  await near.get("strong");
+  await other.deleteMany(["k", "strong"]);
   assert.equal(await near.get("k"), "old", "nobody tells");
-  assert.equal(await near.get("k", { mode: "strong" }), undefined);
-  assert.equal(await near.get("k"), "old", "what is missing does not take its place");
+  assert.equal(await near.get("strong", { mode: "strong" }), undefined);
   advance(500);
   assert.equal(near.peek("k"), undefined);
   assert.equal(await near.getOrSet("k", () => "new"), "new");
-  await other.set("k", "newer");
-  assert.equal(await near.get("k"), "new");
-  assert.equal(await near.getOrSet("k", never, { mode: "strong" }), "newer");
-  assert.equal(await near.get("k"), "newer", "what a strong read has brought is in memory");
 });
+
+for (const [what, read] of Object.entries({
+  get: (cache) => cache.get("k", { mode: "strong" }),
+  getMany: (cache) => cache.getMany(["k"], { mode: "strong" }),
+  getOrSet: (cache) => cache.getOrSet("k", () => Promise.reject(new Error("no")), { mode: "strong" }).catch(() => undefined),
+  lookup: async (cache) => (await cache.lookup("k", { mode: "strong" })).abandon?.(),
+})) {
+  test(`what a strong ${what} has found is what memory has, also where there is nothing`, async () => {
+    const { near, other } = three();
+    await other.set("k", "old", { tags: ["t"] });
+    await near.get("k");
+    await other.set("k", "new", { tags: ["t"] });
+    assert.equal(near.peek("k"), "old", "nobody tells");
+    await read(near);
+    assert.equal(near.peek("k"), "new");
+    for (const invalidate of [() => other.invalidateTags("t"), () => other.delete("k")]) {
+      await other.set("k", "newer", { tags: ["t"] });
+      await read(near);
+      assert.equal(near.peek("k"), "newer");
+      await invalidate();
+      await read(near);
+      assert.equal(near.peek("k"), undefined);
+    }
+  });
+}
 
 test("memory never has a value for longer than the store", async (t) => {
   const advance = clock(t);

@@ -160,6 +160,7 @@ export class Looks {
           }
         }
         case LOAD:
+          keeper?.missed(via, key);
           return { kind: "load", lease: this.#leases.of(key, next) };
         case SEND: {
           const { pending, reads } = next;

@@ -1,6 +1,6 @@
 /**
- * Near: memory in front of Redis, or of another store. Here are the values, and a table from keys to their numbers; what may enter and what may be served is
- * decided by a core of its own.
+ * Near: memory in front of Redis, or of another store. Here are the values, and a table from keys to their numbers; what may enter and
+ * what may be served is decided by a core of its own.
  *
  * Must not know how a connection works: it is told what one was told. Invariant: after each call into the core that may let values go,
  * they are gone from here before anything is read. A core that breaks off takes with it all that is here.

@@ -31,7 +31,10 @@ export class Reads implements Reader {
 
   /** Of what was answered: a hit, most times. */
   got(key: string, bytes: Uint8Array | null, via?: Via): unknown {
-    if (bytes === null) return this.#countMiss();
+    if (bytes === null) {
+      this.#engine.keeper?.missed(via, key);
+      return this.#countMiss();
+    }
     try {
       return this.plainly(key, bytes, via) ?? this.#judged(key, bytes, via);
     } catch (error) {
@@ -86,7 +89,10 @@ export class Reads implements Reader {
   async #judged(key: string, bytes: Uint8Array | null, via?: Via): Promise<unknown> {
     const seen = await this.#see(bytes, via);
     this.#count(seen);
-    if (seen === undefined) return undefined;
+    if (seen === undefined) {
+      this.#engine.keeper?.missed(via, key);
+      return undefined;
+    }
     this.forget(seen);
     try {
       const value = decode(seen.payload, 0, seen.codec);

@@ -100,6 +100,9 @@ export class Tracker implements LineOwner, Keeper {
     this.#near.admitTaken(via.guard, key, value, outline, this.#redisNow());
   }
 
+  /** Redis tells that it is gone. */
+  missed(): void {}
+
   /** A counter: how long it lives is asked first, and its changes since it was read keep it out. */
   async #admitCounter(via: Via, key: string, value: unknown): Promise<void> {
     const [left] = await via.line!.ask([plain("PTTL", this.#front.nameOf(key))]);

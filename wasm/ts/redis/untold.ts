@@ -74,6 +74,11 @@ export class Untold implements Memory, Keeper, InFront {
     this.#near.tidy(LEAVE_WITH_ONE);
   }
 
+  /** What this process knows to be gone it serves no more: a strong read may have found that out. */
+  missed(via: Via | undefined, key: string): void {
+    if (via !== undefined) this.#near.forget([key]);
+  }
+
   /** The store's clock when it was asked. */
   #redisThen({ asked }: Via): number {
     return this.#front!.link.clock() - (this.#near.clock.now() - asked);

@@ -33,6 +33,8 @@ export interface Keeper {
   admit(via: Via | undefined, key: string, value: unknown, answer: Uint8Array): void;
   /** Lets memory have what was taken that way. */
   admitTaken(via: Via | undefined, key: string, value: unknown, outline: Outline | undefined): void;
+  /** What was asked for that way is not there, or may not be served. */
+  missed(via: Via | undefined, key: string): void;
   /** The usual line is no more. */
   usualEnded(line: Line): void;
   close(): void;
