@@ -85,7 +85,7 @@ function sourceOf(script) {
   return { text: `${brought.join("\n")} export * from "./${of}.js";` };
 }
 
-const entries = trap ? ["slim", "redis"] : exported(/^\.\/dist\/([\w.]+)\.js$/);
+const entries = trap ? ["slim", "redis", "kv", "near"] : exported(/^\.\/dist\/([\w.]+)\.js$/);
 await build({
   entryPoints: entries.map((name) => ({ in: `entry:${name}`, out: name })),
   outdir: dist,
