@@ -256,6 +256,11 @@ impl<E: Clone> Remote<E> {
         Some([call, Call::plain("GET", &name)])
     }
 
+    /// Counts a value that [`add`](Self::add) or [`swap`](Self::swap) has stored.
+    pub fn added(&self) {
+        self.shared.flights.counters().stores.one();
+    }
+
     /// Stores a value in the place of what has this header; answers with a number, 0 where it is there no longer.
     pub fn swap(
         &self,

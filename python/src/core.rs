@@ -24,7 +24,7 @@ use pyo3::types::{PyDict, PyMapping};
 use crate::clock::ManualClock;
 use crate::errors::{NotACounter, Refused};
 use crate::lease::{Join, Lease};
-use crate::names::seconds;
+use crate::names::{grace_seconds, seconds};
 use crate::sentinel::miss;
 use crate::terms::{
     Store, Terms, config, entropy, explained, figures, read_items, read_keys, seconds_until, tag_names, texts, weighed,
@@ -173,6 +173,10 @@ impl Core {
 
     fn seconds(&self, ttl: Option<&Bound<'_, PyAny>>) -> PyResult<f64> {
         self.terms.ttl(ttl).map(seconds)
+    }
+
+    fn grace_seconds(&self, grace: Option<&Bound<'_, PyAny>>) -> PyResult<f64> {
+        self.terms.grace(grace).map(grace_seconds)
     }
 
     // -- writes: everything that can be refused is refused before anything changes

@@ -28,7 +28,7 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyDict, PyList, PyMapping};
 
 use crate::errors::Refused;
-use crate::names::seconds;
+use crate::names::{grace_seconds, seconds};
 use crate::sentinel::miss;
 use crate::terms::{read_items, texts};
 use crate::text;
@@ -354,6 +354,10 @@ impl Shared {
 
     fn seconds(&self, ttl: Option<&Bound<'_, PyAny>>) -> PyResult<f64> {
         self.inner.terms.ttl(ttl).map(seconds)
+    }
+
+    fn grace_seconds(&self, grace: Option<&Bound<'_, PyAny>>) -> PyResult<f64> {
+        self.inner.terms.grace(grace).map(grace_seconds)
     }
 
     // -- writes

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from donjon import Cache, ConfigError, InvalidTemplate, RuleError
+from donjon import Cache, ConfigError, InvalidRule, InvalidTemplate
 from donjon.testing import ManualClock
 from redis_server import RedisServer
 
@@ -356,7 +356,7 @@ async def test_tags_may_name_columns_where_the_rows_are_known(
         (await session.get_one(File, 1)).title = "new"
         await session.commit()
         assert await cache.get_many(["a", "b", "c"]) == {"b": 1}
-        with pytest.raises(RuleError, match="names 'owner_id', which is not known"):
+        with pytest.raises(InvalidRule, match="names 'owner_id', which is not known"):
             await session.execute(update(File).values(title="x"))
         await session.commit()
         assert (await session.scalars(select(File.title))).all() == ["new"]
@@ -417,12 +417,12 @@ async def test_sessions_that_nobody_listens_to_tell_nothing(sessions: Sessions, 
 @pytest.mark.parametrize(
     ("model", "rule", "error", "says"),
     [
-        (Owner, {}, RuleError, "invalidates nothing"),
-        (Owner, {"keys": ["owner:{nobody}"]}, RuleError, "'nobody', which is none of its columns"),
+        (Owner, {}, InvalidRule, "invalidates nothing"),
+        (Owner, {"keys": ["owner:{nobody}"]}, InvalidRule, "'nobody', which is none of its columns"),
         (Owner, {"keys": ["owner:{"]}, InvalidTemplate, "owner"),
         (Owner, {"keys": "owner:{id}"}, TypeError, "a list of texts"),
-        (int, {"keys": ["a"]}, RuleError, "mapped class"),
-        ("Owner", {"keys": ["a"]}, RuleError, "mapped class"),
+        (int, {"keys": ["a"]}, InvalidRule, "mapped class"),
+        ("Owner", {"keys": ["a"]}, InvalidRule, "mapped class"),
     ],
 )
 def test_a_wrong_rule_is_told_at_once(

@@ -158,7 +158,7 @@ test("locks are lost in a trap, their holders are told, and who waits for one ge
 });
 
 test("what the cache was told stays told: rules, times to live, and that it is switched off", async () => {
-  const { cache, trapNext } = trappable({ ttls: { brief: 5 } });
+  const { cache, trapNext } = trappable({ ttlClasses: { brief: 5 } });
   cache.rules.on("event", { keys: ["k"] });
   const listener = cache.subscribe("channel");
   cache.enabled = false;
@@ -248,7 +248,7 @@ test("a trap over Redis keeps no loader from running, and the cache goes on", as
 
 test("a trap over Redis of the core that is asked what texts mean fails what was asked, and it knows all that it was told", async () => {
   const client = createClient({ url: "redis://127.0.0.1:1" });
-  const { cache } = trappable({ clock: undefined, ttls: { brief: 5 }, store: redis(client) });
+  const { cache } = trappable({ clock: undefined, ttlClasses: { brief: 5 }, store: redis(client) });
   cache.rules.on("event", { keys: ["k"] });
   const texts = cores.findLast((core) => "resolve_ttl" in core);
   texts.trap();

@@ -157,9 +157,9 @@ export interface Stats extends CoherenceFacts {
   readonly hitRate: number;
   readonly missRate: number;
   /** Values that could not be read and were loaded anew. */
-  readonly decodeErrors: number;
+  readonly undecodable: number;
   /** Loads that failed while a stale value was served. */
-  readonly servedStale: number;
+  readonly staleOnError: number;
   /** How often the core had to be started anew, empty. */
   readonly restarts: number;
 }

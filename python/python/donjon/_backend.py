@@ -200,9 +200,7 @@ class Backend:
         if ttl is None and grace is None and not tags:
             return AS_USUAL
         seconds = None if ttl is None else self.seconds(ttl)
-        grace_seconds = grace_span(grace)
-        if grace_seconds is not None:
-            grace_seconds = self.core.seconds(grace_seconds)
+        grace_seconds = None if grace is None else self.core.grace_seconds(grace_span(grace))
         if not callable(tags):
             tags = tag_list(tags)
             _donjon.check_tags(tags)

@@ -81,6 +81,8 @@ class Core:
         """A lease whose fill is never stored: for a caller that may not wait any longer."""
     def seconds(self, ttl: Span, /) -> float:
         """What `ttl` means here: checks a TTL before a loader runs. None: the default; `math.inf` stays."""
+    def grace_seconds(self, grace: Span, /) -> float:
+        """The same for a grace. None: none."""
     # -- writes
     def set(
         self,
@@ -240,6 +242,7 @@ class Shared:
         /,
     ) -> Future[list[Any]]: ...
     def seconds(self, ttl: Span, /) -> float: ...
+    def grace_seconds(self, grace: Span, /) -> float: ...
     # -- writes
     def set(
         self,

@@ -107,7 +107,7 @@ impl Inner {
         grace: Option<&Bound<'_, PyAny>>,
         given: &[Bound<'_, PyAny>],
     ) -> PyResult<Storing> {
-        Ok(Storing { ttl: self.terms.ttl(ttl)?, grace: Terms::grace(grace)?, tags: tags(given)? })
+        Ok(Storing { ttl: self.terms.ttl(ttl)?, grace: self.terms.grace(grace)?, tags: tags(given)? })
     }
 
     // -- coming out

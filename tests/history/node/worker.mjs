@@ -212,7 +212,7 @@ class Worker {
   }
 
   #count() {
-    const { hits, memoryHits, misses, stale, loads, loadFailures, loadsRefused, stores, takeovers, decodeErrors } = this.#cache.stats();
+    const { hits, memoryHits, misses, stale, loads, loadFailures, loadsRefused, stores, takeovers, undecodable } = this.#cache.stats();
     this.#log.counters({
       hits,
       memory_hits: memoryHits,
@@ -223,7 +223,7 @@ class Worker {
       loads_refused: loadsRefused,
       stores,
       takeovers,
-      undecodable: decodeErrors,
+      undecodable,
     });
   }
 }

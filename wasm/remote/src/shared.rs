@@ -573,6 +573,15 @@ pub extern "C" fn shared_swap(ttl: f64, clock: f64) -> i32 {
     })
 }
 
+/// Counts a value that was added, where nothing was or in the place of what may be replaced.
+#[unsafe(no_mangle)]
+pub extern "C" fn shared_added() -> i32 {
+    with(|shared, _, _| {
+        shared.remote.added();
+        Ok(0)
+    })
+}
+
 /// The call that gives a value that was seen another time to live.
 #[unsafe(no_mangle)]
 pub extern "C" fn shared_touch(seen: u32, ttl: f64, clock: f64) -> i32 {

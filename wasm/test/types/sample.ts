@@ -37,7 +37,7 @@ const options: CacheOptions = {
   namespace: "app",
   maxBytes: 2 ** 20,
   defaultTtl: "5m",
-  ttls: { brief: 5, ever: FOREVER },
+  ttlClasses: { brief: 5, ever: FOREVER },
   copy: "freeze",
   clock: new ManualClock(),
 };

@@ -210,7 +210,7 @@ export class RedisTier implements Tier {
   stats(): Stats {
     const stats = this.#instance.text((core) => {
       core.begin().call("shared_stats");
-      return readStats(core, { memoryHits: 0, decodeErrors: this.#reads.decodeErrors, servedStale: 0, restarts: this.#instance.era });
+      return readStats(core, { memoryHits: 0, undecodable: this.#reads.decodeErrors, staleOnError: 0, restarts: this.#instance.era });
     });
     return this.#near === undefined ? stats : { ...this.#near.addTo(stats), ...this.#near.state() };
   }

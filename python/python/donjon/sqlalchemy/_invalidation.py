@@ -93,10 +93,10 @@ class Invalidation:
             model: A mapped class.
             keys: Keys; `{id}` stands for the column of that name, escaped.
             patterns: As for `invalidate_pattern`; what is put in is matched literally.
-            tags: As for `invalidate_tags`. With one that names a column, statements for many rows raise RuleError.
+            tags: As for `invalidate_tags`. With one that names a column, statements for many rows raise InvalidRule.
 
         Raises:
-            RuleError: No mapped class, a name that is none of its columns, or nothing to invalidate.
+            InvalidRule: No mapped class, a name that is none of its columns, or nothing to invalidate.
             InvalidTemplate: A template cannot be read.
         """
         self._rules.append(rule_for(model, keys, patterns, tags))
