@@ -165,7 +165,7 @@ impl<E: Clone> Remote<E> {
         self.count(Freshness::Fresh);
         let mut bytes = Bytes::from(bytes.take()?);
         bytes.advance(from);
-        Some(Payload { codec, bytes, fingerprint })
+        Some(Payload { codec, bytes, fingerprint, is_failure: false })
     }
 
     /// As [`Remote::hit`], for a host that keeps what it was answered: how to read the payload, and where it begins. `start` is of the

@@ -219,7 +219,7 @@ impl Shared {
         self.inner.tier.remote().ticket().get()
     }
 
-    #[pyo3(signature = (key, since, own, tags, impatient, counted, reader, /))]
+    #[pyo3(signature = (key, since, own, tags, impatient, counted, reader, failures, /))]
     #[expect(clippy::too_many_arguments, reason = "what a look-up that may load depends on")]
     fn begin<'py>(
         &self,
@@ -230,9 +230,10 @@ impl Shared {
         impatient: bool,
         counted: bool,
         reader: Option<u64>,
+        failures: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (py, name, inner) = (key.py(), Name::of(key)?, Arc::clone(&self.inner));
-        let want = Want { impatient, counted, ..want(since, &own, tags.as_deref())? };
+        let want = Want { impatient, counted, failures, ..want(since, &own, tags.as_deref())? };
         self.run_long(
             py,
             |engine| async move { (engine.look(name.key(), want).await, name) },
@@ -316,6 +317,22 @@ impl Shared {
         let payload = payload.of_type(lease.get().reader());
         let (right, stored) = lease.get().take_to_fill()?;
         self.run(py, |_| async move { stored.note(right.pass(payload, &storing).await) }, move |py, ()| kept.copy(py))
+    }
+
+    /// Stores how the load failed, unless something was invalidated since; those who wait get it as well.
+    #[pyo3(signature = (lease, said, ttl, tags, /))]
+    fn remember<'py>(
+        &self,
+        py: Python<'py>,
+        lease: &Bound<'py, RemoteLease>,
+        said: &Bound<'py, PyAny>,
+        ttl: Option<&Bound<'py, PyAny>>,
+        tags: Vec<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let storing = self.inner.storing(ttl, None, &tags)?;
+        let payload = self.inner.encode(said)?.1.of_failure();
+        let (right, stored) = lease.get().take_to_fill()?;
+        self.run(py, |_| async move { stored.note(right.fill(payload, &storing).await) }, |py, ()| Ok(py.None()))
     }
 
     /// As `fill` for each of these pairs, in one go; gives the list of copies.

@@ -182,6 +182,10 @@ class Backend:
         """Gives what was loaded to those who wait, stores nothing, and gives the copy that a reader would get."""
         return lease.pass_on(value)
 
+    def remember(self, lease: Any, said: Any, storing: Storing) -> Any:
+        """Stores how a load failed."""
+        return lease.remember(said, storing.ttl, storing.tag_names())
+
     def fill_many(self, pairs: list[tuple[Any, Any]], storing: Storing) -> Any:
         """As `fill` for each pair of lease and value."""
         return [self.fill(lease, value, storing) for lease, value in pairs]

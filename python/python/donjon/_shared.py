@@ -78,6 +78,9 @@ class _Leased(Backend):
     def pass_on(self, lease: Any, value: Any, storing: Storing) -> Any:
         return self.core.pass_on(lease, value, storing.tag_names())
 
+    def remember(self, lease: Any, said: Any, storing: Storing) -> Any:
+        return self.core.remember(lease, said, storing.ttl, storing.tag_names())
+
     def fill_many(self, pairs: list[tuple[Any, Any]], storing: Storing) -> Any:
         return self.core.fill_many(pairs, storing.ttl, storing.grace, storing.tag_names())
 
