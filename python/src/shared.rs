@@ -20,6 +20,7 @@ use donjon::engine::Looked;
 use donjon::runtime::now;
 use donjon_core::pattern::Pattern;
 use donjon_core::remote::look::Want;
+use donjon_core::remote::sight::Header;
 use donjon_core::rules::Targets;
 use donjon_core::version::Ticket;
 use futures_util::future::join_all;
@@ -506,6 +507,49 @@ impl Shared {
         self.run(py, |engine| async move { engine.clear().await }, move |py, removed| inner.removed(py, removed))
     }
 
+    /// Marks keys that are about to change; gives for each what `lift` takes.
+    fn hold_down<'py>(
+        &self,
+        py: Python<'py>,
+        keys: Vec<Bound<'py, PyAny>>,
+        seconds: f64,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (names, span) = (Name::all(&keys)?, lasting(seconds));
+        self.run(
+            py,
+            |engine| async move { engine.hold_down(&names.keys(), span).await },
+            |py, held| {
+                let marks = held.map_err(Refused::raised)?.into_iter().map(|header| header.map(Mark));
+                Ok(PyList::new(py, marks.collect::<Vec<_>>())?.into_any().unbind())
+            },
+        )
+    }
+
+    /// Invalidates keys that were marked.
+    fn lift<'py>(
+        &self,
+        py: Python<'py>,
+        held: Vec<(Bound<'py, PyAny>, Option<Bound<'py, Mark>>)>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (keys, marks): (Vec<_>, Vec<_>) = held.into_iter().unzip();
+        let (names, inner) = (Name::all(&keys)?, Arc::clone(&self.inner));
+        let headers: Vec<_> = marks.iter().map(|mark| mark.as_ref().map(|mark| mark.get().0)).collect();
+        self.run(
+            py,
+            |engine| async move {
+                let held: Vec<_> = names.keys().into_iter().zip(headers).collect();
+                engine.lift(&held).await
+            },
+            move |py, removed| inner.removed(py, removed),
+        )
+    }
+
+    /// Waits until Redis was told all that it was to be; false where that takes longer.
+    fn owes_nothing<'py>(&self, py: Python<'py>, at_most: f64) -> PyResult<Bound<'py, PyAny>> {
+        let at_most = lasting(at_most);
+        self.run_long(py, |engine| async move { engine.owes_nothing(at_most).await }, |py, is_so| to_python(py, is_so))
+    }
+
     // -- events
 
     fn on(
@@ -564,6 +608,15 @@ impl Shared {
     }
 }
 
+/// That `hold_down` marked a key, and for whom.
+#[pyclass(frozen, module = "donjon._donjon")]
+pub(crate) struct Mark(Header);
+
+/// A time that ends, if only in years.
+fn lasting(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(A_YEAR).min(A_YEAR)
+}
+
 fn want(since: Option<u64>, own: &[u64], tags: Option<&[Bound<'_, PyAny>]>) -> PyResult<Want> {
     Ok(Want {
         since: since.map(Ticket::from_number),
@@ -585,3 +638,5 @@ fn seconds_of(span: Option<Duration>) -> f64 {
 
 /// How long to wait at the end for what is owed to be said.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+const A_YEAR: Duration = Duration::from_secs(31_557_600);

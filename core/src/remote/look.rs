@@ -238,7 +238,7 @@ impl<E: Clone> Look<E> {
             Ok(look) => look,
             Err(step) => return *step,
         };
-        let placeholder = look.remote.placeholder();
+        let placeholder = look.remote.lease();
         let notes = look.to_note();
         let claim = Call::plain("SET", &look.name).with(placeholder.clone()).word("NX").word("PX").millis(LEASE);
         let mut calls = vec![claim, Call::plain("GET", &look.name)];
@@ -252,7 +252,7 @@ impl<E: Clone> Look<E> {
             Ok(look) => look,
             Err(step) => return *step,
         };
-        let placeholder = look.remote.placeholder();
+        let placeholder = look.remote.lease();
         let notes = look.to_note();
         let taking =
             Call::run(&FILL, &look.name).with(header.as_bytes().to_vec()).with(placeholder.clone()).millis(LEASE);

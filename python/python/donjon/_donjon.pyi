@@ -269,6 +269,16 @@ class Shared:
     def invalidate_pattern(self, pattern: str, /) -> Future[Any]: ...
     def invalidate_tags(self, tags: Sequence[str], /) -> Future[Any]: ...
     def clear(self) -> Future[Any]: ...
+    def hold_down(self, keys: Sequence[str], seconds: float, /) -> Future[list[Any]]:
+        """Marks keys that are about to change, for so long: nobody stores what they load for them. Gives for each what `lift` takes.
+
+        Raises:
+            BackendUnavailable: Redis could not be asked; some may be marked all the same.
+        """
+    def lift(self, held: Sequence[tuple[str, Any]], /) -> Future[Any]:
+        """Invalidates keys, each with what `hold_down` gave for it, or None. A mark that another may need stays, and lasts its time."""
+    def owes_nothing(self, at_most: float, /) -> Future[bool]:
+        """Waits until Redis was told all that it was to be; false where that takes longer."""
     def on(self, event: str, keys: Sequence[str], patterns: Sequence[str], tags: Sequence[str], /) -> None: ...
     def emit(self, event: str, params: Mapping[str, object], /) -> Future[Any]: ...
     # -- the rest
