@@ -228,6 +228,21 @@ class Backend:
     def clear(self) -> Any:
         return self.core.clear()
 
+    def hold_down(self, keys: Sequence[str], seconds: float) -> Any:
+        """Marks keys that are about to change: nobody stores what they load for them, even if this process dies. Gives what `lift` takes.
+
+        Memory dies with its process, and marks nothing.
+        """
+        return [None] * len(keys)
+
+    def lift(self, held: Sequence[tuple[str, Any]]) -> Any:
+        """Invalidates keys that were marked."""
+        return self.delete_many([key for key, _ in held])
+
+    def owes_nothing(self, at_most: float) -> Any:
+        """Waits until all invalidations were said; false where that takes longer."""
+        return True
+
     # -- events
     def on(self, event: str, keys: Iterable[str], patterns: Iterable[str], tags: Iterable[str]) -> None:
         rule = (event, listed(keys), listed(patterns), listed(tags))

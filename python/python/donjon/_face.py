@@ -256,6 +256,15 @@ class Face:
             return found
         return {key: near[key] if key in near else found[key] for key in keys if key in near or key in found}
 
+    def _hold_down(self, keys: Sequence[str], seconds: float) -> Any:
+        return self._memory.hold_down(keys, seconds)
+
+    def _lift(self, held: Sequence[tuple[str, Any]]) -> Any:
+        return self._memory.lift(held)
+
+    def _owes_nothing(self, at_most: float) -> Any:
+        return self._memory.owes_nothing(at_most)
+
     def _publish(self, channel: str, message: Any, raw: bool) -> Any:
         return self._memory.hub.publish(channel, message, time.time(), raw)
 
