@@ -545,6 +545,7 @@ impl Shared {
     }
 
     /// Waits until Redis was told all that it was to be; false where that takes longer.
+    #[expect(clippy::redundant_closure, reason = "the function itself is for one lifetime of the interpreter")]
     fn owes_nothing<'py>(&self, py: Python<'py>, at_most: f64) -> PyResult<Bound<'py, PyAny>> {
         let at_most = lasting(at_most);
         self.run_long(py, |engine| async move { engine.owes_nothing(at_most).await }, |py, is_so| to_python(py, is_so))

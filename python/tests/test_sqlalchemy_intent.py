@@ -252,6 +252,25 @@ def test_without_redis_the_commit_goes_on(database: str, caplog: pytest.LogCaptu
     engine.dispose()
 
 
+def test_where_redis_refuses_to_mark_a_key_the_commit_goes_on_and_the_log_says_so(
+    cache: Cache, database: str, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = create_engine(database)
+    sessions = sessionmaker(engine)
+    invalidation = Invalidation(cache, write_intent=600.0)
+    invalidation.on(User, keys=["user:{id}"])
+    invalidation.listen(sessions)
+    with redis_server.client() as client:
+        client.rpush(f"{cache.namespace}:user:1", "a list of somebody else's")
+        with sessions() as session:
+            session.get_one(User, 1).name = "new"
+            session.commit()
+        assert not client.exists(f"{cache.namespace}:user:1")
+    assert "goes on without its write intent" in caplog.text
+    assert _read(cache, database) == "new"
+    engine.dispose()
+
+
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), 3601])
 def test_its_time_has_to_be_one(cache: Cache, seconds: float) -> None:
     with pytest.raises(ConfigError, match="write_intent"):

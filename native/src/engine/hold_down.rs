@@ -8,6 +8,7 @@ use std::time::Duration;
 use donjon_core::fault::{Class, Fault};
 use donjon_core::key::Key;
 use donjon_core::remote::Remote;
+use donjon_core::remote::call::Reply;
 use donjon_core::remote::sight::Header;
 
 use super::invalidate::Removed;
@@ -19,7 +20,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     ///
     /// # Errors
     ///
-    /// [`Fault`] where Redis could not be asked: some may be marked all the same.
+    /// [`Fault`] where Redis could not be asked, or refused to mark one: others may be marked all the same.
     pub async fn hold_down(&self, keys: &[Key<'_>], span: Duration) -> Result<Vec<Option<Header>>, Fault> {
         let (mut headers, mut calls) = (Vec::with_capacity(keys.len()), Vec::with_capacity(keys.len()));
         for key in keys {
@@ -30,8 +31,11 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         self.detach(keys);
         let replies = self.ask(&calls).await;
         self.detach(keys);
-        let own = |(header, reply)| Remote::<E>::held_alone(&header, &reply).then_some(header);
-        Ok(headers.into_iter().zip(replies?).map(own).collect())
+        let own = |(header, reply)| match reply {
+            Reply::Error(fault) => Err(fault),
+            reply => Ok(Remote::<E>::held_alone(&header, &reply).then_some(header)),
+        };
+        headers.into_iter().zip(replies?).map(own).collect()
     }
 
     /// Invalidates keys that were marked, each with what `hold_down` gave for it. One round trip.
