@@ -14,6 +14,7 @@ import pytest
 from fastapi import HTTPException
 from loaders import PATIENT, Loader, elsewhere
 from other_process import OtherProcess
+from pydantic import ValidationError
 
 from donjon import Cache, ConfigError, InvalidTtl, LoadTimeout
 from donjon._donjon import ManualClock
@@ -305,7 +306,8 @@ async def test_one_that_cannot_be_made_anew_is_raised_and_not_remembered(
         await cache.get_or_set("k", loader, errors={type(error): 10})
     assert caught.value is error
     assert await cache.get_or_set("k", loader, errors={type(error): 10}) == "loaded"
-    assert f"loading k raised builtins.{type(error).__name__}, which is not remembered" in caplog.text
+    name = f"{type(error).__module__}.{type(error).__qualname__}"
+    assert f"loading k raised {name}, which is not remembered" in caplog.text
 
 
 @pytest.mark.memory
@@ -386,8 +388,11 @@ async def test_what_others_wrote_there_makes_nothing(
     good = client.get(name)
     kept = f'["{__name__}.NotFound",["no user 7"],{{"kind":"user","number":7}}]'.encode()
     assert isinstance(good, bytes) and good.endswith(kept)
-    for said in (b'["os.system",["true"],{}]', b"[]", b"null", b"{", b'["a"]', b"[1,[],{}]"):
+    mapped = b'["builtins.OSError",[2,"made into one that is not declared"],{}]'
+    unfit = b'["pydantic_core._pydantic_core.ValidationError",[],{}]'
+    errors: Any = {NotFound: 10, OSError: 10, ValidationError: 10}
+    for said in (b'["os.system",["true"],{}]', b"[]", b"null", b"{", b'["a"]', b"[1,[],{}]", mapped, unfit):
         meta = good[:40] + len(said).to_bytes(4, "big")
         client.set(name, meta + said)
-        assert await cache.get_or_set("k", Failing(), errors=ERRORS) == "loaded"
+        assert await cache.get_or_set("k", Failing(), errors=errors) == "loaded"
         await cache.delete("k")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -74,13 +75,13 @@ class Writer:
 
     def __init__(self, cache: Cache, server: RedisServer, database: str, seconds: float | None, dies: str) -> None:
         words = [server.url, cache.namespace, database, "" if seconds is None else str(seconds), dies]
-        here = Path(__file__).parent
+        path = [Path(__file__).parent, Path(__file__).parents[2] / "tests/redis/python", *sys.path]
         self._process = subprocess.Popen(
             [sys.executable, "-c", WRITER, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={"PYTHONPATH": f"{here}:{here.parent.parent / 'tests/redis/python'}"},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))},
         )
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "about to commit\n"

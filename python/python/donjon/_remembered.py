@@ -64,11 +64,14 @@ class Errors:
             case _:
                 return None
         # Not by its own `__init__`, whose parameters need not be its `args`.
-        made = class_.__new__(class_, *args)
-        if isinstance(made, OSError):
-            OSError.__init__(made, *args)
+        try:
+            made = class_.__new__(class_, *args)
+            if isinstance(made, OSError):
+                OSError.__init__(made, *args)
+        except Exception:  # it cannot be made so, or anybody wrote there
+            return None
         made.__dict__.update(attributes)
-        return made
+        return made if type(made) is class_ else None
 
 
 def remembered(memory: Backend, ttls: ErrorTtls | None) -> Errors | None:
