@@ -127,6 +127,46 @@ async fn a_load_that_began_before_an_invalidation_stores_nothing() {
 }
 
 #[tokio::test]
+async fn how_a_load_failed_is_an_answer_to_who_asks_for_it_and_nothing_to_all_others() {
+    let server = Server::start();
+    let (one, other) = (process(&server), process(&server));
+    let failures = || Want { failures: true, ..want() };
+    let failure = json("\"how\"").of_failure();
+    let fail = async |storing: &Storing| {
+        let tags = Some(Arc::clone(&storing.tags));
+        let Looked::Load(lease) = one.look(key("k"), Want { tags, ..failures() }).await else { panic!("it is there") };
+        assert_eq!(lease.fill(failure.clone(), storing).await, Filled::Stored);
+    };
+    let asked = async || match other.look(key("k"), failures()).await {
+        Looked::Value(payload) => Some(payload),
+        _ => None,
+    };
+
+    fail(&tagged(&["jobs"])).await;
+    assert_eq!(asked().await, Some(failure.clone()));
+    assert_eq!(other.get(key("k")).await, None);
+    assert_eq!(other.get_many(&[key("k")]).await, [None]);
+    assert_eq!(other.peek(key("k")).await, Ok(None));
+    assert_eq!(other.touch(key("k"), Ttl::FOREVER).await, Ok(false));
+    other.invalidate_tags(&["jobs"]).await.unwrap();
+    assert_eq!(asked().await, None);
+
+    other.delete(key("k")).await;
+    fail(&storing("1m")).await;
+    assert_eq!(other.delete(key("k")).await.count, 1);
+    fail(&storing("1m")).await;
+    assert_eq!(other.increment(key("k"), 1, Ttl::FOREVER).await, Ok(1));
+    other.delete(key("k")).await;
+    fail(&storing("1m")).await;
+    assert_eq!(other.add(key("k"), &json("1"), &storing("1m")).await, Ok(true));
+    other.delete(key("k")).await;
+    fail(&storing("1m")).await;
+    let lease = miss(&other, "k").await;
+    assert_eq!(lease.fill(json("2"), &storing("1m")).await, Filled::Stored, "it is loaded anew, in its place");
+    assert_eq!(asked().await, Some(json("2")));
+}
+
+#[tokio::test]
 async fn for_a_key_that_is_held_down_nobody_stores_what_they_load() {
     let server = Server::start();
     let (one, other) = (process(&server), process(&server));
