@@ -141,6 +141,11 @@ impl<V: Clone, E: Clone> Cache<V, E> {
 
     /// Reads a value, stale ones included. Never waits and never leases.
     pub fn get(&self, key: Key<'_>, now: Moment) -> Lookup<V> {
+        self.get_as(key, now, |value| Some(value.clone()))
+    }
+
+    /// As [`Cache::get`], of what `serve` makes of the value, under the shared lock; a miss where it makes nothing of it.
+    pub fn get_as<U>(&self, key: Key<'_>, now: Moment, serve: impl FnOnce(&V) -> Option<U>) -> Lookup<U> {
         let (hash, shard) = self.place(key);
         if !self.shared.enabled() {
             shard.counters.misses.one();
@@ -149,8 +154,9 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         let rows = shard.rows.read();
         let found = rows.find(hash, key.as_str()).and_then(|slot| {
             let (freshness, held) = rows.usable(slot, now)?;
+            let served = serve(&held.value)?;
             rows.touch(slot);
-            Some((freshness, held.value.clone()))
+            Some((freshness, served))
         });
         drop(rows);
         match found {
@@ -178,7 +184,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
 
     /// As [`Cache::hit`], of what `serve` makes of the value, under the shared lock; nothing where it makes nothing of it.
     #[inline]
-    pub(crate) fn hit_as<U>(&self, key: Key<'_>, now: Moment, serve: impl FnOnce(&V) -> Option<U>) -> Option<U> {
+    pub fn hit_as<U>(&self, key: Key<'_>, now: Moment, serve: impl FnOnce(&V) -> Option<U>) -> Option<U> {
         let (hash, shard) = self.place(key);
         let rows = shard.rows.read();
         let slot = rows.find(hash, key.as_str())?;
