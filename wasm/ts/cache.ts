@@ -71,8 +71,8 @@ export interface CacheOptions {
 
 /**
  * How fresh an answer has to be: with `local` memory in front of a store may give it, late by as long as word of a change takes, and by two
- * seconds at most, or where the store tells nobody of changes, by the time that was stated for memory; with `strong` the store does, and what was invalidated before the call is never served. Without such memory both are
- * the same.
+ * seconds at most, or where the store tells nobody of changes by the time that was stated for memory; with `strong` the store does, and
+ * what was invalidated before the call is never served. Without such memory both are the same.
  */
 export type Mode = "local" | "strong";
 
