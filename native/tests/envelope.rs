@@ -77,9 +77,9 @@ async fn the_golden_entries_are_read_as_everywhere() {
             let (key, entry, payload) = (&*number.to_string(), current(&server, case), unhex(&case["payload"]));
             put(&server, &cache, key, &entry);
             let lasts = ends_in_our_days(case) || case["fresh_until_ms"].is_null();
-            let served = (is_served(case) && lasts).then_some(payload);
-            let expected = served.as_deref().and_then(|payload| serde_json::from_slice::<Value>(payload).ok());
-            assert_eq!(cache.get::<Whole>(key).await.unwrap(), served.map(Whole), "{}", case["name"]);
+            let kept = (is_served(case) && lasts).then_some(payload);
+            let expected = kept.as_deref().and_then(|payload| serde_json::from_slice::<Value>(payload).ok());
+            assert_eq!(cache.get::<Whole>(key).await.unwrap(), kept.map(Whole), "{}", case["name"]);
             if case["codec"] == "bytes" {
                 continue;
             }
