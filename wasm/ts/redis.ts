@@ -11,8 +11,6 @@ import { Ioredis, type IoredisClient, isIoredis } from "./redis/ioredis.js";
 import { NodeRedis, type NodeRedisClient, isNodeRedis } from "./redis/node-redis.js";
 import { type InFrontTerms, type RedisOptions as Limits, RedisTier } from "./redis/tier.js";
 
-export { NEAR } from "./redis/near.js";
-
 /** How a store over Redis waits, what it takes, and whether there is memory in front of it. */
 export interface RedisOptions extends Limits {
   /**
