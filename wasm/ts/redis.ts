@@ -14,8 +14,6 @@ import { type RedisOptions as Limits, RedisTier } from "./redis/tier.js";
 import { Tracker } from "./redis/tracker.js";
 import type { InFront } from "./redis/via.js";
 
-export { NEAR } from "./redis/near.js";
-
 /** How a store over Redis waits, what it takes, and whether there is memory in front of it. */
 export interface RedisOptions extends Limits {
   /**
