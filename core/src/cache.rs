@@ -331,7 +331,10 @@ impl<V: Clone, E: Clone> Cache<V, E> {
 
     /// Sets the counters back to zero. What is kept stays.
     pub fn reset_stats(&self) {
-        self.shared.shards.iter().for_each(|shard| shard.counters.reset());
+        for shard in &self.shared.shards {
+            let _nobody_counts = shard.rows.write();
+            shard.counters.reset();
+        }
     }
 
     /// How many distinct tags are remembered.

@@ -47,7 +47,7 @@ impl Index {
         let Some(mut at) = self.place(hash, |other| other == row) else { return };
         let mask = self.buckets.len() - 1;
         loop {
-            let next = at + 1 & mask;
+            let next = (at + 1) & mask;
             let follows = self.buckets[next];
             if follows.row == NONE || self.way(follows.hash, next) == 0 {
                 break;
@@ -76,16 +76,16 @@ impl Index {
     fn place(&self, hash: u32, mut is_it: impl FnMut(u32) -> bool) -> Option<usize> {
         let buckets: &[Bucket] = &self.buckets;
         let mask = buckets.len().checked_sub(1)?;
-        let mut at = home(hash, mask);
-        for way in 0.. {
-            let bucket = buckets[at & mask];
+        let first = home(hash, mask);
+        for way in 0..=mask {
+            let at = (first + way) & mask;
+            let bucket = buckets[at];
             if bucket.hash == hash && bucket.row != NONE && is_it(bucket.row) {
-                return Some(at & mask);
+                return Some(at);
             }
-            if bucket.row == NONE || (at.wrapping_sub(home(bucket.hash, mask)) & mask) < way {
+            if bucket.row == NONE || self.way(bucket.hash, at) < way {
                 break;
             }
-            at += 1;
         }
         None
     }
@@ -100,7 +100,7 @@ impl Index {
                 core::mem::swap(&mut self.buckets[at], &mut bucket);
                 way = other;
             }
-            at = at + 1 & mask;
+            at = (at + 1) & mask;
             way += 1;
         }
         self.buckets[at] = bucket;

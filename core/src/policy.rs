@@ -447,7 +447,9 @@ mod tests {
         let mut policy = bounded(1);
         let slots: Vec<_> = (0..5 * BLOCK as u64).map(|key| policy.open(hash(key))).collect();
         let close = |policy: &mut Policy, slots: &[Slot]| {
-            slots.iter().for_each(|slot| policy.close(*slot));
+            for &slot in slots {
+                policy.close(slot);
+            }
             policy.validate();
         };
         close(&mut policy, &slots[4 * BLOCK + 1..]);

@@ -268,7 +268,7 @@ impl<V: Clone, E: Clone> Rows<V, E> {
             leaving.value(old.value);
         }
         self.slots.put(slot, weight, life);
-        leaving.counters.stores.one();
+        leaving.counters.stores.one_alone();
         self.expire(EXPIRE_PER_STORE, leaving);
         while let Some((victim, why)) = self.slots.evict(leaving.now) {
             self.left(victim, why, leaving);

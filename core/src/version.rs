@@ -144,12 +144,11 @@ impl Versions {
     pub(crate) fn invalidate<N: AsRef<str>>(&self, names: &[N]) -> Result<u64, InvalidTag> {
         let tags = self.tags(names)?;
         let version = self.ticket();
-        let mut named = 0;
-        for tag in tags.0.iter().flat_map(|tags| &tags.0) {
+        let Some(tags) = tags.0 else { return Ok(0) };
+        for tag in &tags.0 {
             tag.version.fetch_max(version.get(), Ordering::AcqRel);
-            named += 1;
         }
-        Ok(named)
+        Ok(tags.0.len() as u64)
     }
 
     /// How many distinct tags are remembered.

@@ -23,12 +23,12 @@ static ALLOCATOR: Counting = Counting;
 #[expect(unsafe_code, reason = "an allocator is told of by unsafe calls alone; these pass on what they are given")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        HELD.fetch_add(layout.size() as isize, Ordering::Relaxed);
+        HELD.fetch_add(layout.size().cast_signed(), Ordering::Relaxed);
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size() as isize, Ordering::Relaxed);
+        HELD.fetch_sub(layout.size().cast_signed(), Ordering::Relaxed);
         unsafe { System.dealloc(at, layout) }
     }
 }

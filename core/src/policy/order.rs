@@ -4,8 +4,8 @@
 //! Transactions on Storage 2017), kept on clocks instead of lists that each hit would have to reorder. A value enters a
 //! window, a tenth of the room or a hundredth (`share`), first in, first out. If it was used there, it goes on to main; if not, it has to be
 //! asked for more often than the one that main would lose, or it leaves. Main is a second-chance queue (F. Corbató, "A
-//! Paging Experiment with the Multics System", 1968). The sketch counts what enters and what gets a second chance; hits
-//! never write it.
+//! Paging Experiment with the Multics System", 1968). The sketch counts what comes to the window's end, when it is looked at anyway, and
+//! what gets a second chance; hits never write it.
 //!
 //! So a scan passes through the window alone, and of a loop larger than the cache main keeps what it holds. What else was
 //! tried, and what each kept of recorded requests, is in `docs/hit-ratio.md`.
@@ -92,7 +92,6 @@ impl Order {
     /// Lets a new value in: at the back of the window, whose first go on to main while there is room.
     pub(super) fn enter<T>(&mut self, rows: &mut Blocks<Row<T>>, slot: u32) {
         let row = &mut rows[slot as usize];
-        self.sketch.add(row.hash);
         *row.uses.get_mut() = 0;
         row.place = Place::Window;
         self.window.push(rows, slot);
@@ -149,6 +148,7 @@ impl Order {
                 continue;
             }
             if worth.is_le() {
+                self.sketch.add(rows[candidate as usize].hash);
                 return candidate;
             }
             // A heavy candidate stays one until it has won against each value that has to leave for it.
@@ -257,11 +257,11 @@ impl Order {
         self.share.is_narrow() && self.is_too_much_for_window(self.window.len() - 1, weight)
     }
 
-    /// Which of the two is asked for more often, each for its weight. A difference in weight counts [`OUTWEIGHED`] times
+    /// Which of the two is asked for more often, each for its weight; the candidate once more than is counted yet. A difference in weight counts [`OUTWEIGHED`] times
     /// at most: the sketch cannot tell by how much more a very heavy value is asked for.
-    fn compare<T>(&self, rows: &Blocks<Row<T>>, one: u32, other: u32) -> Ordering {
+    fn compare<T>(&self, rows: &Blocks<Row<T>>, candidate: u32, other: u32) -> Ordering {
         let weight = |slot: u32| rows[slot as usize].weight.min(u64::MAX / u64::from(MOST_USES));
-        let most = weight(one).min(weight(other)).saturating_mul(OUTWEIGHED);
+        let most = weight(candidate).min(weight(other)).saturating_mul(OUTWEIGHED);
         let uses = |slot: u32| {
             u64::from(
                 self.sketch.estimate(rows[slot as usize].hash)
@@ -269,7 +269,7 @@ impl Order {
             )
         };
         // By cross-multiplying, for it does not round.
-        (uses(one) * weight(other).min(most)).cmp(&(uses(other) * weight(one).min(most)))
+        ((uses(candidate) + 1) * weight(other).min(most)).cmp(&(uses(other) * weight(candidate).min(most)))
     }
 
     /// Moves a slot from the window to the back of main.
@@ -278,6 +278,7 @@ impl Order {
         let row = &mut rows[slot as usize];
         row.place = Place::Main;
         *row.uses.get_mut() = 0;
+        self.sketch.add(row.hash);
         self.main.push(rows, slot);
     }
 }
