@@ -17,7 +17,7 @@ use core::time::Duration;
 
 use crate::entry::Life;
 use crate::moment::Moment;
-use crate::shown::{Number, Plain, Quoted};
+use crate::shown::{Count, Number, Plain, Quoted};
 use crate::spelling;
 
 /// How long a value stays fresh: 1 ms to ten years (3,650 days), or [`Ttl::FOREVER`].
@@ -329,7 +329,8 @@ pub enum InvalidTtl {
     },
     /// A name that no class may have.
     #[error(
-        "a ttl class is named by lower-case letters, digits and `_`, a letter first, at most {LONGEST_CLASS_NAME}; got {}",
+        "a ttl class is named by lower-case letters, digits and `_`, a letter first, at most {}; got {}",
+        Count(LONGEST_CLASS_NAME),
         Plain(.given)
     )]
     ClassName {
@@ -346,18 +347,19 @@ pub(crate) fn is_class_name(name: &str) -> bool {
 }
 
 fn parse_millis(text: &str) -> Result<f64, InvalidTtl> {
-    parse_units(text).ok_or_else(|| InvalidTtl::Unreadable { given: quoted(text) })
+    parse_units(text.as_bytes()).ok_or_else(|| InvalidTtl::Unreadable { given: quoted(text) })
 }
 
-fn parse_units(text: &str) -> Option<f64> {
+fn parse_units(text: &[u8]) -> Option<f64> {
     if is_number(text) {
         return Some(number(text) * 1e3);
     }
     let (mut rest, mut units, mut millis) = (text, UNITS.as_slice(), 0.0);
     while !rest.is_empty() {
-        let (count, tail) = rest.split_at(rest.find(|one: char| one.is_ascii_alphabetic())?);
-        let (unit, tail) = tail.split_at(tail.find(|one: char| !one.is_ascii_alphabetic()).unwrap_or(tail.len()));
-        let at = units.iter().position(|(name, _)| *name == unit)?;
+        let (count, tail) = rest.split_at(rest.iter().position(u8::is_ascii_alphabetic)?);
+        let end = tail.iter().position(|letter| !letter.is_ascii_alphabetic()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(end);
+        let at = units.iter().position(|(name, _)| name.as_bytes() == unit)?;
         if !is_number(count) {
             return None;
         }
@@ -368,19 +370,29 @@ fn parse_units(text: &str) -> Option<f64> {
 }
 
 /// Digits, and digits after a point if there is one: less than what `f64` reads, which knows `inf` and `1e9` too.
-fn is_number(text: &str) -> bool {
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    text.split_once('.').map_or_else(|| digits(text), |(whole, part)| digits(whole) && digits(part))
+fn is_number(text: &[u8]) -> bool {
+    let mut parts = text.splitn(2, |byte| *byte == b'.');
+    parts.all(|part| !part.is_empty() && part.iter().all(u8::is_ascii_digit))
 }
 
 /// The number that a text is which [`is_number`] found to be one. As exact as `parse`, up to fifteen digits: further ones are less than a
 /// millisecond, or more than ten years.
-fn number(text: &str) -> f64 {
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    let part = &part[..part.len().min(15)];
-    let digits = whole.bytes().chain(part.bytes());
-    let scale = part.bytes().fold(1.0, |scale, _| scale * 10.0);
-    digits.fold(0.0, |number, digit| number * 10.0 + f64::from(digit - b'0')) / scale
+fn number(text: &[u8]) -> f64 {
+    let (mut number, mut scale, mut behind) = (0.0, 1.0, None);
+    for byte in text {
+        if *byte == b'.' {
+            behind = Some(15);
+            continue;
+        }
+        if let Some(left) = &mut behind {
+            if *left == 0 {
+                break;
+            }
+            (*left, scale) = (*left - 1, scale * 10.0);
+        }
+        number = number * 10.0 + f64::from(*byte - b'0');
+    }
+    number / scale
 }
 
 fn round(millis: f64) -> Option<u64> {

@@ -224,10 +224,10 @@ fn remedy(code: &str, class: Class, detail: &str) -> &'static str {
         ("NOPERM", _) => "give this user the rights listed in docs/redis.md",
         ("DENIED", _) => "the server lets nobody in from outside: give it a password, or bind it to an address",
         ("MISCONF", _) => "it cannot save to its disk and refuses writes: see the server's log",
-        ("ERR", Class::Config) if detail.contains("cluster support disabled") => {
+        ("ERR", Class::Config) if find(detail, "cluster support disabled").is_some() => {
             "this server is in no cluster: a URL that begins with `redis://` is for one server"
         }
-        ("ERR", Class::Config) if detail.contains("No such master") => {
+        ("ERR", Class::Config) if find(detail, "No such master").is_some() => {
             "the sentinels know no primary of this name: see what stands behind the host in the URL"
         }
         ("NOREPLICAS", _) => "it refuses writes until enough replicas are there",

@@ -17,12 +17,11 @@ use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
-use core::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
 use crate::pattern::{InvalidPattern, Pattern, glob_escape};
-use crate::shown::Quoted;
+use crate::shown::{Count, Quoted};
 
 /// A key is at most this many bytes of UTF-8, its namespace not counted.
 pub const MAX_KEY_BYTES: usize = 1024;
@@ -53,7 +52,9 @@ pub enum InvalidKey {
     Empty,
     /// The text is over [`MAX_KEY_BYTES`].
     #[error(
-        "a key is at most {MAX_KEY_BYTES} bytes of utf-8, this one is {bytes}; build it from parts, which are hashed when long"
+        "a key is at most {} bytes of utf-8, this one is {}; build it from parts, which are hashed when long",
+        Count(MAX_KEY_BYTES),
+        Count(*.bytes)
     )]
     TooLong {
         /// Its length.
@@ -140,10 +141,18 @@ pub fn escape_part(part: &str) -> Cow<'_, str> {
     if part.len() > MAX_PART_BYTES || looks_hashed(part) {
         return Cow::Owned(hashed(part));
     }
-    if !part.contains(['%', ':']) {
+    if !part.bytes().any(|byte| matches!(byte, b'%' | b':')) {
         return Cow::Borrowed(part);
     }
-    Cow::Owned(part.replace('%', "%25").replace(':', "%3A"))
+    let mut escaped = String::with_capacity(part.len() + 8);
+    for letter in part.chars() {
+        match letter {
+            '%' => escaped.push_str("%25"),
+            ':' => escaped.push_str("%3A"),
+            other => escaped.push(other),
+        }
+    }
+    Cow::Owned(escaped)
 }
 
 /// Joins `parts` into a key, escaping each.
@@ -219,10 +228,13 @@ fn looks_hashed(part: &str) -> bool {
 
 fn hashed(part: &str) -> String {
     let digest = Sha256::digest(part.as_bytes());
-    digest[..16].iter().fold(String::from("~"), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes what is written to it");
-        text
-    })
+    let mut text = String::from("~");
+    for byte in &digest[..16] {
+        for digit in [byte >> 4, byte & 15] {
+            text.push(char::from_digit(digit.into(), 16).expect("it is of four bits"));
+        }
+    }
+    text
 }
 
 #[cfg(test)]

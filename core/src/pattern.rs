@@ -28,6 +28,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::shown::Count;
+
 /// A pattern is at most this many bytes.
 pub const MAX_PATTERN_BYTES: usize = 1024;
 
@@ -64,19 +66,19 @@ pub enum InvalidPattern {
     #[error("a pattern may not be empty; `*` covers every key")]
     Empty,
     /// The text is over [`MAX_PATTERN_BYTES`].
-    #[error("a pattern is at most {MAX_PATTERN_BYTES} bytes, this one is {bytes}; shorten it, or invalidate by tag")]
+    #[error("a pattern is at most {} bytes, this one is {}; shorten it, or invalidate by tag", Count(MAX_PATTERN_BYTES), Count(*.bytes))]
     TooLong {
         /// Its length.
         bytes: usize,
     },
     /// There are more than [`MAX_STARS`] stars.
-    #[error("a pattern has at most {MAX_STARS} stars, this one has {stars}; write fewer, or invalidate by tag")]
+    #[error("a pattern has at most {} stars, this one has {}; write fewer, or invalidate by tag", Count(MAX_STARS), Count(*.stars))]
     TooManyStars {
         /// How many, a run of stars counting as one.
         stars: usize,
     },
     /// A class has a range that begins or ends outside ASCII, which Redis servers read differently.
-    #[error("the range at byte {at} goes beyond ascii, where servers differ; list its bytes one by one")]
+    #[error("the range at byte {} goes beyond ascii, where servers differ; list its bytes one by one", Count(*.at))]
     HighRange {
         /// Where the range begins, in bytes.
         at: usize,

@@ -9,7 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::pattern::{InvalidPattern, Pattern};
-use crate::shown::Quoted;
+use crate::shown::{Count, Quoted};
 use crate::template::{InvalidTemplate, PatternTemplate, RenderError, Template};
 
 /// An event's name is at most this many bytes.
@@ -80,9 +80,10 @@ pub struct Plan {
 pub enum InvalidRule {
     /// No event can have such a name.
     #[error(
-        "no event is called {}; a name is 1 to {MAX_EVENT_BYTES} of A-Z a-z 0-9 . _ : / -, \
+        "no event is called {}; a name is 1 to {} of A-Z a-z 0-9 . _ : / -, \
          and a rule may have `*`, `?` and `[…]` in it",
-        Quoted(.event)
+        Quoted(.event),
+        Count(MAX_EVENT_BYTES)
     )]
     Event {
         /// The glob as it was given.
@@ -117,7 +118,7 @@ pub enum InvalidRule {
 #[non_exhaustive]
 pub enum RuleError {
     /// What was given as its name can be none.
-    #[error("{} is no event; a name is 1 to {MAX_EVENT_BYTES} of A-Z a-z 0-9 . _ : / -", Quoted(.event))]
+    #[error("{} is no event; a name is 1 to {} of A-Z a-z 0-9 . _ : / -", Quoted(.event), Count(MAX_EVENT_BYTES))]
     Event {
         /// The name as it was given.
         event: Box<str>,
@@ -141,6 +142,23 @@ pub enum RuleError {
     },
 }
 
+impl Rule {
+    fn read(event: Pattern, targets: Targets<'_>) -> Result<Self, InvalidTemplate> {
+        let keys = read_all(targets.keys, Template::new)?;
+        let patterns = read_all(targets.patterns, PatternTemplate::new)?;
+        let tags = read_all(targets.tags, Template::new)?;
+        Ok(Self { event, keys, patterns, tags })
+    }
+
+    /// A target that cannot be filled in.
+    #[cold]
+    #[inline(never)]
+    fn unfilled(&self, event: &str, target: &str, fault: RenderError) -> RuleError {
+        let rule = self.event.as_str().into();
+        RuleError::Target { event: event.into(), rule, target: target.into(), fault }
+    }
+}
+
 impl Rules {
     /// Adds a rule: each event that `event` covers invalidates `targets`.
     ///
@@ -148,20 +166,16 @@ impl Rules {
     ///
     /// [`InvalidRule`] where `event` or a target cannot be read, or there is no target. The rules are as before then.
     pub fn on(&mut self, event: &str, targets: Targets<'_>) -> Result<(), InvalidRule> {
-        let is_legal = |byte| is_event_byte(byte) || b"*?[]^\\".contains(&byte);
+        let is_legal = |byte| is_event_byte(byte) || matches!(byte, b'*' | b'?' | b'[' | b']' | b'^' | b'\\');
         if event.is_empty() || event.len() > MAX_EVENT_BYTES || !event.bytes().all(is_legal) {
             return Err(InvalidRule::Event { event: event.into() });
         }
         if targets.keys.is_empty() && targets.patterns.is_empty() && targets.tags.is_empty() {
             return Err(InvalidRule::NoTargets { event: event.into() });
         }
-        let target = |fault| InvalidRule::Target { event: event.into(), fault };
-        self.rules.push(Rule {
-            event: Pattern::new(event).map_err(|fault| InvalidRule::EventPattern { event: event.into(), fault })?,
-            keys: read_all(targets.keys, Template::new).map_err(target)?,
-            patterns: read_all(targets.patterns, PatternTemplate::new).map_err(target)?,
-            tags: read_all(targets.tags, Template::new).map_err(target)?,
-        });
+        let pattern = Pattern::new(event).map_err(|fault| InvalidRule::EventPattern { event: event.into(), fault })?;
+        let rule = Rule::read(pattern, targets).map_err(|fault| InvalidRule::Target { event: event.into(), fault })?;
+        self.rules.push(rule);
         Ok(())
     }
 
@@ -183,12 +197,7 @@ impl Rules {
         let mut plan = Plan::default();
         for rule in self.rules.iter().filter(|rule| rule.event.matches(event.as_bytes())) {
             plan.matched += 1;
-            let error = |target: &str, fault| RuleError::Target {
-                event: event.into(),
-                rule: rule.event.as_str().into(),
-                target: target.into(),
-                fault,
-            };
+            let error = |target, fault| rule.unfilled(event, target, fault);
             for template in &rule.keys {
                 let key = template.render(&mut value).map_err(|fault| error(template.as_str(), fault))?;
                 push_once(&mut plan.keys, key);
@@ -217,7 +226,7 @@ fn push_once<T: PartialEq>(list: &mut Vec<T>, item: T) {
 }
 
 fn is_event_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"._:/-".contains(&byte)
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'/' | b'-')
 }
 
 #[cfg(test)]

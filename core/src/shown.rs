@@ -1,7 +1,7 @@
 //! Shown: how a message shows what was given: a text in quotes, a number as a person would write it.
 //!
 //! Must not know what the text or the number is of. What the standard library has for this can do more and is larger than the rest
-//! of a small module: exact floats of any size, and tables of all that Unicode can print.
+//! of a small module: exact floats of any size, numbers in columns, and tables of all that Unicode can print.
 
 use core::fmt;
 use core::fmt::Write as _;
@@ -30,7 +30,11 @@ impl fmt::Display for Quoted<'_> {
                 '\n' => out.write_str("\\n")?,
                 '\r' => out.write_str("\\r")?,
                 '\t' => out.write_str("\\t")?,
-                hidden if is_hidden(hidden) => write!(out, "\\u{{{:x}}}", u32::from(hidden))?,
+                hidden if is_hidden(hidden) => {
+                    out.write_str("\\u{")?;
+                    write_digits(out, u32::from(hidden).into(), 16)?;
+                    out.write_char('}')?;
+                }
                 plain => out.write_char(plain)?,
             }
         }
@@ -43,6 +47,24 @@ fn is_hidden(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
         || matches!(letter, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// How many there are of something, or the greatest number of them.
+pub(crate) struct Count(pub(crate) usize);
+
+impl fmt::Display for Count {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_digits(out, self.0 as u64, 10)
+    }
+}
+
+/// A whole number. That of the standard library can also be padded, and has a table to be quicker.
+fn write_digits(out: &mut fmt::Formatter<'_>, number: u64, base: u32) -> fmt::Result {
+    let (rest, last) = (number / u64::from(base), number % u64::from(base));
+    if rest > 0 {
+        write_digits(out, rest, base)?;
+    }
+    out.write_char(char::from_digit(last as u32, base).expect("it is less than the base"))
 }
 
 /// A number, to six digits behind the point: `1`, `0.25`, `-1.5`, `1e300`, `inf`, `NaN`.
@@ -80,7 +102,7 @@ impl fmt::Display for Number {
         }
         let whole = size as u64;
         let millionths = ((size - whole as f64) * 1e6 + 0.5) as u32;
-        write!(out, "{}", whole + u64::from(millionths / 1_000_000))?;
+        write_digits(out, whole + u64::from(millionths / 1_000_000), 10)?;
         let (mut rest, mut unit) = (millionths % 1_000_000, 100_000);
         if rest > 0 {
             out.write_char('.')?;
@@ -93,7 +115,7 @@ impl fmt::Display for Number {
             return Ok(());
         }
         out.write_str(if exponent < 0 { "e-" } else { "e" })?;
-        write!(out, "{}", u64::from(exponent.unsigned_abs()))
+        write_digits(out, exponent.unsigned_abs().into(), 10)
     }
 }
 
@@ -105,6 +127,13 @@ mod tests {
     fn a_text_is_shown_in_quotes_that_it_cannot_leave() {
         assert_eq!(Quoted("user:5 – é 猫").to_string(), "\"user:5 – é 猫\"");
         assert_eq!(Quoted("a\"b\\c\nd\0\u{202e}").to_string(), r#""a\"b\\c\nd\u{0}\u{202e}""#);
+    }
+
+    #[test]
+    fn a_count_is_shown_in_all_its_digits() {
+        for count in [0, 9, 10, 1_024, usize::MAX] {
+            assert_eq!(Count(count).to_string(), count.to_string());
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! Owns the rules for names alone. Must not know what a tag's version is or who carries it.
 
+use crate::shown::Count;
+
 /// As many tags as one entry may carry.
 pub const MAX_TAGS: usize = 64;
 
@@ -30,7 +32,7 @@ pub fn check_tag(name: &str) -> Result<(), InvalidTag> {
         Err(InvalidTag::Empty)
     } else if name.len() > MAX_TAG_BYTES {
         Err(InvalidTag::TooLong { bytes: name.len() })
-    } else if name.contains('\0') {
+    } else if name.bytes().any(|byte| byte == 0) {
         Err(InvalidTag::Reserved)
     } else if name == "*" {
         Err(InvalidTag::Star)
@@ -65,10 +67,10 @@ pub fn check_tags<S: AsRef<str>>(names: &[S]) -> Result<(), InvalidTag> {
 #[non_exhaustive]
 pub enum InvalidTag {
     /// The name has no letters.
-    #[error("a tag must have a name of 1 to {MAX_TAG_BYTES} bytes, got an empty one")]
+    #[error("a tag must have a name of 1 to {} bytes, got an empty one", Count(MAX_TAG_BYTES))]
     Empty,
     /// The name is longer than [`MAX_TAG_BYTES`].
-    #[error("a tag must have a name of 1 to {MAX_TAG_BYTES} bytes, got {bytes}")]
+    #[error("a tag must have a name of 1 to {} bytes, got {}", Count(MAX_TAG_BYTES), Count(*.bytes))]
     TooLong {
         /// How long it is.
         bytes: usize,
@@ -80,7 +82,7 @@ pub enum InvalidTag {
     #[error("`*` is no tag: to invalidate everything, use `clear`")]
     Star,
     /// There are more than [`MAX_TAGS`] names.
-    #[error("an entry carries at most {MAX_TAGS} tags, got {tags}")]
+    #[error("an entry carries at most {} tags, got {}", Count(MAX_TAGS), Count(*.tags))]
     TooMany {
         /// How many there are.
         tags: usize,

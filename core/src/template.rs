@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use crate::key::{InvalidKey, Key, escape_part};
 use crate::pattern::{InvalidPattern, Pattern, ends_between_tokens, glob_escape};
-use crate::shown::{Plain, Quoted};
+use crate::shown::{Count, Plain, Quoted};
 use crate::tag::{InvalidTag, check_tag};
 
 /// A text with names to be filled in: `user:{user_id}:profile`. `{{` and `}}` stand for the braces themselves. A name may lead to a part
@@ -49,7 +49,7 @@ enum Piece {
 
 /// Why a text is no template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("template {}, byte {at}: {fault}", Quoted(.template))]
+#[error("template {}, byte {}: {fault}", Quoted(.template), Count(*.at))]
 pub struct InvalidTemplate {
     /// The template as it was given.
     pub template: Box<str>,
@@ -141,8 +141,8 @@ impl Template {
     /// # Errors
     ///
     /// [`RenderError::Missing`] where `value` gives nothing, [`RenderError::Key`] where the outcome is no key.
-    pub fn render<'v>(&self, value: impl FnMut(&str) -> Option<Cow<'v, str>>) -> Result<String, RenderError> {
-        let key = self.fill(value, escape_part)?;
+    pub fn render<'v>(&self, mut value: impl FnMut(&str) -> Option<Cow<'v, str>>) -> Result<String, RenderError> {
+        let key = self.fill(&mut value, escape_part)?;
         Key::new(&key)?;
         Ok(key)
     }
@@ -152,8 +152,8 @@ impl Template {
     /// # Errors
     ///
     /// [`RenderError::Missing`] where `value` gives nothing, [`RenderError::Tag`] where the outcome is no tag.
-    pub fn tag<'v>(&self, value: impl FnMut(&str) -> Option<Cow<'v, str>>) -> Result<String, RenderError> {
-        let tag = self.fill(value, escape_part)?;
+    pub fn tag<'v>(&self, mut value: impl FnMut(&str) -> Option<Cow<'v, str>>) -> Result<String, RenderError> {
+        let tag = self.fill(&mut value, escape_part)?;
         check_tag(&tag)?;
         Ok(tag)
     }
@@ -181,8 +181,8 @@ impl Template {
     /// The text with what `value` gives for each name put in, as `escape` writes it.
     fn fill<'v>(
         &self,
-        mut value: impl FnMut(&str) -> Option<Cow<'v, str>>,
-        escape: impl Fn(&str) -> Cow<'_, str>,
+        value: &mut dyn FnMut(&str) -> Option<Cow<'v, str>>,
+        escape: fn(&str) -> Cow<'_, str>,
     ) -> Result<String, RenderError> {
         let mut filled = String::with_capacity(self.text.len() + 16);
         for piece in &self.pieces {
@@ -249,8 +249,8 @@ impl PatternTemplate {
     /// # Errors
     ///
     /// [`RenderError::Missing`] where `value` gives nothing, [`RenderError::Pattern`] where the outcome is too long.
-    pub fn render<'v>(&self, value: impl FnMut(&str) -> Option<Cow<'v, str>>) -> Result<Pattern, RenderError> {
-        let text = self.0.fill(value, |value| glob_escape(&escape_part(value)).into_owned().into())?;
+    pub fn render<'v>(&self, mut value: impl FnMut(&str) -> Option<Cow<'v, str>>) -> Result<Pattern, RenderError> {
+        let text = self.0.fill(&mut value, |value| glob_escape(&escape_part(value)).into_owned().into())?;
         Ok(Pattern::new(&text)?)
     }
 }
@@ -259,31 +259,34 @@ impl PatternTemplate {
 fn pieces(template: &str) -> Result<Vec<Piece>, (usize, TemplateFault)> {
     let mut pieces = Vec::new();
     let mut text = String::new();
-    let mut at = 0;
-    while let Some(brace) = template[at..].find(['{', '}']).map(|found| at + found) {
-        text.push_str(&template[at..brace]);
-        let behind = &template[brace + 1..];
-        if behind.as_bytes().first() == Some(&template.as_bytes()[brace]) {
-            text.push_str(&template[brace..=brace]);
-            at = brace + 2;
+    let mut letters = template.char_indices().peekable();
+    while let Some((at, letter)) = letters.next() {
+        let is_brace = matches!(letter, '{' | '}');
+        if !is_brace || letters.next_if(|(_, next)| *next == letter).is_some() {
+            text.push(letter);
             continue;
         }
-        if template.as_bytes()[brace] == b'}' {
-            return Err((brace, TemplateFault::Stray));
+        if letter == '}' {
+            return Err((at, TemplateFault::Stray));
         }
-        let name = behind.split_once('}').ok_or((brace, TemplateFault::Unclosed))?.0;
-        if !is_name(name) {
-            return Err((brace, TemplateFault::Name(name.into())));
+        let mut name = String::new();
+        loop {
+            match letters.next() {
+                Some((_, '}')) => break,
+                Some((_, letter)) => name.push(letter),
+                None => return Err((at, TemplateFault::Unclosed)),
+            }
+        }
+        if !is_name(&name) {
+            return Err((at, TemplateFault::Name(name.into())));
         }
         if !text.is_empty() {
             pieces.push(Piece::Text(core::mem::take(&mut text).into()));
         } else if !pieces.is_empty() {
-            return Err((brace, TemplateFault::Adjacent));
+            return Err((at, TemplateFault::Adjacent));
         }
-        pieces.push(Piece::Name { name: name.into(), at: brace });
-        at = brace + name.len() + 2;
+        pieces.push(Piece::Name { name: name.into(), at });
     }
-    text.push_str(&template[at..]);
     if !text.is_empty() {
         pieces.push(Piece::Text(text.into()));
     }
@@ -292,8 +295,18 @@ fn pieces(template: &str) -> Result<Vec<Piece>, (usize, TemplateFault)> {
 
 /// Beyond ASCII any character passes for a letter: which of them are letters is a table of kilobytes, in every page that loads this.
 fn is_name(text: &str) -> bool {
-    let is_letter = |c: char| c == '_' || c.is_ascii_alphabetic() || !c.is_ascii();
-    text.split('.').all(|part| part.starts_with(is_letter) && part.chars().all(|c| is_letter(c) || c.is_ascii_digit()))
+    let mut begins = true;
+    for letter in text.bytes() {
+        let fits = match letter {
+            b'.' | b'0'..=b'9' => !begins,
+            _ => letter == b'_' || letter.is_ascii_alphabetic() || !letter.is_ascii(),
+        };
+        if !fits {
+            return false;
+        }
+        begins = letter == b'.';
+    }
+    !begins
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -399,6 +399,31 @@ async def test_without_redis_a_commit_returns_after_its_patience_and_the_rest_is
         assert cache.stats().queued == 1
     await engine.dispose()
     assert "wait for redis" in caplog.text
+
+
+async def test_a_commit_that_waits_for_redis_returns_once_that_was_told(
+    database: str, own_server: Callable[..., RedisServer]
+) -> None:
+    server = own_server()
+    engine = create_async_engine(f"sqlite+aiosqlite:///{database}")
+    sessions = async_sessionmaker(engine)
+    async with Cache.redis(server.url) as cache:
+        invalidation = Invalidation(cache, patience=100.0)
+        invalidation.on(Owner, keys=["owner:{id}"], tags=["owners"])
+        invalidation.listen(sessions)
+        await cache.set("owner:1", "Ada")
+        async with sessions() as session:
+            (await session.get_one(Owner, 1)).name = "Ada L."
+            server.pause()
+            committing = asyncio.create_task(session.commit())
+            while cache.stats().queued < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert not committing.done()
+            server.resume()
+            await committing
+        assert cache.stats().queued == 0
+        assert await cache.get("owner:1") is None
+    await engine.dispose()
 
 
 async def test_sessions_that_nobody_listens_to_tell_nothing(sessions: Sessions, database: str, full: Any) -> None:

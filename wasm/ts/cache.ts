@@ -71,8 +71,8 @@ export interface CacheOptions {
 
 /**
  * How fresh an answer has to be: with `local` memory in front of a store may give it, late by as long as word of a change takes, and by two
- * seconds at most; with `strong` the store does, and what was invalidated before the call is never served. Without such memory both are
- * the same.
+ * seconds at most, or where the store tells nobody of changes by the time that was stated for memory; with `strong` the store does, and
+ * what was invalidated before the call is never served. Without such memory both are the same.
  */
 export type Mode = "local" | "strong";
 
@@ -219,14 +219,13 @@ export class Cache {
    * {@link Cache.getOrSet}, {@link Cache.wrap} or {@link Cache.lookup}, which cannot.
    */
   get<T = unknown>(key: string, options?: ReadOptions): Promise<T | undefined> {
-    try {
-      const value = this.#isLocal(options) ? this.#hit(key) : undefined;
-      if (value !== undefined) return Promise.resolve(value as T);
-      const found = this.#open().get(this.#key(key));
-      return (found instanceof Promise ? found : Promise.resolve(found)) as Promise<T | undefined>;
-    } catch (error) {
-      return Promise.reject(error as Error);
-    }
+    const answer = options === undefined && this.#mode === "local" ? this.#answer(key) : undefined;
+    return (answer ?? this.#get(key, options)) as Promise<T | undefined>;
+  }
+
+  async #get(key: string, options: ReadOptions | undefined): Promise<unknown> {
+    const value = this.#isLocal(options) ? this.#hit(key) : undefined;
+    return value === undefined ? this.#open().get(this.#key(key)) : value;
   }
 
   /** As {@link Cache.get}, at once, of what is in memory; over a store, of what is in memory in front of it, if any. */
@@ -240,6 +239,13 @@ export class Cache {
   /** A fresh value that is in memory. Whoever finds none looks again: this tells nothing of what is wrong with a key, or stale. */
   #hit(key: string): unknown {
     return this.#isClosed ? undefined : this.#tier.hit(key);
+  }
+
+  /** As {@link Cache.#hit}, for who awaits it. */
+  #answer(key: string): Promise<unknown> | undefined {
+    if (this.#memory !== undefined) return this.#isClosed ? undefined : this.#memory.answer(key);
+    const value = this.#hit(key);
+    return value === undefined ? undefined : Promise.resolve(value);
   }
 
   /** Whether memory in front of a store may answer. */
@@ -310,8 +316,8 @@ export class Cache {
    */
   getOrSet<T>(key: string, loader: Loader<T>, options?: LoadOptions): Promise<T> {
     const isAnew = options?.forceRefresh === true || (options?.mode ?? this.#mode) !== "local";
-    const value = isAnew ? undefined : this.#hit(key);
-    return value === undefined ? this.#getOrSet(key, loader, options) : Promise.resolve(value as T);
+    const answer = isAnew ? undefined : this.#answer(key);
+    return (answer as Promise<T> | undefined) ?? this.#getOrSet(key, loader, options);
   }
 
   async #getOrSet<T>(key: string, loader: Loader<T>, options: LoadOptions | undefined): Promise<T> {

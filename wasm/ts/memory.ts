@@ -52,6 +52,9 @@ export interface MemoryConfig {
 /** What an entry takes beside its key and value: its places in the tables, more or less filled. */
 const ENTRY_BYTES = 72;
 
+/** What the promise of a value takes, and its place, where values are handed out as they are. */
+const ANSWER_BYTES = 48;
+
 const DONE = 0;
 const STALE = 1;
 const LOAD = 2;
@@ -65,6 +68,7 @@ export class MemoryTier implements Tier {
   readonly #config: MemoryConfig;
   readonly #clock: Clock;
   readonly #isIsolating: boolean;
+  readonly #entryBytes: number;
   readonly #hub = new Hub();
   /** Channels that are taken literally are none of the cache's own, whatever they are called. */
   readonly #literal = new Hub();
@@ -75,6 +79,8 @@ export class MemoryTier implements Tier {
   #era = 0;
   #numbers = new Map<string, number>();
   #values: unknown[] = [];
+  /** Promises of values that are handed out as they are, made when they are first asked for. */
+  #answers: (Promise<unknown> | undefined)[] = [];
   #keys: (string | undefined)[] = [];
   #free: number[] = [];
   #waits = new Waits();
@@ -90,6 +96,7 @@ export class MemoryTier implements Tier {
     this.#config = config;
     this.#clock = config.clock;
     this.#isIsolating = config.copy === "isolate";
+    this.#entryBytes = this.#isIsolating ? ENTRY_BYTES : ENTRY_BYTES + ANSWER_BYTES;
     this.#core = this.#open();
     this.#hit = this.#core.calls["hit"] as Hit;
     this.#get = this.#core.calls["get"] as Hit;
@@ -129,6 +136,7 @@ export class MemoryTier implements Tier {
     this.#get = this.#core.calls["get"] as Hit;
     this.#numbers = new Map();
     this.#values = [];
+    this.#answers = [];
     this.#keys = [];
     this.#free = [];
     if (!this.#isEnabled) this.#core.calls["switch"]!(0);
@@ -164,9 +172,7 @@ export class MemoryTier implements Tier {
         const key = this.#keys[number];
         // Another may have taken its place under the same key.
         if (key !== undefined && this.#numbers.get(key) === number) this.#numbers.delete(key);
-        this.#values[number] = undefined;
-        this.#keys[number] = undefined;
-        this.#free.push(number);
+        this.#forget(number);
       }
     }
     this.#waits.settle(core);
@@ -194,16 +200,30 @@ export class MemoryTier implements Tier {
     return this.#isIsolating ? copy(kept) : kept;
   }
 
-  hit(key: string): unknown {
+  /** The number of a value that is a hit, which is counted; or `undefined`, and nothing is. */
+  #found(key: string): number | undefined {
     const number = this.#numbers.get(key);
     if (number === undefined) return undefined;
     try {
-      if (this.#hit(number, this.#clock.now()) === 0) return undefined;
+      return this.#hit(number, this.#clock.now()) === 0 ? undefined : number;
     } catch (error) {
       this.#trapped(error);
       return undefined;
     }
-    return this.#read(this.#values[number]);
+  }
+
+  hit(key: string): unknown {
+    const number = this.#found(key);
+    return number === undefined ? undefined : this.#read(this.#values[number]);
+  }
+
+  /** As {@link MemoryTier.hit}, for who awaits it. */
+  answer(key: string): Promise<unknown> | undefined {
+    const number = this.#found(key);
+    if (number === undefined) return undefined;
+    if (this.#isIsolating) return Promise.resolve(copy(this.#values[number]));
+    // Who is given the value itself may be given the same promise of it: to make one takes longer than to find the value.
+    return (this.#answers[number] ??= Promise.resolve(this.#values[number]));
   }
 
   get(key: string): unknown {
@@ -351,7 +371,7 @@ export class MemoryTier implements Tier {
     const isStored = this.#pass({ value: kept }, () =>
       this.#put(key, kept, (core, number) => {
         core.begin().text(key).texts(terms.tags);
-        return core.call("fill", lease, number, terms.ttl, terms.grace, value.weight + ENTRY_BYTES, this.#clock.now()) === 0;
+        return core.call("fill", lease, number, terms.ttl, terms.grace, value.weight + this.#entryBytes, this.#clock.now()) === 0;
       }),
     );
     return { isStored, value: this.#read(kept) };
@@ -369,8 +389,7 @@ export class MemoryTier implements Tier {
     this.#tend(TEND_EVERY);
     return this.#change((core) => {
       const number = this.#free.pop() ?? this.#values.length;
-      this.#values[number] = kept;
-      this.#keys[number] = key;
+      this.#place(number, kept, key);
       let isStored = false;
       try {
         isStored = store(core, number);
@@ -383,15 +402,20 @@ export class MemoryTier implements Tier {
   }
 
   #forget(number: number): void {
-    this.#values[number] = undefined;
-    this.#keys[number] = undefined;
+    this.#place(number, undefined, undefined);
     this.#free.push(number);
+  }
+
+  #place(number: number, kept: unknown, key: string | undefined): void {
+    this.#values[number] = kept;
+    this.#keys[number] = key;
+    if (!this.#isIsolating) this.#answers[number] = undefined;
   }
 
   set(key: string, value: Isolated, { ttl, grace, tags }: Terms): Stored {
     const isStored = this.#put(key, this.#keep(value), (core, number) => {
       core.begin().text(key).texts(tags);
-      return core.call("set", number, ttl, grace, value.weight + ENTRY_BYTES, this.#clock.now()) !== 0;
+      return core.call("set", number, ttl, grace, value.weight + this.#entryBytes, this.#clock.now()) !== 0;
     });
     return isStored ? "stored" : "tooLarge";
   }
@@ -407,7 +431,7 @@ export class MemoryTier implements Tier {
         core
           .begin()
           .text(key)
-          .call("add", number, ttl, value.weight + ENTRY_BYTES, this.#clock.now()) !== 0
+          .call("add", number, ttl, value.weight + this.#entryBytes, this.#clock.now()) !== 0
       );
     });
   }
@@ -425,7 +449,7 @@ export class MemoryTier implements Tier {
         core
           .begin()
           .text(key)
-          .call("replace", number, ttl, 8 + ENTRY_BYTES, this.#clock.now()) !== 0,
+          .call("replace", number, ttl, 8 + this.#entryBytes, this.#clock.now()) !== 0,
     );
     return sum;
   }

@@ -258,7 +258,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     }
 
     /// Redis's clock, with a connection made first where there was none yet: an entry ends by it.
-    async fn connected_clock(&self, key: Key<'_>) -> Result<Moment, Fault> {
+    pub(super) async fn connected_clock(&self, key: Key<'_>) -> Result<Moment, Fault> {
         if let Some(clock) = self.known_clock(key) {
             return Ok(clock);
         }

@@ -3,6 +3,7 @@
 //! Numbers cross as arguments and in registers that the host reads from memory. All else is written into one buffer by the host
 //! before a call, and into another by the call: the host copies what it wants to keep. Nothing here is called back by the core.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::fmt::{Display, Write};
@@ -41,7 +42,7 @@ impl Refused {
     #[inline(never)]
     pub fn new(kind: Kind, why: &dyn Display) -> Self {
         REASON.with_borrow_mut(|reason| {
-            reason.0.clear();
+            reason.clear();
             // A text takes whatever is written.
             let _always_written = write!(reason, "{why}");
         });
@@ -54,17 +55,7 @@ impl Refused {
     }
 }
 
-#[derive(Default)]
-struct Reason(Vec<u8>);
-
-impl Write for Reason {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        self.0.extend_from_slice(text.as_bytes());
-        Ok(())
-    }
-}
-
-static REASON: Kept<RefCell<Reason>> = Kept::new(RefCell::new(Reason(Vec::new())));
+static REASON: Kept<RefCell<String>> = Kept::new(RefCell::new(String::new()));
 static INPUT: Kept<RefCell<Vec<u8>>> = Kept::new(RefCell::new(Vec::new()));
 static OUTPUT: Kept<RefCell<Vec<u8>>> = Kept::new(RefCell::new(Vec::new()));
 static REGISTERS: Kept<[Cell<f64>; REGISTER_COUNT]> = Kept::new([const { Cell::new(0.0) }; REGISTER_COUNT]);
@@ -226,7 +217,7 @@ fn cross_once(call: &mut dyn FnMut(&mut Input<'_>, &mut Output<'_>) -> Result<i3
             trap::spring();
             output.clear();
             call(&mut Input(input), &mut Output(output)).unwrap_or_else(|Refused(kind)| {
-                REASON.with_borrow_mut(|reason| core::mem::swap(output, &mut reason.0));
+                *output = REASON.take().into_bytes();
                 -(kind as i32)
             })
         })

@@ -240,7 +240,8 @@ pub extern "C" fn look(since: f64, is_impatient: i32, is_counted: i32, now: f64)
         let own = (0..input.count()).map(|_| Ticket::from_number(input.number() as u64)).collect();
         let tags = (input.byte() != 0).then(|| tag_names(input).into());
         let since = (since >= 0.0).then(|| Ticket::from_number(since as u64));
-        let want = Want { since, own, tags, impatient: is_impatient != 0, counted: is_counted != 0 };
+        let (impatient, counted) = (is_impatient != 0, is_counted != 0);
+        let want = Want { since, own, tags, impatient, counted, ..Want::default() };
         let next = shared.remote.look(key, want, moment(now));
         Ok(step(shared, next, output))
     })

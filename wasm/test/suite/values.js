@@ -1,6 +1,6 @@
 /** What may be kept, and that it reads back as it was; that each reader has a copy of its own. */
 import { UnsupportedValueError } from "donjon";
-import { about, byHand, equal, ok, rejects, throws } from "./case.js";
+import { about, byHand, equal, neverRun, ok, rejects, throws } from "./case.js";
 
 export const test = about("values");
 
@@ -254,6 +254,25 @@ test('copy: "freeze" hands out what is frozen, all the way down, and leaves what
   const loaded = await it.getOrSet("l", () => ({ a: {} }));
   ok(Object.isFrozen(loaded) && Object.isFrozen(loaded.a), "what was loaded is frozen");
   ok(loaded === it.peek("l"), "it is what is kept");
+});
+
+test("what is handed out as it is, is so by one promise, for as long as it is what its key has", async ({ cache, clock }) => {
+  for (const copy of ["none", "freeze"]) {
+    const it = cache({ copy });
+    await it.set("k", { n: 1 }, { ttl: 1_000 });
+    const first = it.get("k");
+    ok(it.get("k") === first && it.getOrSet("k", neverRun) === first, "one promise");
+    equal(await first, { n: 1 });
+    await it.set("k", { n: 2 }, { ttl: 1_000 });
+    equal(await it.get("k"), { n: 2 }, "another value");
+    clock.advance(1_000);
+    equal(await it.get("k"), undefined, "too late");
+    await it.set("k", { n: 3 });
+    await it.set("other", { n: 4 });
+    equal([await it.get("k"), await it.get("other")], [{ n: 3 }, { n: 4 }]);
+    await it.delete("k");
+    equal(await it.get("k"), undefined, "deleted");
+  }
 });
 
 test('copy: "none" keeps what it was given, whatever it is, but undefined', async ({ cache }) => {
