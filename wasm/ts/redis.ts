@@ -8,8 +8,9 @@ import { ConfigError } from "./errors.js";
 import { MOST, checkNames, checkNumbers } from "./options.js";
 import type { Library } from "./redis/connection.js";
 import { Ioredis, type IoredisClient, isIoredis } from "./redis/ioredis.js";
+import type { Limits } from "./redis/limits.js";
 import { NodeRedis, type NodeRedisClient, isNodeRedis } from "./redis/node-redis.js";
-import { type InFrontTerms, type RedisOptions as Limits, RedisTier } from "./redis/tier.js";
+import { type InFrontTerms, RedisTier } from "./redis/tier.js";
 
 /** How a store over Redis waits, what it takes, and whether there is memory in front of it. */
 export interface RedisOptions extends Limits {
