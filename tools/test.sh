@@ -84,6 +84,7 @@ step "stores, tabs and adapters" javascript_tests wasm/test/*.test.mjs
 step "JavaScript over Redis" javascript_tests wasm/test/redis/*.test.mjs
 step "JavaScript under the faults of other caches" javascript_tests tests/torture/js/*.test.mjs
 step "JavaScript over Redis by REST" javascript_tests wasm/test/upstash/*.test.mjs
+step "memory in front at the edge" javascript_tests wasm/test/near/*.test.mjs
 for example in node browser worker; do
     step "the example for $example" example_tests "examples/$example"
 done

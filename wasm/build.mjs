@@ -67,7 +67,7 @@ function exported(named, target = JSON.parse(readFileSync(`${here}package.json`,
 }
 
 /** The entries that bring modules along, and which. Of each there is one for each kind of host. */
-const BRINGING = { index: ["core"], redis: ["remote", "near"], upstash: ["remote"], kv: ["remote"], indexeddb: ["remote"] };
+const BRINGING = { index: ["core"], redis: ["remote", "near"], near: ["near"], upstash: ["remote"], kv: ["remote"], indexeddb: ["remote"] };
 
 /** How a kind of host is given a module: within the script, so that it needs no file and bundles anywhere, or by an import. */
 const GIVEN = {
@@ -88,7 +88,7 @@ function sourceOf(script) {
   return { text: `${brought.join("\n")} export * from "./${of}.js";` };
 }
 
-const entries = trap ? ["slim", "redis"] : exported(/^\.\/dist\/([\w.]+)\.js$/);
+const entries = trap ? ["slim", "redis", "kv", "near"] : exported(/^\.\/dist\/([\w.]+)\.js$/);
 await build({
   entryPoints: entries.map((name) => ({ in: `entry:${name}`, out: name })),
   outdir: dist,

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::ops::{Index, IndexMut};
 
 /// Values a block, a power of two. The first block grows up to this by itself, so that a short list stays small.
-const BLOCK: usize = 1_024;
+pub(crate) const BLOCK: usize = 1_024;
 
 #[derive(Debug)]
 pub(crate) struct Blocks<T>(Vec<Vec<T>>);
@@ -43,6 +43,18 @@ impl<T> Blocks<T> {
         let blocks: &[Vec<T>] = &self.0;
         let block: &[T] = &blocks[at / BLOCK];
         &block[at % BLOCK]
+    }
+
+    pub(crate) fn get(&self, at: usize) -> Option<&T> {
+        self.0.get(at / BLOCK)?.get(at % BLOCK)
+    }
+
+    /// Drops what is behind the first `len`. Gives blocks back, never a part of one.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.0.truncate(len.div_ceil(BLOCK));
+        if let Some(last) = self.0.get_mut(len / BLOCK) {
+            last.truncate(len % BLOCK);
+        }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
@@ -86,9 +98,13 @@ mod tests {
         #[test]
         fn it_holds_what_a_vec_holds(
             steps in proptest::collection::vec((0..1_500_usize, any::<prop::sample::Index>(), any::<u32>()), 0..6),
+            kept in any::<prop::sample::Index>(),
         ) {
             let (mut blocks, mut list) = (Blocks::new(), Vec::new());
             for (pushed, at, value) in steps {
+                let kept = kept.index(list.len() + 1);
+                blocks.truncate(kept);
+                list.truncate(kept);
                 for n in 0..pushed {
                     blocks.push(value.wrapping_add(n as u32));
                     list.push(value.wrapping_add(n as u32));
@@ -101,6 +117,7 @@ mod tests {
                 prop_assert_eq!(blocks.len(), list.len());
                 prop_assert!(blocks.iter().eq(&list));
                 prop_assert!((0..list.len()).all(|at| blocks[at] == list[at]));
+                prop_assert_eq!((blocks.get(list.len()), blocks.0.len()), (None, list.len().div_ceil(BLOCK)));
             }
         }
     }

@@ -27,7 +27,7 @@ use crate::key::Key;
 use crate::moment::Moment;
 use crate::policy::Bounds;
 use crate::stats::Stats;
-use crate::store::{Held, Leaving, Shard, row_overhead};
+use crate::store::{Held, Leaving, Shard, idle_weight, row_weight};
 use crate::sync::Mutex;
 use crate::tag::InvalidTag;
 use crate::version::{Ticket, Versions};
@@ -111,8 +111,7 @@ impl<V, E> Shared<V, E> {
 
 /// What an entry takes of the capacity: value, key and bookkeeping.
 pub(crate) fn weigh<V, E>(key: &str, fill: &Fill) -> Weight {
-    let bookkeeping = fill.tags.0.weight() + row_overhead::<V, E>();
-    Weight::new(fill.bytes.saturating_add(key.len() as u64).saturating_add(bookkeeping))
+    Weight::new(fill.bytes.saturating_add(fill.tags.0.weight() + row_weight::<V, E>(key)))
 }
 
 impl<V: Clone, E: Clone> Cache<V, E> {
@@ -124,6 +123,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         let bounds = || Bounds {
             max_weight: config.max_bytes / shards,
             max_entries: config.max_entries.map(|entries| entries / shards),
+            idle_weight: idle_weight::<V, E>(),
         };
         Self {
             shared: Arc::new(Shared {
@@ -141,6 +141,11 @@ impl<V: Clone, E: Clone> Cache<V, E> {
 
     /// Reads a value, stale ones included. Never waits and never leases.
     pub fn get(&self, key: Key<'_>, now: Moment) -> Lookup<V> {
+        self.get_as(key, now, |value| Some(value.clone()))
+    }
+
+    /// As [`Cache::get`], of what `serve` makes of the value, under the shared lock; a miss where it makes nothing of it.
+    pub fn get_as<U>(&self, key: Key<'_>, now: Moment, serve: impl FnOnce(&V) -> Option<U>) -> Lookup<U> {
         let (hash, shard) = self.place(key);
         if !self.shared.enabled() {
             shard.counters.misses.one();
@@ -149,8 +154,9 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         let rows = shard.rows.read();
         let found = rows.find(hash, key.as_str()).and_then(|slot| {
             let (freshness, held) = rows.usable(slot, now)?;
+            let served = serve(&held.value)?;
             rows.touch(slot);
-            Some((freshness, held.value.clone()))
+            Some((freshness, served))
         });
         drop(rows);
         match found {
@@ -178,7 +184,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
 
     /// As [`Cache::hit`], of what `serve` makes of the value, under the shared lock; nothing where it makes nothing of it.
     #[inline]
-    pub(crate) fn hit_as<U>(&self, key: Key<'_>, now: Moment, serve: impl FnOnce(&V) -> Option<U>) -> Option<U> {
+    pub fn hit_as<U>(&self, key: Key<'_>, now: Moment, serve: impl FnOnce(&V) -> Option<U>) -> Option<U> {
         let (hash, shard) = self.place(key);
         let rows = shard.rows.read();
         let slot = rows.find(hash, key.as_str())?;
@@ -235,7 +241,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         let mut leaving = Leaving::new(&shard.counters, now);
         let mut rows = shard.rows.write();
         if let Some(slot) = rows.find(hash, key.as_str()) {
-            rows.reweigh(slot, |value| is(value), bytes.saturating_add(key.as_str().len() as u64), &mut leaving);
+            rows.reweigh(slot, |value| is(value), bytes.saturating_add(row_weight::<V, E>(key.as_str())), &mut leaving);
         }
         drop(rows);
         self.shared.settle(leaving);
@@ -331,7 +337,10 @@ impl<V: Clone, E: Clone> Cache<V, E> {
 
     /// Sets the counters back to zero. What is kept stays.
     pub fn reset_stats(&self) {
-        self.shared.shards.iter().for_each(|shard| shard.counters.reset());
+        for shard in &self.shared.shards {
+            let _nobody_counts = shard.rows.write();
+            shard.counters.reset();
+        }
     }
 
     /// How many distinct tags are remembered.

@@ -76,7 +76,7 @@ impl Entry<'_> {
         }
         self.tags.iter().try_for_each(|mark| tag::check_tag(mark.name))?;
         let (codec, payload) = match self.content {
-            Content::Value { codec, payload } => (codec.id(), payload),
+            Content::Value { codec, payload } | Content::Failure { codec, payload } => (codec.id(), payload),
             _ => (NO_CODEC, &[][..]),
         };
         let length = u32::try_from(payload.len()).map_err(|_| InvalidEntry::TooLarge)?;
@@ -151,8 +151,13 @@ pub enum Content<'a> {
     },
     /// Somebody holds the lease to load it (`L`).
     Lease,
-    /// The source has nothing by that name (`N`).
-    NotFound,
+    /// Loading it failed, in a way that whoever loaded remembers (`N`): a value to them, nothing to all others.
+    Failure {
+        /// How to read the payload.
+        codec: Codec,
+        /// How it failed, in the words of whoever loaded.
+        payload: &'a [u8],
+    },
     /// Not to be cached for now: every caller loads for itself (`M`).
     Uncacheable,
     /// Invalidated a moment ago: what is loaded now may still be old and is not to be stored (`T`).
@@ -164,7 +169,7 @@ impl Content<'_> {
         match self {
             Self::Value { .. } => b'V',
             Self::Lease => b'L',
-            Self::NotFound => b'N',
+            Self::Failure { .. } => b'N',
             Self::Uncacheable => b'M',
             Self::HoldDown => b'T',
         }
@@ -302,12 +307,12 @@ fn decode_entry(bytes: &[u8], beyond: usize) -> Result<Entry<'_>, Damage> {
     let content = match kind {
         b'V' => Content::Value { codec: Codec::of(codec).ok_or(Damage::Codec)?, payload },
         b'L' => Content::Lease,
-        b'N' => Content::NotFound,
+        b'N' => Content::Failure { codec: Codec::of(codec).ok_or(Damage::Codec)?, payload },
         b'M' => Content::Uncacheable,
         b'T' => Content::HoldDown,
         _ => return Err(Damage::Kind),
     };
-    if kind != b'V' {
+    if !matches!(kind, b'V' | b'N') {
         match (codec, length) {
             (NO_CODEC, 0) => {}
             (NO_CODEC, _) => return Err(Damage::Length),
@@ -415,7 +420,7 @@ mod tests {
     }
 
     fn entry<'a>(life: Life) -> Entry<'a> {
-        let (token, content) = (Token([7; 16]), Content::NotFound);
+        let (token, content) = (Token([7; 16]), Content::Uncacheable);
         Entry { token, life, load_time: Duration::ZERO, fingerprint: None, tags: Vec::new(), content }
     }
 
@@ -466,7 +471,7 @@ mod tests {
                 0 => Content::Value { codec: Codec::Json, payload: &payload },
                 1 => Content::Value { codec: Codec::Bytes, payload: &payload },
                 2 => Content::Lease,
-                3 => Content::NotFound,
+                3 => Content::Failure { codec: Codec::Json, payload: &payload },
                 4 => Content::Uncacheable,
                 _ => Content::HoldDown,
             };

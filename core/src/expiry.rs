@@ -263,6 +263,18 @@ impl TtlClasses {
         })
     }
 
+    /// The grace that `text` stands for: as long as a class by its name, or a length of time as [`Grace::parse`] reads it.
+    ///
+    /// # Errors
+    ///
+    /// As [`resolve`](Self::resolve), but for a length of zero, which a grace may have.
+    pub fn resolve_grace(&self, text: &str) -> Result<Grace, InvalidTtl> {
+        match Grace::parse(text) {
+            Err(InvalidTtl::Unreadable { .. }) => self.resolve(text).map(|ttl| Grace(ttl.0.get())),
+            read => read,
+        }
+    }
+
     /// Where the class `name` is, or would have to be.
     fn place(&self, name: &str) -> Result<usize, usize> {
         self.0.binary_search_by(|(other, _)| (**other).cmp(name))

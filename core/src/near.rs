@@ -2,6 +2,8 @@
 //!
 //! Redis tells a connection what changes of all that was read on it. So memory has what was read there and not been told of since,
 //! and believes none of it once it has not heard for [`TRUST`] that the connection still lives. Of many servers each has a connection.
+//! Of a tier that keeps none to tell anything on, memory has what was read for [`Config::ttl`], which is then all that bounds how late
+//! it is.
 //! Must not know how a connection works, nor what a value is: who owns a connection has a [`Track`] for it, and says what it is told.
 //!
 //! Invariants: what is told is noted before it is removed, and looked up under the lock that stores, so that nothing enters that was
@@ -158,7 +160,7 @@ impl<V: Clone> Near<V> {
     // -- entering
 
     /// Lets a value in that was answered to what was sent under `guard`, unless something was told since that it depends on. `clock`
-    /// is Redis's at `now`.
+    /// is Redis's at `now`, from when on memory has it: that is when it was asked for, where nobody tells what changed since.
     pub fn admit(&self, guard: &Guard, key: Key<'_>, answer: Answer<'_, V>, now: Moment, clock: Moment) -> bool {
         let Shared { store, coherence, .. } = &*self.shared;
         let Answer { value, bytes, outline } = answer;
@@ -188,7 +190,8 @@ impl<V: Clone> Near<V> {
 
     // -- leaving
 
-    /// A connection that is told of changes, from now on; what is read on it may enter. Dropping it ends the belief in all of that.
+    /// A connection that is told of changes, from now on, or one on which nobody tells; what is read on it may enter. Dropping it ends the
+    /// belief in all of that.
     pub fn track(&self, told: Told) -> Track {
         Track::new(&self.shared.coherence, told)
     }

@@ -1,8 +1,7 @@
-//! Policy: which slots hold a value, which of them leaves first, and which have a load under way.
+//! Policy: which slots hold a value, and which of them leaves first.
 //!
-//! Owns, for each slot, its place in the eviction order, its weight, its deadlines and whether it is being loaded. Must not know
-//! where values live, what a key is or how it was hashed: native code puts hash tables and values around it, JavaScript
-//! its own `Map`, and both call it with integers.
+//! Owns, for each slot, its place in the eviction order, its weight and its deadlines. Must not know what a key is or how it was hashed,
+//! nor what its caller keeps beside a slot: it only has room for it, so that a hit finds both in one place.
 //!
 //! Whoever reads (`&self`) may do so beside other readers; who changes something (`&mut self`) is alone. A hit writes
 //! nothing but one byte of its own row, and that only until it says "much used"; it takes no lock and no memory.
@@ -10,16 +9,17 @@
 //! What leaves for want of room is decided in `order`, what is over is found by the `wheel`.
 //!
 //! **Work.** A call takes constant time, and where tables grow, constant time over many calls: one [`evict`] moves at
-//! most 32 slots, and it and one [`expire`] file at most 256 anew. **Memory.** 52 bytes a slot, and 4 to 8.5 for the
+//! most 32 slots, and it and one [`expire`] file at most 256 anew. **Memory.** 48 bytes a slot, and 4 to 8.5 for the
 //! sketch.
 //!
 //! Invariants: a slot with a value stands in one queue, and in the wheel if it has a deadline; a slot without stands in
-//! neither; a closed slot has no load. Weights and counts are those of the slots that hold a value.
+//! neither. Weights and counts are those of the slots that hold a value.
 //! [`Policy::validate`] recounts all of it.
 //!
 //! [`evict`]: Policy::evict
 //! [`expire`]: Policy::expire
 
+mod closed;
 mod order;
 mod queue;
 mod row;
@@ -27,19 +27,21 @@ mod share;
 mod sketch;
 mod wheel;
 
+use core::ops::{Index, IndexMut};
 use core::sync::atomic::Ordering;
 
 use crate::blocks::Blocks;
 use crate::entry::{Freshness, Life, Removal, Weight};
 use crate::moment::Moment;
+use closed::Closed;
 use order::Order;
-use queue::{Link, NONE};
+use queue::NONE;
 use row::{Place, Row};
-use wheel::Wheel;
+use wheel::{Timed, Wheel};
 
 pub use order::Bounds;
 
-/// The number of an entry or of a load under way. Numbers are dense: a caller keeps a `Vec` beside the policy.
+/// The number of an entry. Numbers are dense: a caller may keep a `Vec` beside the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(u32);
 
@@ -69,7 +71,7 @@ impl Slot {
 /// use donjon_core::moment::Moment;
 /// use donjon_core::policy::{Bounds, Policy};
 ///
-/// let mut policy = Policy::new(Bounds { max_weight: 1_000, max_entries: None });
+/// let mut policy: Policy = Policy::new(Bounds { max_weight: 1_000, max_entries: None, idle_weight: 0 });
 /// let (start, end) = (Moment::from_millis(0), Moment::from_millis(500));
 /// let slot = policy.open(0x5eed);
 /// policy.put(slot, Weight::new(600), Life::new(end, end));
@@ -84,23 +86,20 @@ impl Slot {
 /// policy.close(slot);
 /// ```
 #[derive(Debug)]
-pub struct Policy {
-    rows: Blocks<Row>,
-    /// The last closed slot; each names the one closed before it.
-    closed: u32,
+pub struct Policy<T = ()> {
+    rows: Blocks<Row<T>>,
+    closed: Closed,
     order: Order,
     wheel: Wheel,
-    loads: u64,
 }
 
-impl Policy {
-    /// A policy that holds nothing. It takes memory as slots are opened: 52 bytes each, and 4 to 8.5 for the
-    /// sketch.
+impl<T: Default> Policy<T> {
+    /// A policy that holds nothing. It takes memory as slots are opened.
     pub fn new(bounds: Bounds) -> Self {
-        Self { rows: Blocks::new(), closed: NONE, order: Order::new(bounds), wheel: Wheel::new(), loads: 0 }
+        Self { rows: Blocks::new(), closed: Closed::new(), order: Order::new(bounds), wheel: Wheel::new() }
     }
 
-    /// A slot with neither value nor load, closed ones first.
+    /// A slot without a value, closed ones first, and what is kept beside it as it is by default.
     ///
     /// `hash` is of its key, the same for the same key; how good it is decides how well the policy tells keys apart.
     ///
@@ -108,41 +107,49 @@ impl Policy {
     ///
     /// When more than four thousand million slots would be open at once.
     pub fn open(&mut self, hash: u32) -> Slot {
-        if self.closed == NONE {
-            let slot = u32::try_from(self.rows.len()).ok().filter(|&slot| slot != NONE).expect("slots fit 32 bits");
-            self.rows.push(Row::open());
-            self.order.open(slot, hash);
+        let row = Row::open(hash, T::default());
+        if let Some(slot) = self.closed.pop(&self.rows) {
+            self.rows[slot as usize] = row;
             return Slot(slot);
         }
-        let slot = self.closed;
-        self.closed = self.rows[slot as usize].link.next();
-        self.rows[slot as usize] = Row::open();
-        self.order.open(slot, hash);
+        let slot = u32::try_from(self.rows.len()).ok().filter(|&slot| slot != NONE).expect("slots fit 32 bits");
+        self.rows.push(row);
+        self.order.resize(self.rows.len());
         Slot(slot)
     }
 
-    /// Gives a slot back; its number may be handed out again.
+    /// Gives a slot back; its number may be handed out again. What the last slots took is given back, too, where many of them are closed.
     ///
     /// # Panics
     ///
-    /// When it holds a value or has a load, or is closed already.
+    /// When it holds a value, or is closed already.
     pub fn close(&mut self, slot: Slot) {
         let row = &mut self.rows[slot.index()];
-        assert!(row.place == Place::Empty && !row.is_loading, "only an empty slot without a load can be closed");
+        assert!(row.place == Place::Empty, "only an empty slot can be closed");
         row.place = Place::Closed;
-        row.link = Link::before(self.closed);
-        self.closed = slot.0;
+        row.kept = T::default();
+        self.closed.push(&mut self.rows, slot.0);
+        let left = self.closed.cut(self.rows.len());
+        if left < self.rows.len() {
+            self.rows.truncate(left);
+            self.order.resize(left);
+        }
     }
 
-    /// How many numbers were ever handed out: the length of a `Vec` beside the policy.
+    /// How many slots there are, closed ones among them: the length of a `Vec` beside the policy. It falls where slots at the end are closed.
     pub fn slots(&self) -> usize {
         self.rows.len()
+    }
+
+    /// What is kept beside the slot of this number, where there is one.
+    pub fn get(&self, slot: Slot) -> Option<&T> {
+        self.rows.get(slot.index()).map(|row| &row.kept)
     }
 
     /// The hash that the slot was opened with.
     #[inline]
     pub fn hash(&self, slot: Slot) -> u32 {
-        self.order.hash(slot.0)
+        self.rows[slot.index()].hash
     }
 
     /// Whether a value of this weight can fit at all. What is not admitted must not be put.
@@ -160,7 +167,7 @@ impl Policy {
         debug_assert!(place != Place::Closed, "only an open slot can hold a value");
         row.weight = weight.get();
         if !place.is_held() {
-            row.life = life;
+            row.set_life(life);
             self.order.enter(&mut self.rows, slot.0);
             self.wheel.insert(&mut self.rows, slot.0);
             return;
@@ -185,14 +192,15 @@ impl Policy {
     /// A slot whose value must leave, while the bounds are exceeded, and whether room or time was why; it is forgotten
     /// already, as after [`Policy::remove`].
     ///
-    /// One whose time is over at `now` goes before any other where one is found quickly. A slot without a value is
-    /// never named, and a load of the slot named goes on. The work of one call is bounded.
+    /// One whose time is over at `now` goes before any other where one is found quickly; then, where many slots are idle, one that stands
+    /// in the way of giving them back. A slot without a value is never named. The work of one call is bounded.
     pub fn evict(&mut self, now: Moment) -> Option<(Slot, Removal)> {
-        if !self.order.is_over() {
+        if !self.order.is_over() || self.entries() == 0 {
             return None;
         }
-        let leaves = self.wheel.expire(&mut self.rows, now).unwrap_or_else(|| self.order.victim(&mut self.rows, now));
-        let over = self.rows[leaves as usize].life.at(now) == Freshness::Over;
+        let leaves = self.wheel.expire(&mut self.rows, now).or_else(|| self.order.straggler(&self.rows));
+        let leaves = leaves.unwrap_or_else(|| self.order.victim(&mut self.rows, now));
+        let over = self.rows[leaves as usize].life().at(now) == Freshness::Over;
         self.forget(leaves);
         Some((Slot(leaves), if over { Removal::Expired } else { Removal::Evicted }))
     }
@@ -218,11 +226,11 @@ impl Policy {
         if !self.holds(slot) {
             return;
         }
-        let moved = self.rows[slot.index()].life.usable_until() != life.usable_until();
+        let moved = self.rows[slot.index()].life().usable_until() != life.usable_until();
         if moved {
             self.wheel.remove(&mut self.rows, slot.0);
         }
-        self.rows[slot.index()].life = life;
+        self.rows[slot.index()].set_life(life);
         if moved {
             self.wheel.insert(&mut self.rows, slot.0);
         }
@@ -231,15 +239,16 @@ impl Policy {
     /// How the value stands at `now`; `None` without one.
     #[inline]
     pub fn freshness(&self, slot: Slot, now: Moment) -> Option<Freshness> {
-        let row = &self.rows[slot.index()];
-        row.place.is_held().then(|| row.life.at(now))
+        let row = self.rows.at(slot.index());
+        let freshness = if row.is_fresh(now) { Freshness::Fresh } else { row.life().at(now) };
+        row.place.is_held().then_some(freshness)
     }
 
-    /// Whether the value is fresh at `now`; false without one. With [`Policy::touch`] this is the whole of a hit.
+    /// What is kept beside the value, if that is fresh at `now`. With [`Policy::touch`] this is the whole of a hit.
     #[inline(always)]
-    pub fn is_fresh(&self, slot: Slot, now: Moment) -> bool {
+    pub fn fresh(&self, slot: Slot, now: Moment) -> Option<&T> {
         let row = self.rows.at(slot.index());
-        row.place.is_held() && row.life.is_fresh(now)
+        (row.place.is_held() && row.is_fresh(now)).then_some(&row.kept)
     }
 
     /// Notes a read. Writes the slot's own byte, unless that says already that the value is much used.
@@ -257,33 +266,13 @@ impl Policy {
     /// Until when the value lives; `None` without one.
     pub fn life(&self, slot: Slot) -> Option<Life> {
         let row = &self.rows[slot.index()];
-        row.place.is_held().then_some(row.life)
+        row.place.is_held().then(|| row.life())
     }
 
     /// What the value weighs; `None` without one.
     pub fn weight_of(&self, slot: Slot) -> Option<Weight> {
         let row = &self.rows[slot.index()];
         row.place.is_held().then(|| Weight::new(row.weight))
-    }
-
-    /// Notes that a load is under way for the slot.
-    pub fn begin(&mut self, slot: Slot) {
-        let row = &mut self.rows[slot.index()];
-        debug_assert!(row.place != Place::Closed, "only an open slot can be loaded");
-        self.loads += u64::from(!row.is_loading);
-        row.is_loading = true;
-    }
-
-    /// Whether a load is under way.
-    pub fn is_loading(&self, slot: Slot) -> bool {
-        self.rows[slot.index()].is_loading
-    }
-
-    /// Notes that no load is under way for the slot any more; a value in it stays.
-    pub fn end(&mut self, slot: Slot) {
-        let row = &mut self.rows[slot.index()];
-        self.loads -= u64::from(row.is_loading);
-        row.is_loading = false;
     }
 
     /// How many values are held.
@@ -296,11 +285,6 @@ impl Policy {
         u64::try_from(self.order.weight()).unwrap_or(u64::MAX)
     }
 
-    /// How many loads are under way.
-    pub fn loads(&self) -> u64 {
-        self.loads
-    }
-
     /// Recounts everything. For tests.
     ///
     /// # Panics
@@ -311,23 +295,20 @@ impl Policy {
         self.wheel.validate(&self.rows);
         let held = self.rows.iter().filter(|row| row.place.is_held()).count() as u64;
         assert_eq!(held, self.entries(), "a slot holds a value that no queue knows");
-        let loads = self.rows.iter().filter(|row| row.is_loading).count() as u64;
-        assert_eq!(loads, self.loads, "the count of loads is off");
         for (slot, row) in self.rows.iter().enumerate() {
-            let timed = row.place.is_held() && row.life.usable_until() != Moment::NEVER;
-            assert_eq!(row.node.is_filed(), timed, "slot {slot} is in the wheel without need, or missing there");
-            assert!(row.place != Place::Closed || !row.is_loading, "slot {slot} is closed, yet has a load");
+            let timed = row.place.is_held() && row.life().usable_until() != Moment::NEVER;
+            assert_eq!(row.node().is_filed(), timed, "slot {slot} is in the wheel without need, or missing there");
         }
-        let (mut at, mut closed) = (self.closed, 0);
-        while at != NONE {
-            let row = &self.rows[at as usize];
-            assert_eq!(row.place, Place::Closed, "slot {at} is listed as closed, but is not");
-            closed += 1;
-            assert!(closed <= self.rows.len(), "the list of closed slots runs in a circle");
-            at = row.link.next();
+        for slot in self.closed.iter(&self.rows) {
+            assert_eq!(self.rows[slot as usize].place, Place::Closed, "slot {slot} is listed as closed, but is not");
         }
-        let all = self.rows.iter().filter(|row| row.place == Place::Closed).count();
-        assert_eq!(closed, all, "a closed slot is lost");
+        let closed = self.rows.iter().filter(|row| row.place == Place::Closed).count();
+        assert_eq!(self.closed.iter(&self.rows).count(), closed, "a closed slot is lost, or listed twice");
+        assert_eq!(
+            self.closed.clone().cut(self.rows.len()),
+            self.rows.len(),
+            "a block stays of which all slots are closed"
+        );
     }
 
     /// Takes the value out of the order and the wheel.
@@ -335,6 +316,27 @@ impl Policy {
         self.wheel.remove(&mut self.rows, slot);
         self.order.leave(&mut self.rows, slot);
     }
+}
+
+impl<T> Index<Slot> for Policy<T> {
+    type Output = T;
+
+    #[inline(always)]
+    fn index(&self, slot: Slot) -> &T {
+        &self.rows.at(slot.index()).kept
+    }
+}
+
+impl<T> IndexMut<Slot> for Policy<T> {
+    #[inline]
+    fn index_mut(&mut self, slot: Slot) -> &mut T {
+        &mut self.rows[slot.index()].kept
+    }
+}
+
+/// What a slot takes with what is kept beside it, the sketch left out.
+pub(crate) const fn slot_bytes<T>() -> usize {
+    size_of::<Row<T>>()
 }
 
 /// Uses are counted this far.
@@ -345,11 +347,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::blocks::BLOCK;
 
     const START: Moment = Moment::from_millis(1_000);
 
     fn bounded(max_weight: u64) -> Policy {
-        Policy::new(Bounds { max_weight, max_entries: None })
+        Policy::new(Bounds { max_weight, max_entries: None, idle_weight: 0 })
     }
 
     fn hash(key: u64) -> u32 {
@@ -382,7 +385,7 @@ mod tests {
 
     #[test]
     fn nothing_leaves_while_the_bounds_hold_and_then_no_more_than_must() {
-        let mut policy = Policy::new(Bounds { max_weight: u64::MAX, max_entries: Some(100) });
+        let mut policy = Policy::new(Bounds { max_weight: u64::MAX, max_entries: Some(100), idle_weight: 0 });
         for key in 0..1_000 {
             put(&mut policy, key, 1);
             close_evicted(&mut policy);
@@ -440,6 +443,48 @@ mod tests {
     }
 
     #[test]
+    fn slots_of_the_lowest_block_are_opened_first_and_blocks_at_the_end_go_once_all_of_theirs_are_closed() {
+        let mut policy = bounded(1);
+        let slots: Vec<_> = (0..5 * BLOCK as u64).map(|key| policy.open(hash(key))).collect();
+        let close = |policy: &mut Policy, slots: &[Slot]| {
+            for &slot in slots {
+                policy.close(slot);
+            }
+            policy.validate();
+        };
+        close(&mut policy, &slots[4 * BLOCK + 1..]);
+        close(&mut policy, &slots[2 * BLOCK..4 * BLOCK]);
+        assert_eq!(policy.slots(), 5 * BLOCK, "one is open in the last block");
+        close(&mut policy, &slots[BLOCK + 5..][..1]);
+        assert_eq!(policy.open(0), slots[BLOCK + 5]);
+        close(&mut policy, &slots[4 * BLOCK..][..1]);
+        assert_eq!(policy.slots(), 2 * BLOCK);
+        close(&mut policy, &slots[..2 * BLOCK]);
+        assert_eq!(policy.slots(), BLOCK, "the first block stays");
+        assert_eq!(policy.open(0).index() / BLOCK, 0);
+    }
+
+    #[test]
+    fn idle_slots_weigh_and_values_that_keep_many_of_them_leave() {
+        let light = 10 * BLOCK as u64;
+        let mut policy = Policy::new(Bounds { max_weight: 20 * light, max_entries: None, idle_weight: 10 });
+        let slots: Vec<_> = (0..light).map(|key| put(&mut policy, key, 20)).collect();
+        // One of fifty stays, wherever it stands.
+        for &slot in slots.iter().filter(|slot| slot.index() % 50 > 0) {
+            policy.remove(slot);
+            policy.close(slot);
+        }
+        assert_eq!(policy.slots(), 10 * BLOCK);
+        for key in light..light + 100 {
+            put(&mut policy, key, 2_000);
+            close_evicted(&mut policy);
+            let idle = policy.slots() as u64 - policy.entries();
+            assert!(policy.weight() + 10 * idle <= 20 * light);
+        }
+        assert!(policy.slots() <= 3 * BLOCK, "{} slots for {} values", policy.slots(), policy.entries());
+    }
+
+    #[test]
     fn a_value_whose_time_is_over_leaves_before_the_others_wherever_it_stands() {
         let mut policy = bounded(100);
         let slots: Vec<_> = (0..101).map(|key| put(&mut policy, key, 1)).collect();
@@ -472,27 +517,6 @@ mod tests {
     }
 
     #[test]
-    fn a_load_outlives_the_value_of_its_slot_and_is_itself_never_named() {
-        let mut policy = bounded(1);
-        let loading = policy.open(0);
-        policy.begin(loading);
-        policy.put(loading, Weight::new(1), Life::new(START, START));
-        assert_eq!(policy.expire(START.after(Duration::from_millis(2))), Some(loading));
-        assert_eq!((policy.is_loading(loading), policy.holds(loading), policy.loads()), (true, false, 1));
-        for key in 1..10 {
-            put(&mut policy, key, 1);
-        }
-        assert!(!evict_all(&mut policy).contains(&loading));
-        policy.begin(loading);
-        assert_eq!((policy.is_loading(loading), policy.loads()), (true, 1), "a slot has one load");
-        policy.end(loading);
-        policy.end(loading);
-        assert_eq!((policy.is_loading(loading), policy.loads()), (false, 0));
-        policy.close(loading);
-        policy.validate();
-    }
-
-    #[test]
     fn a_new_value_in_place_of_an_old_one_changes_weight_and_life_and_counts_as_a_use() {
         let mut policy = bounded(100);
         let slot = put(&mut policy, 0, 10);
@@ -507,15 +531,15 @@ mod tests {
     fn what_can_never_fit_is_not_admitted() {
         assert!(bounded(100).admits(Weight::new(100)));
         assert!(!bounded(100).admits(Weight::new(101)));
-        assert!(!Policy::new(Bounds { max_weight: 100, max_entries: Some(0) }).admits(Weight::new(1)));
+        let none: Policy = Policy::new(Bounds { max_weight: 100, max_entries: Some(0), idle_weight: 0 });
+        assert!(!none.admits(Weight::new(1)));
     }
 
     #[test]
-    #[should_panic(expected = "only an empty slot without a load can be closed")]
-    fn a_slot_with_a_load_cannot_be_closed() {
+    #[should_panic(expected = "only an empty slot can be closed")]
+    fn a_slot_with_a_value_cannot_be_closed() {
         let mut policy = bounded(1);
-        let slot = policy.open(0);
-        policy.begin(slot);
+        let slot = put(&mut policy, 0, 1);
         policy.close(slot);
     }
 }

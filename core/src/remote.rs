@@ -31,7 +31,7 @@ use bytes::{Buf, Bytes};
 use crate::cache::Config;
 use crate::chance::{Chance, Seed};
 use crate::entry::{Freshness, Life};
-use crate::envelope::{Codec, Content, Decoded, Entry, Token, decode_start};
+use crate::envelope::{Codec, Content, Decoded, Entry, Token, decode, decode_start};
 use crate::expiry::{Early, Grace, Jitter, Ttl};
 use crate::fault::Fault;
 use crate::flights::Flights;
@@ -45,7 +45,7 @@ use crate::version::Ticket;
 use call::{Call, Replies, Reply};
 use look::{Look, Step, Want};
 use name::Names;
-use script::{ACQUIRE, EXTEND, INCREMENT, TOUCH, UNLOCK};
+use script::{ACQUIRE, EXTEND, INCREMENT, LIFT, TOUCH, UNLOCK};
 use sight::{Header, Seen, Sight};
 use tables::{Standing, ToNote, ToRead};
 
@@ -165,7 +165,7 @@ impl<E: Clone> Remote<E> {
         self.count(Freshness::Fresh);
         let mut bytes = Bytes::from(bytes.take()?);
         bytes.advance(from);
-        Some(Payload { codec, bytes, fingerprint })
+        Some(Payload { codec, bytes, fingerprint, is_failure: false })
     }
 
     /// As [`Remote::hit`], for a host that keeps what it was answered: how to read the payload, and where it begins. `start` is of the
@@ -256,6 +256,11 @@ impl<E: Clone> Remote<E> {
         Some([call, Call::plain("GET", &name)])
     }
 
+    /// Counts a value that [`add`](Self::add) or [`swap`](Self::swap) has stored.
+    pub fn added(&self) {
+        self.shared.flights.counters().stores.one();
+    }
+
     /// Stores a value in the place of what has this header; answers with a number, 0 where it is there no longer.
     pub fn swap(
         &self,
@@ -301,6 +306,36 @@ impl<E: Clone> Remote<E> {
     pub fn delete(&self, key: Key<'_>) -> [Call; 2] {
         let name = self.shared.names.key(key);
         [Call::plain("GETRANGE", &name).number(0).number(3), Call::plain("UNLINK", &name)]
+    }
+
+    /// Puts a hold-down in the place of what is there: for so long, what is loaded is not stored. The call answers with what was
+    /// there, for [`Remote::held_alone`].
+    pub fn hold_down(&self, key: Key<'_>, span: Duration, clock: Moment) -> (Header, Call) {
+        let until = clock.after(span);
+        let entry = self.placeholder(Content::HoldDown, Life::new(until, until));
+        let header = Header::of(&entry);
+        let call = Call::plain("SET", &self.shared.names.key(key)).with(entry).word("PX").millis(span).word("GET");
+        (header, call)
+    }
+
+    /// Whether a hold-down took no other's place, by what its call answered: then it is its maker's to lift. One that did is
+    /// nobody's, as nobody can know who needs it last, and lasts its time.
+    pub fn held_alone(header: &Header, reply: &Reply) -> bool {
+        let was_held = |there: &[u8]| {
+            let is_hold_down = matches!(decode(there), Decoded::Entry(Entry { content: Content::HoldDown, .. }));
+            is_hold_down && Header::of(there) != *header
+        };
+        match reply {
+            Reply::Bytes(there) => !was_held(there),
+            Reply::Nil => true,
+            _ => false,
+        }
+    }
+
+    /// Removes what is there, a hold-down with this header too, but no other's; answers with a number, 0 where it removed nothing.
+    pub fn lift(&self, key: Key<'_>, header: Option<&Header>) -> Call {
+        let header = header.map_or(Vec::new(), |header| header.as_bytes().to_vec());
+        Call::run(&LIFT, &self.shared.names.key(key)).with(header)
     }
 
     /// Makes dead whatever carries one of these tags: a call for each table.
@@ -405,16 +440,15 @@ impl<E: Clone> Remote<E> {
         self.is_enabled().then(|| (entry, lasting(life, clock)))
     }
 
-    fn placeholder(&self) -> Vec<u8> {
-        let entry = Entry {
-            token: self.token(),
-            life: Life::new(Moment::from_millis(0), Moment::from_millis(0)),
-            load_time: Duration::ZERO,
-            fingerprint: None,
-            tags: Vec::new(),
-            content: Content::Lease,
-        };
-        entry.encode().expect("a lease has neither tags nor a payload")
+    /// What stands in the place of a value.
+    fn placeholder(&self, content: Content<'_>, life: Life) -> Vec<u8> {
+        let (token, load_time) = (self.token(), Duration::ZERO);
+        let entry = Entry { token, life, load_time, fingerprint: None, tags: Vec::new(), content };
+        entry.encode().expect("it has neither tags nor a payload")
+    }
+
+    fn lease(&self) -> Vec<u8> {
+        self.placeholder(Content::Lease, Life::new(Moment::from_millis(0), Moment::from_millis(0)))
     }
 
     fn token(&self) -> Token {

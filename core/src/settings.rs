@@ -343,18 +343,12 @@ const NAMES: [&str; 18] = [
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
     use proptest::prelude::*;
 
     use super::*;
 
     fn parse<const N: usize>(pairs: [(&str, &str); N]) -> Settings {
         Settings::parse(pairs).unwrap()
-    }
-
-    fn seconds(settings: &Settings) -> HashMap<String, u64> {
-        settings.ttl_classes.iter().map(|(name, ttl)| (name.to_owned(), ttl.as_duration().unwrap().as_secs())).collect()
     }
 
     #[test]
@@ -366,27 +360,6 @@ mod tests {
             parse([("CACHE_NONSENSE", ""), ("XCACHE_BACKEND", "?"), ("cache_backend", "?")]),
             Settings::default()
         );
-    }
-
-    #[test]
-    fn an_env_file_may_have_comments_behind_its_values() {
-        let settings = parse([
-            ("CACHE_BACKEND", "redis          # Options: \"redis\" or \"memory\""),
-            ("CACHE_ENABLED", "true           # Enable/disable caching"),
-            ("CACHE_REDIS_URL", "redis://localhost:6379/0"),
-            ("CACHE_REDIS_HOST", "localhost"),
-            ("CACHE_REDIS_PORT", "6379"),
-            ("CACHE_REDIS_DB", "0"),
-            ("CACHE_REDIS_PASSWORD", "          # Optional"),
-            ("CACHE_REDIS_SSL", "false"),
-            ("CACHE_TTL_DEFAULT", "300          # 5 minutes"),
-            ("CACHE_TTL_STATS", "61             # 1 minute for stats"),
-            ("CACHE_TTL_CONFIG", "3600          # 1 hour for app config"),
-            ("CACHE_TTL_USER_DATA", "300        # 5 minutes for user data"),
-        ]);
-        assert_eq!(settings.backend, Backend::Redis(RedisTarget::default()));
-        assert_eq!(seconds(&settings)["stats"], 61);
-        assert_eq!(settings.warnings, [], "parts that say what the URL says are no mistake");
     }
 
     #[test]
@@ -404,70 +377,6 @@ mod tests {
             (" a\t#\tb", "a"),
         ] {
             assert_eq!(without_comment(value), kept, "{value:?}");
-        }
-    }
-
-    #[test]
-    fn every_variable_reaches_its_setting() {
-        let settings = parse([
-            ("CACHE_BACKEND", "Redis"),
-            ("CACHE_ENABLED", "OFF"),
-            ("CACHE_REDIS_HOST", "::1"),
-            ("CACHE_REDIS_PORT", "6380"),
-            ("CACHE_REDIS_DB", "2"),
-            ("CACHE_REDIS_USERNAME", "alice"),
-            ("CACHE_REDIS_PASSWORD", "@:/%"),
-            ("CACHE_REDIS_SSL", "Yes"),
-            ("CACHE_TTL_DEFAULT", "5"),
-            ("CACHE_TTL_SEARCH", "2m"),
-            ("CACHE_NAMESPACE", "my-app_2.0"),
-            ("CACHE_MAX_BYTES", "64 MiB"),
-            ("CACHE_MAX_ENTRIES", "1000"),
-            ("CACHE_NEAR", "1"),
-            ("CACHE_FORMAT", "1"),
-        ]);
-        let Backend::Redis(target) = &settings.backend else { panic!("{settings:?}") };
-        assert_eq!(target.url().expose(), "rediss://alice:%40%3A%2F%25@[::1]:6380/2");
-        assert!(!settings.enabled && settings.near);
-        assert_eq!((settings.max_bytes, settings.max_entries, settings.format), (64 << 20, Some(1_000), 1));
-        assert_eq!(settings.namespace.as_str(), "my-app_2.0");
-        let classes = seconds(&settings);
-        assert_eq!((classes["default"], classes["search"], classes["stats"]), (5, 120, 60));
-        assert_eq!(settings.warnings, []);
-    }
-
-    #[test]
-    fn a_bad_value_is_an_error_that_names_it_and_what_is_accepted() {
-        for (name, value) in [
-            ("CACHE_BACKEND", "memcached"),
-            ("CACHE_ENABLED", "maybe"),
-            ("CACHE_NEAR", "2"),
-            ("CACHE_REDIS_HOST", "a b"),
-            ("CACHE_REDIS_PORT", "0"),
-            ("CACHE_REDIS_PORT", "http"),
-            ("CACHE_REDIS_DB", "-1"),
-            ("CACHE_REDIS_SSL", "required"),
-            ("CACHE_TTL_DEFAULT", "0"),
-            ("CACHE_TTL_STATS", "soon"),
-            ("CACHE_TTL_SEARCH", "11 years"),
-            ("CACHE_NAMESPACE", "my app"),
-            ("CACHE_NAMESPACE", "app!"),
-            ("CACHE_NAMESPACE", "app:"),
-            ("CACHE_MAX_BYTES", "0"),
-            ("CACHE_MAX_BYTES", "64M"),
-            ("CACHE_MAX_BYTES", "-1"),
-            ("CACHE_MAX_BYTES", "MiB"),
-            ("CACHE_MAX_BYTES", "18446744073709551615KB"),
-            ("CACHE_MAX_ENTRIES", "0"),
-            ("CACHE_MAX_ENTRIES", "1e6"),
-            ("CACHE_FORMAT", "2"),
-        ] {
-            let error = Settings::parse([(name, value)]).unwrap_err();
-            let text = error.to_string();
-            assert!(
-                text.contains(name) && text.contains(&format!("{value:?}")) && text.contains(" must be "),
-                "{text}"
-            );
         }
     }
 
@@ -491,57 +400,6 @@ mod tests {
         ]);
         assert!(!format!("{settings:?}").contains("hunter2"));
         assert!(!settings.warnings[0].to_string().contains("hunter2"));
-    }
-
-    #[test]
-    fn a_variable_that_nothing_reads_is_named_with_the_one_that_was_meant() {
-        for (name, meant) in [
-            ("CACHE_BAKEND", "CACHE_BACKEND"),
-            ("CACHE_TTL", "CACHE_TTL_DEFAULT"),
-            ("CACHE_TTL_", "CACHE_TTL_DEFAULT"),
-            ("CACHE_TTL_stats", "CACHE_TTL_STATS"),
-            ("CACHE_REDIS", "CACHE_REDIS_URL"),
-            ("CACHE_REDIS_PASSWROD", "CACHE_REDIS_PASSWORD"),
-            ("CACHE_MAXBYTES", "CACHE_MAX_BYTES"),
-        ] {
-            let settings = parse([(name, "60")]);
-            assert_eq!(settings.warnings, [Warning::Unknown { name: name.to_owned(), nearest: meant }]);
-        }
-    }
-
-    #[test]
-    fn a_class_all_but_named_like_a_built_in_one_is_defined_with_a_word_of_doubt() {
-        for (name, class) in
-            [("CACHE_TTL_DEFUALT", "default"), ("CACHE_TTL_STAT", "stats"), ("CACHE_TTL_USERDATA", "user_data")]
-        {
-            let settings = parse([(name, "7")]);
-            assert_eq!(settings.warnings, [Warning::NearBuiltIn { name: name.to_owned(), built_in: class }]);
-            assert_eq!(seconds(&settings)[&name[10..].to_ascii_lowercase()], 7);
-        }
-        assert_eq!(parse([("CACHE_TTL_SEARCH", "7")]).warnings, []);
-    }
-
-    #[test]
-    fn the_url_wins_and_says_so_where_a_part_differs() {
-        let settings = parse([
-            ("CACHE_BACKEND", "redis"),
-            ("CACHE_REDIS_URL", "unix:///run/redis.sock"),
-            ("CACHE_REDIS_HOST", "elsewhere"),
-            ("CACHE_REDIS_PASSWORD", "hunter2"),
-            ("CACHE_REDIS_SSL", "false"),
-        ]);
-        let Backend::Redis(target) = &settings.backend else { panic!("{settings:?}") };
-        assert_eq!(target.to_string(), "unix:///run/redis.sock?db=0");
-        let warned = ["CACHE_REDIS_HOST", "CACHE_REDIS_PASSWORD"].map(|name| Warning::UrlWins { name });
-        assert_eq!(settings.warnings, warned);
-    }
-
-    #[test]
-    fn the_memory_backend_says_what_it_ignores_unless_it_was_chosen() {
-        let url = ("CACHE_REDIS_URL", "redis://h");
-        assert_eq!(parse([url]).warnings, [Warning::MemoryIgnores { name: "CACHE_REDIS_URL" }]);
-        assert_eq!(parse([url, ("CACHE_BACKEND", "memory")]).warnings, []);
-        assert_eq!(parse([("CACHE_NEAR", "true")]).warnings, [Warning::MemoryIgnores { name: "CACHE_NEAR" }]);
     }
 
     proptest! {

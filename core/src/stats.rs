@@ -112,6 +112,12 @@ impl Counter {
         self.0.fetch_add(amount, Ordering::Relaxed);
     }
 
+    /// As [`Counter::one`], where nobody else counts meanwhile: under the lock that a shard is changed under.
+    #[inline]
+    pub(crate) fn one_alone(&self) {
+        self.0.store(self.read() + 1, Ordering::Relaxed);
+    }
+
     pub(crate) fn read(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -122,7 +128,7 @@ impl Counter {
 }
 
 impl Counters {
-    /// Counts a value that left.
+    /// Counts a value that left, under the lock that the shard is changed under.
     pub(crate) fn left(&self, why: Removal) {
         match why {
             Removal::Evicted => &self.evicted,
@@ -130,7 +136,7 @@ impl Counters {
             Removal::Invalidated => &self.invalidated,
             Removal::Replaced => &self.replaced,
         }
-        .one();
+        .one_alone();
     }
 
     pub(crate) fn add_to(&self, stats: &mut Stats) {

@@ -7,22 +7,21 @@
 //! collected in [`Leaving`], and dropped, ended and woken after the lock is released. Cloning a value does happen under the
 //! shared lock, which is why values have to be handles (an `Arc`) whose clone calls nobody.
 //!
-//! Invariants: a row is in the table exactly while it has a value or a flight; the policy holds a value or a load for
-//! exactly the slots whose rows have one.
+//! Invariants: a row is in the table, and has a key, exactly while it has a value or a flight; the policy holds a value for exactly the
+//! slots whose rows have one.
 
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 use core::time::Duration;
 
-use crate::blocks::Blocks;
 use crate::entry::{Freshness, Life, Removal, Weight};
 use crate::flight::{Ending, Flight};
 use crate::index::Index;
+use crate::inline::Inline;
 use crate::moment::Moment;
-use crate::policy::{Bounds, Policy, Slot};
+use crate::policy::{Bounds, Policy, Slot, slot_bytes};
 use crate::stats::Counters;
 use crate::sync::RwLock;
 use crate::version::{TagSet, Ticket};
@@ -36,24 +35,33 @@ pub(crate) struct Shard<V, E> {
 #[derive(Debug)]
 pub(crate) struct Rows<V, E> {
     index: Index,
-    list: Blocks<Row<V, E>>,
-    policy: Policy,
+    slots: Policy<Row<V, E>>,
+    flights: u64,
     recent: VecDeque<(u32, Removal, Moment)>,
 }
 
+/// Kept beside what the policy knows. What a hit reads comes first.
 #[derive(Debug)]
+#[repr(C)]
 struct Row<V, E> {
-    key: Box<str>,
+    key: Inline,
     held: Option<Held<V>>,
     flight: Option<Arc<Flight<V, E>>>,
 }
 
+impl<V, E> Default for Row<V, E> {
+    fn default() -> Self {
+        Self { key: Inline::NONE, held: None, flight: None }
+    }
+}
+
 /// A value, and when and under which ticket it came.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(crate) struct Held<V> {
     pub(crate) value: V,
-    pub(crate) ticket: Ticket,
     pub(crate) tags: TagSet,
+    pub(crate) ticket: Ticket,
     pub(crate) stored: Moment,
     /// How long its loader took, in microseconds; zero for what was set by hand.
     pub(crate) load_micros: u32,
@@ -98,8 +106,7 @@ impl<'a, V: Clone, E: Clone> Leaving<'a, V, E> {
 
 impl<V: Clone, E: Clone> Shard<V, E> {
     pub(crate) fn new(bounds: Bounds) -> Self {
-        let rows =
-            Rows { index: Index::default(), list: Blocks::new(), policy: Policy::new(bounds), recent: VecDeque::new() };
+        let rows = Rows { index: Index::default(), slots: Policy::new(bounds), flights: 0, recent: VecDeque::new() };
         Self { rows: RwLock::new(rows), counters: Counters::default() }
     }
 }
@@ -107,97 +114,94 @@ impl<V: Clone, E: Clone> Shard<V, E> {
 impl<V: Clone, E: Clone> Rows<V, E> {
     #[inline]
     pub(crate) fn find(&self, hash: u64, key: &str) -> Option<Slot> {
-        self.index.find(filed(hash as u32), |row| *self.list[row as usize].key == *key).map(Slot::from_index)
+        self.index
+            .find(hash as u32, |row| *self.slots[Slot::from_index(row)].key == *key.as_bytes())
+            .map(Slot::from_index)
     }
 
     /// The value of `slot` and how it stands, unless its time is over or one of its tags was invalidated.
     #[inline]
     pub(crate) fn usable(&self, slot: Slot, now: Moment) -> Option<(Freshness, &Held<V>)> {
-        let freshness = self.policy.freshness(slot, now)?;
-        let held = self.list[slot.index()].held.as_ref()?;
+        let freshness = self.slots.freshness(slot, now)?;
+        let held = self.slots[slot].held.as_ref()?;
         (freshness != Freshness::Over && !held.tags.moved_since(held.ticket)).then_some((freshness, held))
     }
 
     /// The value of `slot`, where it is fresh and none of its tags was invalidated.
     #[inline(always)]
     pub(crate) fn fresh(&self, slot: Slot, now: Moment) -> Option<&Held<V>> {
-        match &self.list.at(slot.index()).held {
-            Some(held) if self.policy.is_fresh(slot, now) && !held.tags.moved_since(held.ticket) => Some(held),
-            _ => None,
-        }
+        self.slots.fresh(slot, now)?.held.as_ref().filter(|held| !held.tags.moved_since(held.ticket))
     }
 
     /// Notes that the value of `slot` was read.
     #[inline(always)]
     pub(crate) fn touch(&self, slot: Slot) {
-        self.policy.touch(slot);
+        self.slots.touch(slot);
     }
 
     pub(crate) fn flight(&self, slot: Slot) -> Option<&Arc<Flight<V, E>>> {
-        self.list[slot.index()].flight.as_ref()
+        self.slots[slot].flight.as_ref()
     }
 
     /// Whether `flight` is still the one that `slot` waits for: nothing was invalidated or set, and nobody took over.
     pub(crate) fn flies(&self, slot: Slot, flight: &Flight<V, E>) -> bool {
-        self.flight(slot).is_some_and(|own| own.ticket == flight.ticket)
+        self.slots.get(slot).and_then(|row| row.flight.as_ref()).is_some_and(|own| own.ticket == flight.ticket)
     }
 
     /// Whether `slot` holds a value that only a tag makes dead.
     pub(crate) fn tag_invalidated(&self, slot: Slot) -> bool {
-        self.list[slot.index()].held.as_ref().is_some_and(|held| held.tags.moved_since(held.ticket))
+        self.slots[slot].held.as_ref().is_some_and(|held| held.tags.moved_since(held.ticket))
     }
 
     /// Since when the time of a value is over that has not left yet.
     pub(crate) fn over(&self, slot: Slot, now: Moment) -> Option<Moment> {
-        let over = self.policy.freshness(slot, now)? == Freshness::Over;
-        self.policy.life(slot).filter(|_| over).map(Life::usable_until)
+        let over = self.slots.freshness(slot, now)? == Freshness::Over;
+        self.slots.life(slot).filter(|_| over).map(Life::usable_until)
     }
 
     pub(crate) fn life(&self, slot: Slot) -> Option<Life> {
-        self.policy.life(slot)
+        self.slots.life(slot)
     }
 
     pub(crate) fn weight(&self, slot: Slot) -> Option<Weight> {
-        self.policy.weight_of(slot)
+        self.slots.weight_of(slot)
     }
 
     pub(crate) fn admits(&self, weight: Weight) -> bool {
-        self.policy.admits(weight)
+        self.slots.admits(weight)
     }
 
     pub(crate) fn flights(&self) -> u64 {
-        self.policy.loads()
+        self.flights
     }
 
     pub(crate) fn entries(&self) -> u64 {
-        self.policy.entries()
+        self.slots.entries()
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        self.policy.weight()
+        self.slots.weight()
     }
 
     /// How many rows a pass by index has to visit.
     pub(crate) fn len(&self) -> usize {
-        self.list.len()
+        self.slots.slots()
     }
 
     /// The key of the row at `index`, where it is in use.
-    pub(crate) fn at(&self, index: usize) -> Option<(Slot, &str)> {
-        let row = &self.list[index];
-        (row.held.is_some() || row.flight.is_some()).then(|| (Slot::from_index(index as u32), &*row.key))
+    pub(crate) fn at(&self, index: usize) -> Option<(Slot, &[u8])> {
+        let slot = Slot::from_index(index as u32);
+        let key = &*self.slots.get(slot)?.key;
+        (!key.is_empty()).then_some((slot, key))
     }
 
     /// Whether a key of these rows matches.
-    pub(crate) fn any(&self, mut rows: Range<usize>, matches: impl Fn(&str) -> bool) -> bool {
-        // Looked at all in one go: memory, where keys lie anywhere, then answers many at a time.
-        let letters = rows.clone().filter_map(|index| self.list[index].key.as_bytes().first());
-        core::hint::black_box(letters.fold(0, |sum, letter| sum ^ letter));
+    pub(crate) fn any(&self, mut rows: Range<usize>, matches: impl Fn(&[u8]) -> bool) -> bool {
         rows.any(|index| self.at(index).is_some_and(|(_, key)| matches(key)))
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Moment> {
-        self.policy.next_deadline()
+        self.slots.next_deadline()
     }
 
     /// Why and when the last value with this hash left, where that is not too many removals ago.
@@ -212,16 +216,9 @@ impl<V: Clone, E: Clone> Rows<V, E> {
 
     /// As [`Rows::open`], of a key that has no row.
     pub(crate) fn open_new(&mut self, hash: u64, key: &str) -> Slot {
-        let slot = self.policy.open(hash as u32);
-        let row = Row { key: key.into(), held: None, flight: None };
-        if slot.index() == self.list.len() {
-            self.list.push(row);
-        } else {
-            self.list[slot.index()] = row;
-        }
-        let policy = &self.policy;
-        let again = |row| filed(policy.hash(Slot::from_index(row)));
-        self.index.add(filed(hash as u32), slot.number(), &again);
+        let slot = self.slots.open(hash as u32);
+        self.slots[slot].key = Inline::new(key.as_bytes());
+        self.index.add(hash as u32, slot.number());
         slot
     }
 
@@ -237,22 +234,21 @@ impl<V: Clone, E: Clone> Rows<V, E> {
             self.lose(slot, leaving);
         }
         let flight = Arc::new(Flight::new(ticket, leaving.now));
-        self.policy.begin(slot);
-        self.list[slot.index()].flight = Some(Arc::clone(&flight));
+        self.flights += 1;
+        self.slots[slot].flight = Some(Arc::clone(&flight));
         flight
     }
 
     /// Ends the load of `slot`, whose flight the caller ends itself. The row goes unless it has a value.
     pub(crate) fn land(&mut self, slot: Slot) {
-        self.policy.end(slot);
-        self.list[slot.index()].flight = None;
+        self.flights -= u64::from(self.slots[slot].flight.take().is_some());
         self.release(slot);
     }
 
     /// Sends the load of `slot` away: its fill will be refused, and those who wait look up anew.
     pub(crate) fn detach(&mut self, slot: Slot, leaving: &mut Leaving<'_, V, E>) {
-        if let Some(flight) = self.list[slot.index()].flight.take() {
-            self.policy.end(slot);
+        if let Some(flight) = self.slots[slot].flight.take() {
+            self.flights -= 1;
             leaving.flights.push(flight);
         }
     }
@@ -266,20 +262,20 @@ impl<V: Clone, E: Clone> Rows<V, E> {
         life: Life,
         leaving: &mut Leaving<'_, V, E>,
     ) {
-        let row = &mut self.list[slot.index()];
+        let row = &mut self.slots[slot];
         if let Some(old) = row.held.replace(held) {
             leaving.counters.left(Removal::Replaced);
             leaving.value(old.value);
         }
-        self.policy.put(slot, weight, life);
-        leaving.counters.stores.one();
+        self.slots.put(slot, weight, life);
+        leaving.counters.stores.one_alone();
         self.expire(EXPIRE_PER_STORE, leaving);
-        while let Some((victim, why)) = self.policy.evict(leaving.now) {
+        while let Some((victim, why)) = self.slots.evict(leaving.now) {
             self.left(victim, why, leaving);
         }
     }
 
-    /// The value of `slot`, if it `is` the one meant, takes so many bytes, key included, from now on.
+    /// The value of `slot`, if it `is` the one meant, takes so many bytes, key and row included, from now on.
     pub(crate) fn reweigh(
         &mut self,
         slot: Slot,
@@ -287,13 +283,13 @@ impl<V: Clone, E: Clone> Rows<V, E> {
         bytes: u64,
         leaving: &mut Leaving<'_, V, E>,
     ) {
-        let (Some(held), Some(life)) = (&self.list[slot.index()].held, self.policy.life(slot)) else { return };
+        let (Some(held), Some(life)) = (&self.slots[slot].held, self.slots.life(slot)) else { return };
         if !is(&held.value) {
             return;
         }
-        let weight = Weight::new(bytes.saturating_add(held.tags.weight() + row_overhead::<V, E>()));
-        self.policy.put(slot, weight, life);
-        while let Some((victim, why)) = self.policy.evict(leaving.now) {
+        let weight = Weight::new(bytes.saturating_add(held.tags.weight()));
+        self.slots.put(slot, weight, life);
+        while let Some((victim, why)) = self.slots.evict(leaving.now) {
             self.left(victim, why, leaving);
         }
     }
@@ -301,7 +297,7 @@ impl<V: Clone, E: Clone> Rows<V, E> {
     /// Lets up to `limit` entries whose time is over leave; true where more may be due.
     pub(crate) fn expire(&mut self, limit: usize, leaving: &mut Leaving<'_, V, E>) -> bool {
         for _ in 0..limit {
-            let Some(slot) = self.policy.expire(leaving.now) else { break };
+            let Some(slot) = self.slots.expire(leaving.now) else { break };
             self.left(slot, Removal::Expired, leaving);
         }
         self.next_deadline().is_some_and(|due| due <= leaving.now)
@@ -317,24 +313,22 @@ impl<V: Clone, E: Clone> Rows<V, E> {
     }
 
     pub(crate) fn retime(&mut self, slot: Slot, life: Life) {
-        self.policy.retime(slot, life);
+        self.slots.retime(slot, life);
     }
 
     /// Forgets the row of `slot` where it has neither value nor flight.
     pub(crate) fn release(&mut self, slot: Slot) {
-        let row = &mut self.list[slot.index()];
-        if row.held.is_some() || row.flight.is_some() {
-            return;
+        let row = &self.slots[slot];
+        if row.held.is_none() && row.flight.is_none() {
+            self.index.take_out(self.slots.hash(slot), slot.number());
+            self.slots.close(slot);
         }
-        row.key = Box::default();
-        self.index.take_out(filed(self.policy.hash(slot)), slot.number());
-        self.policy.close(slot);
     }
 
     /// The value of `slot` leaves, for the reason that shows on it.
     fn lose(&mut self, slot: Slot, leaving: &mut Leaving<'_, V, E>) {
-        if let Some(freshness) = self.policy.freshness(slot, leaving.now) {
-            self.policy.remove(slot);
+        if let Some(freshness) = self.slots.freshness(slot, leaving.now) {
+            self.slots.remove(slot);
             let why = if freshness == Freshness::Over { Removal::Expired } else { Removal::Invalidated };
             self.take_value(slot, why, leaving);
         }
@@ -347,13 +341,13 @@ impl<V: Clone, E: Clone> Rows<V, E> {
     }
 
     fn take_value(&mut self, slot: Slot, why: Removal, leaving: &mut Leaving<'_, V, E>) {
-        let row = &mut self.list[slot.index()];
+        let row = &mut self.slots[slot];
         if let Some(held) = row.held.take() {
             leaving.counters.left(why);
             if self.recent.len() == RECENT {
                 self.recent.pop_front();
             }
-            self.recent.push_back((self.policy.hash(slot), why, leaving.now));
+            self.recent.push_back((self.slots.hash(slot), why, leaving.now));
             leaving.value(held.value);
         }
     }
@@ -364,36 +358,37 @@ impl<V: Clone, E: Clone> Rows<V, E> {
     ///
     /// Where a row is in the table without being in use, or the policy and the rows differ.
     pub(crate) fn validate(&self) {
-        self.policy.validate();
-        assert_eq!(self.list.len(), self.policy.slots(), "a row for each slot");
-        let mut in_use = 0;
-        for (index, row) in self.list.iter().enumerate() {
+        self.slots.validate();
+        let (mut in_use, mut flights) = (0, 0);
+        for index in 0..self.len() {
             let slot = Slot::from_index(index as u32);
-            assert_eq!(row.held.is_some(), self.policy.holds(slot), "value of row {index}");
-            assert_eq!(row.flight.is_some(), self.policy.is_loading(slot), "flight of row {index}");
+            let row = &self.slots[slot];
+            flights += u64::from(row.flight.is_some());
+            assert_eq!(row.held.is_some(), self.slots.holds(slot), "value of row {index}");
+            assert_eq!(row.key.is_empty(), row.held.is_none() && row.flight.is_none(), "key of row {index}");
             if let Some((slot, key)) = self.at(index) {
                 in_use += 1;
-                assert_eq!(
-                    self.find(self.policy.hash(slot).into(), key),
-                    Some(slot),
-                    "row {index} is found by its key"
-                );
+                let key = core::str::from_utf8(key).expect("a key is a text");
+                let found = self.find(self.slots.hash(slot).into(), key);
+                assert_eq!(found, Some(slot), "row {index} is found by its key");
             }
         }
-        assert_eq!(self.index.len(), in_use, "rows in the table");
+        assert_eq!((self.index.len(), self.flights), (in_use, flights), "rows in the table, and loads under way");
     }
 }
 
-/// What a row costs besides its key and value: itself, its slot in the policy, its place in the table, the key's allocation.
-pub(crate) const fn row_overhead<V, E>() -> u64 {
-    (size_of::<Row<V, E>>() + 84) as u64
+/// What an entry takes besides its value and tags: its row, a key too long for that, and its share of the tables that grow with the rows.
+pub(crate) const fn row_weight<V, E>(key: &str) -> u64 {
+    idle_weight::<V, E>() + Inline::weight(key.len()) + TABLES
 }
 
-/// Under what a table files a row: of 32 bits of its key's hash as many as the table looks at. The policy keeps them close together, so
-/// that a table grows without a look at the rows.
-const fn filed(hash: u32) -> u64 {
-    (hash as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+/// What a row takes that has no value.
+pub(crate) const fn idle_weight<V, E>() -> u64 {
+    slot_bytes::<Row<V, E>>() as u64
 }
+
+/// What a row takes of the index and of the policy's sketch, about: both have places for up to twice as many.
+const TABLES: u64 = 20;
 
 /// Bounds what one store pays for others: more than one leaves for each that comes, so none pile up.
 const EXPIRE_PER_STORE: usize = 4;

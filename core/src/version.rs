@@ -40,9 +40,12 @@ impl Ticket {
     }
 }
 
-/// The tags that an entry carries. Empty costs nothing.
+/// The tags that an entry carries. Empty costs nothing but a pointer, in the row of every entry.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct TagSet(Option<Box<[Arc<Tag>]>>);
+pub(crate) struct TagSet(Option<Box<Carried>>);
+
+#[derive(Clone, Debug)]
+struct Carried(Box<[Arc<Tag>]>);
 
 #[derive(Debug)]
 struct Tag {
@@ -56,7 +59,7 @@ impl TagSet {
     pub(crate) fn moved_since(&self, ticket: Ticket) -> bool {
         match &self.0 {
             None => false,
-            Some(tags) => Self::any_moved_since(tags, ticket),
+            Some(tags) => Self::any_moved_since(&tags.0, ticket),
         }
     }
 
@@ -71,11 +74,12 @@ impl TagSet {
             let carriers = Arc::strong_count(tag) - 1; // the table has it, too
             (tag.name.len() as u64 + TAG_OVERHEAD) / carriers.max(1) as u64
         };
-        ALLOCATION + tags.iter().map(|tag| share(tag) + size_of::<Arc<Tag>>() as u64).sum::<u64>()
+        let lists = 2 * ALLOCATION + size_of::<Carried>() as u64;
+        lists + tags.0.iter().map(|tag| share(tag) + size_of::<Arc<Tag>>() as u64).sum::<u64>()
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.as_deref().unwrap_or_default().iter().map(|tag| &*tag.name)
+        self.0.iter().flat_map(|tags| &tags.0).map(|tag| &*tag.name)
     }
 }
 
@@ -133,18 +137,18 @@ impl Versions {
             }
         }
         drop(table);
-        Ok(TagSet(Some(tags.into())))
+        Ok(TagSet(Some(Box::new(Carried(tags.into())))))
     }
 
     /// Makes dead whatever carries one of these tags and began to load before this call. Gives how many tags were named.
     pub(crate) fn invalidate<N: AsRef<str>>(&self, names: &[N]) -> Result<u64, InvalidTag> {
         let tags = self.tags(names)?;
         let version = self.ticket();
-        let tags = tags.0.unwrap_or_default();
-        for tag in &tags {
+        let Some(tags) = tags.0 else { return Ok(0) };
+        for tag in &tags.0 {
             tag.version.fetch_max(version.get(), Ordering::AcqRel);
         }
-        Ok(tags.len() as u64)
+        Ok(tags.0.len() as u64)
     }
 
     /// How many distinct tags are remembered.
@@ -155,7 +159,7 @@ impl Versions {
 
 impl Table {
     fn tag(&mut self, name: &str) -> Arc<Tag> {
-        let hash = self.hasher.hash(name);
+        let hash = self.hasher.hash(name) as u32;
         if let Some(row) = self.index.find(hash, |row| *self.tags[row as usize].name == *name) {
             return Arc::clone(&self.tags[row as usize]);
         }
@@ -163,14 +167,9 @@ impl Table {
             self.prune();
         }
         let tag = Arc::new(Tag { name: name.into(), version: AtomicU64::new(self.floor) });
+        self.index.add(hash, self.tags.len() as u32);
         self.tags.push(Arc::clone(&tag));
-        self.file(hash, self.tags.len() - 1);
         tag
-    }
-
-    fn file(&mut self, hash: u64, row: usize) {
-        let (tags, hasher) = (&self.tags, &self.hasher);
-        self.index.add(hash, row as u32, &|row| hasher.hash(&tags[row as usize].name));
     }
 
     /// Forgets the tags that nobody carries. Only this table hands them out, so a count of one stays one while it is locked.
@@ -184,8 +183,8 @@ impl Table {
             carried
         });
         self.index.clear();
-        for row in 0..self.tags.len() {
-            self.file(self.hasher.hash(&self.tags[row].name), row);
+        for (row, tag) in self.tags.iter().enumerate() {
+            self.index.add(self.hasher.hash(&tag.name) as u32, row as u32);
         }
         self.floor = floor;
         self.prune_at = (self.tags.len() * 2).max(PRUNE_FROM);
@@ -261,7 +260,7 @@ mod tests {
         let names = ["t".repeat(100), "u".repeat(100)];
         let carried: Vec<_> = (0..100).map(|_| versions.tags(&names).unwrap()).collect();
         let shared = carried[0].weight();
-        assert!((32..64).contains(&shared), "{shared}");
+        assert!((48..80).contains(&shared), "{shared}");
         drop(carried);
         let alone = versions.tags(&names).unwrap().weight();
         assert!((350..450).contains(&alone), "{alone}");

@@ -65,7 +65,7 @@ fn described<R>(case: &EntryCase, then: impl FnOnce(Entry<'_>) -> R) -> R {
         ("V", Some("json")) => Content::Value { codec: Codec::Json, payload: &payload },
         ("V", Some("bytes")) => Content::Value { codec: Codec::Bytes, payload: &payload },
         ("L", None) => Content::Lease,
-        ("N", None) => Content::NotFound,
+        ("N", Some("json")) => Content::Failure { codec: Codec::Json, payload: &payload },
         ("M", None) => Content::Uncacheable,
         ("T", None) => Content::HoldDown,
         other => panic!("{}: {other:?}", case.name),

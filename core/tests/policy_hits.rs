@@ -13,7 +13,7 @@ type Request = (u64, u64);
 /// Hits of the policy on the last `counted` requests, in percent.
 fn policy_hits(requests: &[Request], max_weight: u64, counted: usize) -> f64 {
     let hasher = BuildHasherDefault::<DefaultHasher>::default();
-    let mut policy = Policy::new(Bounds { max_weight, max_entries: None });
+    let mut policy: Policy = Policy::new(Bounds { max_weight, max_entries: None, idle_weight: 0 });
     let mut slots: HashMap<u64, Slot> = HashMap::new();
     let mut keys: Vec<u64> = Vec::new();
     let mut hits = 0;

@@ -441,7 +441,7 @@ impl Cache {
     /// # let cache = donjon::Cache::memory().build()?;
     /// let keys = ["page:1", "page:2"];
     /// let report = cache.warm(keys, |key| async move { Ok::<_, Infallible>(format!("text of {key}")) }).ttl("1h").await?;
-    /// assert_eq!((report.loaded, report.skipped, report.failed.len()), (2, 0, 0));
+    /// assert_eq!((report.loaded, report.skipped, report.errors.len()), (2, 0, 0));
     /// # Ok(())
     /// # }
     /// ```

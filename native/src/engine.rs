@@ -10,12 +10,13 @@
 //! |---|---|
 //! | how a key is looked up, loaded and filled | `look`, `sights`, [`Lease`] |
 //! | how values are stored and changed by hand | `write` |
-//! | how keys, patterns and tags are invalidated | `invalidate`, `replay` |
+//! | how keys, patterns and tags are invalidated | `invalidate`, `replay`, `hold_down` |
 //! | how locks are held and waited for, and messages sent | `lock`, [`Subscriber`] |
 //! | what memory in front may have, and who hears of changes | [`Memory`], `via`, `tracker` |
 //! | what is sent | `wire`, `watch` |
 //! | how a cluster is asked, and who is in it | `spread`, `nodes`, [`Topology`] |
 
+mod hold_down;
 mod invalidate;
 mod lease;
 mod lock;
@@ -54,6 +55,7 @@ use donjon_core::settings::RedisAddress;
 use donjon_core::stats::Stats;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::link::{Greet, Line, Link, Options};
 use crate::pubsub::Subscriber;
@@ -79,6 +81,8 @@ pub struct Tier<E: Clone> {
     remote: Remote<E>,
     outbox: Outbox,
     front: Option<Front>,
+    /// Rings when nothing is owed any more.
+    told: Notify,
     /// When each node of a cluster was last heard from by any of the engines.
     heard: Mutex<BTreeMap<Place, Moment>>,
 }
@@ -107,7 +111,7 @@ impl<E: Clone> Tier<E> {
         seed: Seed,
     ) -> Arc<Self> {
         let remote = Remote::new(namespace, config, max_value_bytes, seed);
-        Arc::new(Self { remote, outbox: Outbox::default(), front, heard: Mutex::default() })
+        Arc::new(Self { remote, outbox: Outbox::default(), front, told: Notify::new(), heard: Mutex::default() })
     }
 
     /// What is in front.
@@ -144,6 +148,13 @@ impl<E: Clone> Tier<E> {
             front.memory.add_to(&mut stats);
         }
         stats
+    }
+
+    /// To be called when something owed was said.
+    fn tell(&self) {
+        if self.outbox.is_empty() {
+            self.told.notify_waiters();
+        }
     }
 
     /// When a node was last heard from, by any engine.
@@ -382,6 +393,21 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         let ended = self.within(self.inner.patience, self.inner.replaying.lock()).await;
         let is_settled = ended.is_some() && self.inner.tier.outbox.is_empty();
         if is_settled { Ok(line) } else { Err(Fault::Open) }
+    }
+
+    /// Waits until nothing is owed any more, by whichever engine it is said; false where that takes longer.
+    pub async fn owes_nothing(&self, at_most: Duration) -> bool {
+        let told = async {
+            loop {
+                let mut told = pin!(self.tier().told.notified());
+                told.as_mut().enable();
+                if self.tier().outbox.is_empty() {
+                    return;
+                }
+                told.await;
+            }
+        };
+        self.within(at_most, told).await.is_some()
     }
 
     /// Sees to it that what is owed is said as soon as Redis is there again, whether or not anybody reads.

@@ -383,7 +383,7 @@ async fn warming_loads_what_is_missing_and_notes_what_fails(place: Place) {
         .await
         .expect("the terms are good");
     assert_eq!((report.loaded, report.skipped), (8, 1));
-    assert_eq!(report.failed["k7"].loader(), Some(&Broken("this one")));
+    assert_eq!(report.errors["k7"].loader(), Some(&Broken("this one")));
     assert!(most.load(Ordering::SeqCst) <= 3);
 }
 

@@ -127,6 +127,116 @@ async fn a_load_that_began_before_an_invalidation_stores_nothing() {
 }
 
 #[tokio::test]
+async fn how_a_load_failed_is_an_answer_to_who_asks_for_it_and_nothing_to_all_others() {
+    let server = Server::start();
+    let (one, other) = (process(&server), process(&server));
+    let failures = || Want { failures: true, ..want() };
+    let failure = json("\"how\"").of_failure();
+    let fail = async |storing: &Storing| {
+        let tags = Some(Arc::clone(&storing.tags));
+        let Looked::Load(lease) = one.look(key("k"), Want { tags, ..failures() }).await else { panic!("it is there") };
+        assert_eq!(lease.fill(failure.clone(), storing).await, Filled::Stored);
+    };
+    let asked = async || match other.look(key("k"), failures()).await {
+        Looked::Value(payload) => Some(payload),
+        _ => None,
+    };
+
+    fail(&tagged(&["jobs"])).await;
+    assert_eq!(asked().await, Some(failure.clone()));
+    assert_eq!(other.get(key("k")).await, None);
+    assert_eq!(other.get_many(&[key("k")]).await, [None]);
+    assert_eq!(other.peek(key("k")).await, Ok(None));
+    assert_eq!(other.touch(key("k"), Ttl::FOREVER).await, Ok(false));
+    other.invalidate_tags(&["jobs"]).await.unwrap();
+    assert_eq!(asked().await, None);
+
+    other.delete(key("k")).await;
+    fail(&storing("1m")).await;
+    assert_eq!(other.delete(key("k")).await.count, 1);
+    fail(&storing("1m")).await;
+    assert_eq!(other.increment(key("k"), 1, Ttl::FOREVER).await, Ok(1));
+    other.delete(key("k")).await;
+    fail(&storing("1m")).await;
+    assert_eq!(other.add(key("k"), &json("1"), &storing("1m")).await, Ok(true));
+    other.delete(key("k")).await;
+    fail(&storing("1m")).await;
+    let lease = miss(&other, "k").await;
+    assert_eq!(lease.fill(json("2"), &storing("1m")).await, Filled::Stored, "it is loaded anew, in its place");
+    assert_eq!(asked().await, Some(json("2")));
+}
+
+#[tokio::test]
+async fn for_a_key_that_is_held_down_nobody_stores_what_they_load() {
+    let server = Server::start();
+    let (one, other) = (process(&server), process(&server));
+    assert!(one.set(key("k"), &json("1"), &storing("1m")).await);
+    let begun_before = miss(&other, "new").await;
+    let held = one.hold_down(&[key("k"), key("new")], Duration::from_secs(60)).await.unwrap();
+    assert!(held.iter().all(Option::is_some));
+    assert_eq!(begun_before.fill(json("old"), &storing("1m")).await, Filled::Refused);
+    for process in [&one, &other] {
+        assert_eq!(process.get(key("k")).await, None);
+        assert_eq!(miss(process, "k").await.fill(json("old"), &storing("1m")).await, Filled::Refused);
+    }
+    let both = [(key("k"), held[0]), (key("new"), held[1])];
+    assert!(!one.lift(&both).await.queued);
+    assert_eq!(miss(&other, "k").await.fill(json("2"), &storing("1m")).await, Filled::Stored);
+    assert!(!one.lift(&both).await.queued);
+    assert_eq!(other.get(key("k")).await, None, "lifting invalidates whatever is there");
+}
+
+#[tokio::test]
+async fn a_hold_down_lasts_while_anybody_may_need_it_and_no_longer_than_its_time() {
+    let server = Server::start();
+    let (one, other) = (process(&server), process(&server));
+    let hold = async |process: &Process, millis| {
+        process.hold_down(&[key("k")], Duration::from_millis(millis)).await.unwrap()[0]
+    };
+    let lift = async |process: &Process, held| assert!(!process.lift(&[(key("k"), held)]).await.queued);
+    let is_held = || server.ask(&["EXISTS", "app:k"]).number() == 1;
+
+    let first = hold(&one, 60_000).await;
+    let second = hold(&other, 60_000).await;
+    assert!(first.is_some() && second.is_none(), "nobody knows which of two ends last");
+    lift(&one, first).await;
+    assert!(is_held(), "the second may need it still");
+    lift(&other, second).await;
+    assert!(is_held(), "the first might have");
+
+    server.ask(&["DEL", "app:k"]);
+    let alone = hold(&one, 60_000).await;
+    lift(&other, None).await;
+    assert!(is_held(), "who holds nothing lifts nothing");
+    lift(&one, alone).await;
+    assert!(!is_held());
+
+    hold(&one, 1).await;
+    while is_held() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(miss(&other, "k").await.fill(json("1"), &storing("1m")).await, Filled::Stored);
+}
+
+#[tokio::test]
+async fn who_waits_for_what_is_owed_hears_when_it_was_said() {
+    let server = Server::start();
+    let one = process(&server);
+    assert!(one.set(key("k"), &json("1"), &storing("1m")).await);
+    assert!(one.owes_nothing(Duration::ZERO).await);
+    server.pause();
+    assert!(one.delete(key("k")).await.queued);
+    assert!(!one.owes_nothing(Duration::from_millis(1)).await);
+    let waiting = tokio::spawn({
+        let one = one.clone();
+        async move { one.owes_nothing(Duration::from_secs(60)).await }
+    });
+    server.resume();
+    assert!(waiting.await.unwrap());
+    assert_eq!(server.ask(&["EXISTS", "app:k"]).number(), 0);
+}
+
+#[tokio::test]
 async fn who_joins_a_load_that_is_refused_looks_up_anew() {
     let server = Server::start();
     let (one, other) = (process(&server), process(&server));

@@ -45,6 +45,8 @@ async fn the_least_rights_run_everything() {
     assert!(engine.set(key, &Payload::json("3"), &storing).await);
     assert_eq!(engine.delete(key).await.count, 1);
     assert_eq!(engine.invalidate_pattern(&Pattern::new("n*").unwrap()).await.count, 1);
+    let held = engine.hold_down(&[key], std::time::Duration::from_secs(60)).await.unwrap();
+    assert_eq!(engine.lift(&[(key, held[0])]).await.count, 1);
     let held = engine.acquire("l", 60_000).await.unwrap().unwrap();
     assert!(engine.extend("l", &held.token, 60_000).await.unwrap() && engine.unlock("l", &held.token).await.unwrap());
     engine.lock_may_be_free(key).await;

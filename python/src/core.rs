@@ -10,8 +10,9 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use donjon_core::cache::{Ask, Cache, Config, Fill, Lookup, Removed, Step};
+use donjon_core::cache::{Ask, Cache, Config, Fill, Lookup, Removed, Seen, Step};
 use donjon_core::key::{Key, Namespace};
+use donjon_core::moment::Moment;
 use donjon_core::pattern::Pattern;
 use donjon_core::rules::{Rules, Targets};
 use donjon_core::version::Ticket;
@@ -24,7 +25,7 @@ use pyo3::types::{PyDict, PyMapping};
 use crate::clock::ManualClock;
 use crate::errors::{NotACounter, Refused};
 use crate::lease::{Join, Lease};
-use crate::names::seconds;
+use crate::names::{grace_seconds, seconds};
 use crate::sentinel::miss;
 use crate::terms::{
     Store, Terms, config, entropy, explained, figures, read_items, read_keys, seconds_until, tag_names, texts, weighed,
@@ -99,7 +100,7 @@ impl Core {
     #[pyo3(signature = (key, default = None, reader = None, /))]
     fn get(&self, key: &Bound<'_, PyAny>, default: Option<Py<PyAny>>, reader: Option<u64>) -> PyResult<Py<PyAny>> {
         let py = key.py();
-        match self.store.get(text::key(key)?, self.terms.clock.now()) {
+        match self.store.get_as(text::key(key)?, self.terms.clock.now(), Kept::as_value) {
             Lookup::Hit(value) | Lookup::Stale(value) => value.copy_for(py, reader),
             Lookup::Miss => Ok(default.unwrap_or_else(|| py.None())),
         }
@@ -107,7 +108,7 @@ impl Core {
 
     #[pyo3(signature = (key, reader = None, /))]
     fn hit(&self, key: &Bound<'_, PyAny>, reader: Option<u64>) -> PyResult<Py<PyAny>> {
-        match self.store.hit(text::key(key)?, self.terms.clock.now()) {
+        match self.store.hit_as(text::key(key)?, self.terms.clock.now(), Kept::as_value) {
             Some(value) => value.copy_for(key.py(), reader),
             None => Ok(miss(key.py()).clone().unbind()),
         }
@@ -116,7 +117,7 @@ impl Core {
     fn get_many<'py>(&self, py: Python<'py>, keys: Vec<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyDict>> {
         let (found, now) = (PyDict::new(py), self.terms.clock.now());
         for (key, object) in read_keys(&keys)?.iter().zip(&keys) {
-            if let Lookup::Hit(value) | Lookup::Stale(value) = self.store.get(known(key), now) {
+            if let Lookup::Hit(value) | Lookup::Stale(value) = self.store.get_as(known(key), now, Kept::as_value) {
                 found.set_item(object, value.copy(py)?)?;
             }
         }
@@ -124,12 +125,12 @@ impl Core {
     }
 
     fn exists(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
-        Ok(self.store.peek(text::key(key)?, self.terms.clock.now()).is_some())
+        Ok(self.seen(text::key(key)?, self.terms.clock.now()).is_some())
     }
 
     fn ttl(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<f64>> {
         let now = self.terms.clock.exact();
-        let seen = self.store.peek(text::key(key)?, now);
+        let seen = self.seen(text::key(key)?, now);
         Ok(seen.map(|seen| seconds_until(seen.life.fresh_until(), now)))
     }
 
@@ -173,6 +174,10 @@ impl Core {
 
     fn seconds(&self, ttl: Option<&Bound<'_, PyAny>>) -> PyResult<f64> {
         self.terms.ttl(ttl).map(seconds)
+    }
+
+    fn grace_seconds(&self, grace: Option<&Bound<'_, PyAny>>) -> PyResult<f64> {
+        self.terms.grace(grace).map(grace_seconds)
     }
 
     // -- writes: everything that can be refused is refused before anything changes
@@ -221,7 +226,8 @@ impl Core {
         let fill = self.terms.fill(&self.store, ttl, None, &[], now)?;
         let value = self.terms.encode(value)?;
         let fill = weighed(fill, &value);
-        Ok(self.store.swap(name, None, value, fill, now) == Some(true))
+        let failure = self.store.peek(name, now).filter(|seen| seen.value.is_failure()).map(|seen| seen.ticket);
+        Ok(self.store.swap(name, failure, value, fill, now) == Some(true))
     }
 
     #[pyo3(signature = (key, by = 1, ttl = None, /))]
@@ -231,7 +237,8 @@ impl Core {
         let fresh = self.terms.fill(&self.store, ttl, None, &[], now)?;
         loop {
             let seen = self.store.peek(name, now);
-            let count = match &seen {
+            let counted = seen.as_ref().filter(|seen| !seen.value.is_failure());
+            let count = match counted {
                 None => by,
                 Some(seen) => {
                     let count = seen.value.as_integer(py).ok_or_else(|| {
@@ -246,7 +253,7 @@ impl Core {
                 }
             };
             let value = Kept::integer(py, count);
-            let life = seen.as_ref().map_or(fresh.life, |seen| seen.life);
+            let life = counted.map_or(fresh.life, |seen| seen.life);
             let fill = weighed(Fill { life, ..fresh.clone() }, &value);
             if self.store.swap(name, seen.map(|seen| seen.ticket), value, fill, now).is_some() {
                 return Ok(count);
@@ -255,8 +262,8 @@ impl Core {
     }
 
     fn touch(&self, key: &Bound<'_, PyAny>, ttl: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
-        let (name, ttl) = (text::key(key)?, self.terms.ttl(ttl)?);
-        Ok(self.store.retime(name, ttl, self.terms.clock.exact()))
+        let (name, ttl, now) = (text::key(key)?, self.terms.ttl(ttl)?, self.terms.clock.exact());
+        Ok(self.seen(name, now).is_some() && self.store.retime(name, ttl, now))
     }
 
     // -- invalidation
@@ -345,6 +352,11 @@ impl Core {
 }
 
 impl Core {
+    /// What is there, where it is a value.
+    fn seen(&self, name: Key<'_>, now: Moment) -> Option<Seen<Kept>> {
+        self.store.peek(name, now).filter(|seen| !seen.value.is_failure())
+    }
+
     /// Lays aside what a sweep removed.
     fn removed(&self, removed: Removed<Kept>) -> u64 {
         self.graveyard.lock().extend(removed.values);

@@ -8,7 +8,7 @@ use donjon_core::expiry::{EarlyError, InvalidTtl as CoreInvalidTtl, JitterError}
 use donjon_core::fault::Fault;
 use donjon_core::key::{InvalidKey as CoreInvalidKey, InvalidNamespace as CoreInvalidNamespace};
 use donjon_core::pattern::InvalidPattern as CoreInvalidPattern;
-use donjon_core::rules::{InvalidRule, RuleError as CoreRuleError};
+use donjon_core::rules::{InvalidRule as CoreInvalidRule, RuleError};
 use donjon_core::settings::{InvalidRedisUrl, InvalidSetting};
 use donjon_core::tag::InvalidTag as CoreInvalidTag;
 use donjon_core::template::{InvalidTemplate as CoreInvalidTemplate, RenderError};
@@ -21,11 +21,11 @@ import_exception!(donjon._errors, DecodeError);
 import_exception!(donjon._errors, InvalidKey);
 import_exception!(donjon._errors, InvalidNamespace);
 import_exception!(donjon._errors, InvalidPattern);
+import_exception!(donjon._errors, InvalidRule);
 import_exception!(donjon._errors, InvalidTag);
 import_exception!(donjon._errors, InvalidTemplate);
 import_exception!(donjon._errors, InvalidTtl);
 import_exception!(donjon._errors, NotACounter);
-import_exception!(donjon._errors, RuleError);
 import_exception!(donjon._errors, UnsupportedValue);
 
 /// What the core refuses, as Python raises it: `.map_err(Refused::raised)?`.
@@ -50,6 +50,7 @@ raises! {
     CoreInvalidKey => InvalidKey,
     CoreInvalidNamespace => InvalidNamespace,
     CoreInvalidPattern => InvalidPattern,
+    CoreInvalidRule => InvalidRule,
     CoreInvalidTag => InvalidTag,
     CoreInvalidTemplate => InvalidTemplate,
     CoreInvalidTtl => InvalidTtl,
@@ -58,9 +59,8 @@ raises! {
     InvalidAuthorities => ConfigError,
     InvalidRedisUrl => ConfigError,
     InvalidSetting => ConfigError,
-    InvalidRule => RuleError,
     JitterError => ConfigError,
-    CoreRuleError => RuleError,
+    RuleError => InvalidRule,
 }
 
 impl Refused for RenderError {

@@ -73,6 +73,7 @@ impl Lease {
     fn stale(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let now = self.terms.clock.now();
         let stale = self.right.lock().as_ref().and_then(|lease| lease.stale(now));
+        let stale = stale.filter(|stale| !stale.is_failure());
         stale.map_or_else(|| Ok(miss(py).clone().unbind()), |value| value.copy_for(py, self.reader))
     }
 
@@ -103,6 +104,24 @@ impl Lease {
         let lease = self.take().ok_or_else(|| PyRuntimeError::new_err("this lease was filled or given up already"))?;
         lease.pass(kept, self.terms.clock.exact());
         Ok(copy)
+    }
+
+    /// Stores how the load failed, unless something was invalidated since; those who wait get it as well.
+    #[pyo3(signature = (said, ttl, tags, /))]
+    #[expect(clippy::needless_pass_by_value, reason = "what pyo3 extracts is owned")]
+    fn remember(
+        &self,
+        said: &Bound<'_, PyAny>,
+        ttl: Option<&Bound<'_, PyAny>>,
+        tags: Vec<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let now = self.terms.clock.exact();
+        let fill = self.terms.fill(&self.store, ttl, None, &tags, now)?;
+        let kept = self.terms.encode(said)?.of_failure();
+        let lease = self.take().ok_or_else(|| PyRuntimeError::new_err("this lease was filled or given up already"))?;
+        let fill = weighed(fill, &kept);
+        lease.fill(kept, fill, now);
+        Ok(())
     }
 
     /// Passes the loader's error to those who wait.

@@ -47,7 +47,7 @@ mod _donjon {
     #[pymodule_export]
     use super::shared::{Failed, RemoteHub, RemoteLease, RemoteLocks, RemoteSubscription, Shared};
     #[pymodule_export]
-    use super::value::{Unproven, Value};
+    use super::value::{Failure, Unproven, Value};
     #[pymodule_export]
     use super::waiting::Waiting;
 

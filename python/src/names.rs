@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use donjon_core::expiry::Ttl;
+use donjon_core::expiry::{Grace, Ttl};
 use donjon_core::key::{self as core_key, Part};
 use donjon_core::pattern::Pattern;
 use donjon_core::template::Template as CoreTemplate;
@@ -76,6 +76,11 @@ pub(crate) fn parse_ttl(text: &Bound<'_, PyAny>) -> PyResult<f64> {
 /// Seconds, infinite for ever.
 pub(crate) fn seconds(ttl: Ttl) -> f64 {
     ttl.as_duration().map_or(f64::INFINITY, |ttl| ttl.as_secs_f64())
+}
+
+/// The same of a grace.
+pub(crate) fn grace_seconds(grace: Grace) -> f64 {
+    grace.as_duration().map_or(f64::INFINITY, |grace| grace.as_secs_f64())
 }
 
 /// A text with names to be filled in, such as `user:{user_id}`.

@@ -20,6 +20,7 @@ use donjon::engine::Looked;
 use donjon::runtime::now;
 use donjon_core::pattern::Pattern;
 use donjon_core::remote::look::Want;
+use donjon_core::remote::sight::Header;
 use donjon_core::rules::Targets;
 use donjon_core::version::Ticket;
 use futures_util::future::join_all;
@@ -28,7 +29,7 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyDict, PyList, PyMapping};
 
 use crate::errors::Refused;
-use crate::names::seconds;
+use crate::names::{grace_seconds, seconds};
 use crate::sentinel::miss;
 use crate::terms::{read_items, texts};
 use crate::text;
@@ -219,7 +220,7 @@ impl Shared {
         self.inner.tier.remote().ticket().get()
     }
 
-    #[pyo3(signature = (key, since, own, tags, impatient, counted, reader, /))]
+    #[pyo3(signature = (key, since, own, tags, impatient, counted, reader, failures, /))]
     #[expect(clippy::too_many_arguments, reason = "what a look-up that may load depends on")]
     fn begin<'py>(
         &self,
@@ -230,9 +231,10 @@ impl Shared {
         impatient: bool,
         counted: bool,
         reader: Option<u64>,
+        failures: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (py, name, inner) = (key.py(), Name::of(key)?, Arc::clone(&self.inner));
-        let want = Want { impatient, counted, ..want(since, &own, tags.as_deref())? };
+        let want = Want { impatient, counted, failures, ..want(since, &own, tags.as_deref())? };
         self.run_long(
             py,
             |engine| async move { (engine.look(name.key(), want).await, name) },
@@ -318,6 +320,22 @@ impl Shared {
         self.run(py, |_| async move { stored.note(right.pass(payload, &storing).await) }, move |py, ()| kept.copy(py))
     }
 
+    /// Stores how the load failed, unless something was invalidated since; those who wait get it as well.
+    #[pyo3(signature = (lease, said, ttl, tags, /))]
+    fn remember<'py>(
+        &self,
+        py: Python<'py>,
+        lease: &Bound<'py, RemoteLease>,
+        said: &Bound<'py, PyAny>,
+        ttl: Option<&Bound<'py, PyAny>>,
+        tags: Vec<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let storing = self.inner.storing(ttl, None, &tags)?;
+        let payload = self.inner.encode(said)?.1.of_failure();
+        let (right, stored) = lease.get().take_to_fill()?;
+        self.run(py, |_| async move { stored.note(right.fill(payload, &storing).await) }, |py, ()| Ok(py.None()))
+    }
+
     /// As `fill` for each of these pairs, in one go; gives the list of copies.
     #[pyo3(signature = (pairs, ttl = None, grace = None, tags = Vec::new(), /))]
     fn fill_many<'py>(
@@ -354,6 +372,10 @@ impl Shared {
 
     fn seconds(&self, ttl: Option<&Bound<'_, PyAny>>) -> PyResult<f64> {
         self.inner.terms.ttl(ttl).map(seconds)
+    }
+
+    fn grace_seconds(&self, grace: Option<&Bound<'_, PyAny>>) -> PyResult<f64> {
+        self.inner.terms.grace(grace).map(grace_seconds)
     }
 
     // -- writes
@@ -489,6 +511,50 @@ impl Shared {
         self.run(py, |engine| async move { engine.clear().await }, move |py, removed| inner.removed(py, removed))
     }
 
+    /// Marks keys that are about to change; gives for each what `lift` takes.
+    fn hold_down<'py>(
+        &self,
+        py: Python<'py>,
+        keys: Vec<Bound<'py, PyAny>>,
+        seconds: f64,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (names, span) = (Name::all(&keys)?, lasting(seconds));
+        self.run(
+            py,
+            |engine| async move { engine.hold_down(&names.keys(), span).await },
+            |py, held| {
+                let marks = held.map_err(Refused::raised)?.into_iter().map(|header| header.map(Mark));
+                Ok(PyList::new(py, marks.collect::<Vec<_>>())?.into_any().unbind())
+            },
+        )
+    }
+
+    /// Invalidates keys that were marked.
+    fn lift<'py>(
+        &self,
+        py: Python<'py>,
+        held: Vec<(Bound<'py, PyAny>, Option<Bound<'py, Mark>>)>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (keys, marks): (Vec<_>, Vec<_>) = held.into_iter().unzip();
+        let (names, inner) = (Name::all(&keys)?, Arc::clone(&self.inner));
+        let headers: Vec<_> = marks.iter().map(|mark| mark.as_ref().map(|mark| mark.get().0)).collect();
+        self.run(
+            py,
+            |engine| async move {
+                let held: Vec<_> = names.keys().into_iter().zip(headers).collect();
+                engine.lift(&held).await
+            },
+            move |py, removed| inner.removed(py, removed),
+        )
+    }
+
+    /// Waits until Redis was told all that it was to be; false where that takes longer.
+    #[expect(clippy::redundant_closure, reason = "the function itself is for one lifetime of the interpreter")]
+    fn owes_nothing<'py>(&self, py: Python<'py>, at_most: f64) -> PyResult<Bound<'py, PyAny>> {
+        let at_most = lasting(at_most);
+        self.run_long(py, |engine| async move { engine.owes_nothing(at_most).await }, |py, is_so| to_python(py, is_so))
+    }
+
     // -- events
 
     fn on(
@@ -547,6 +613,15 @@ impl Shared {
     }
 }
 
+/// That `hold_down` marked a key, and for whom.
+#[pyclass(frozen, module = "donjon._donjon")]
+pub(crate) struct Mark(Header);
+
+/// A time that ends, if only in years.
+fn lasting(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(A_YEAR).min(A_YEAR)
+}
+
 fn want(since: Option<u64>, own: &[u64], tags: Option<&[Bound<'_, PyAny>]>) -> PyResult<Want> {
     Ok(Want {
         since: since.map(Ticket::from_number),
@@ -568,3 +643,5 @@ fn seconds_of(span: Option<Duration>) -> f64 {
 
 /// How long to wait at the end for what is owed to be said.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+const A_YEAR: Duration = Duration::from_secs(31_557_600);

@@ -73,10 +73,10 @@ impl Terms {
         }
     }
 
-    pub(crate) fn grace(span: Option<&Bound<'_, PyAny>>) -> PyResult<Grace> {
+    pub(crate) fn grace(&self, span: Option<&Bound<'_, PyAny>>) -> PyResult<Grace> {
         match span.map(read_span).transpose()? {
             None => Ok(Grace::NONE),
-            Some(Span::Text(text)) => Grace::parse(&text).map_err(Refused::raised),
+            Some(Span::Text(text)) => self.classes.resolve_grace(&text).map_err(Refused::raised),
             Some(Span::Seconds(f64::INFINITY)) => Ok(Grace::FOREVER),
             Some(Span::Seconds(seconds)) => Grace::from_secs(seconds).map_err(Refused::raised),
         }
@@ -91,7 +91,7 @@ impl Terms {
         tags: &[Bound<'_, PyAny>],
         now: Moment,
     ) -> PyResult<Fill> {
-        let life = store.life(self.ttl(ttl)?, Self::grace(grace)?, now);
+        let life = store.life(self.ttl(ttl)?, self.grace(grace)?, now);
         Ok(Fill { life, bytes: 0, tags: store.tags(&tag_names(tags)?).map_err(Refused::raised)? })
     }
 }

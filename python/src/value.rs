@@ -13,9 +13,11 @@
 //! | how other processes read it | `payload` |
 //! | what the garbage collector sees | `track` |
 //! | what a reader of another type gets | `unproven` |
+//! | what a reader gets where a load failed | `failure` |
 
 mod copy;
 mod encode;
+mod failure;
 mod payload;
 mod track;
 mod unproven;
@@ -28,6 +30,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyInt;
 
 pub(crate) use encode::encode;
+pub(crate) use failure::Failure;
 pub(crate) use payload::decode;
 pub(crate) use unproven::{Unproven, for_reader};
 
@@ -44,6 +47,7 @@ struct Master {
     shape: Shape,
     weight: Weight,
     fingerprint: Option<u64>,
+    is_failure: bool,
 }
 
 /// What a copy has to visit.
@@ -68,13 +72,32 @@ impl Kept {
     }
 
     fn new(object: Py<PyAny>, shape: Shape, weight: usize) -> Self {
-        Self(Arc::new(Master { object, shape, weight: Weight::new(weight as u64), fingerprint: None }))
+        let weight = Weight::new(weight as u64);
+        Self(Arc::new(Master { object, shape, weight, fingerprint: None, is_failure: false }))
     }
 
     /// The same, made from the type of this fingerprint. Of what nobody else has a clone of yet.
     pub(crate) fn of_type(mut self, fingerprint: Option<u64>) -> Self {
         Arc::get_mut(&mut self.0).expect("it was just made").fingerprint = fingerprint;
         self
+    }
+
+    /// The same, saying how a load failed. Of what nobody else has a clone of yet.
+    pub(crate) fn of_failure(mut self) -> Self {
+        Arc::get_mut(&mut self.0).expect("it was just made").is_failure = true;
+        self
+    }
+
+    /// Whether it says how a load failed, and is no value.
+    #[inline]
+    pub(crate) fn is_failure(&self) -> bool {
+        self.0.is_failure
+    }
+
+    /// Itself, where it is a value.
+    #[inline]
+    pub(crate) fn as_value(&self) -> Option<Self> {
+        (!self.is_failure()).then(|| self.clone())
     }
 
     /// What a reader gets: a value of its own, or the object itself where nobody can change it.
@@ -89,14 +112,15 @@ impl Kept {
         copy::of(py, &self.0.object, self.0.shape)
     }
 
-    /// As [`copy`](Self::copy), for a reader of the type of this fingerprint: see [`for_reader`].
+    /// As [`copy`](Self::copy), for a reader of the type of this fingerprint: see [`for_reader`]. A [`Failure`] is for all readers.
     ///
     /// # Errors
     ///
     /// `MemoryError`.
     #[inline]
     pub(crate) fn copy_for(&self, py: Python<'_>, reader: Option<u64>) -> PyResult<Py<PyAny>> {
-        for_reader(py, self.copy(py)?, self.0.fingerprint, reader)
+        let copy = self.copy(py)?;
+        if self.is_failure() { Failure::of(py, copy) } else { for_reader(py, copy, self.0.fingerprint, reader) }
     }
 
     /// The integer, where it is one that a counter can hold; a bool is none.

@@ -234,7 +234,7 @@ async def test_every_invalidation_says_that_it_holds(cache: Cache) -> None:
 async def test_a_rule_that_is_one_text_is_refused(cache: Cache) -> None:
     with pytest.raises(TypeError, match="list"):
         cache.rules.on("e", keys="document:{id}")
-    with pytest.raises(donjon.RuleError):
+    with pytest.raises(donjon.InvalidRule):
         cache.rules.on("e")
 
 

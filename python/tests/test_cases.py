@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from donjon import ANY, Cache, InvalidKey, InvalidNamespace, InvalidTemplate, _donjon, key, pattern
+from donjon import ANY, Cache, ConfigError, InvalidKey, InvalidNamespace, InvalidTemplate, _donjon, key, pattern
 
 CASES = Path(__file__).parents[2] / "tests" / "cases"
 KEYS: dict[str, Any] = json.loads((CASES / "keys.json").read_text("utf-8"))
+SETTINGS: dict[str, Any] = json.loads((CASES / "settings.json").read_text("utf-8"))
 GLOB: dict[str, Any] = json.loads((CASES / "glob.json").read_text("utf-8"))
 
 # How the core says what the cases say in a word.
@@ -62,6 +63,28 @@ def test_globs_match_as_a_redis_server_says_they_do() -> None:
     for case in GLOB["patterns"]:
         matched = [at for at, text in enumerate(GLOB["texts"]) if _donjon.glob_matches(case["pattern"], text)]
         assert matched == case["matches"], case["pattern"]
+
+
+@pytest.mark.parametrize("case", SETTINGS["accepted"], ids=[case["name"] for case in SETTINGS["accepted"]])
+def test_settings_say_what_they_say_everywhere(case: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    settings = _donjon.parse_settings(case["given"].items())
+    for name, fact in case["says"].items():
+        said = getattr(settings, name)
+        assert (said | fact if isinstance(fact, dict) else fact) == said, name
+    cache = Cache.from_env(case["given"])
+    assert (cache.backend, cache.namespace, cache.enabled) == (settings.backend, settings.namespace, settings.enabled)
+    assert len(caplog.messages) == len(case.get("warns", []))
+    for warning, words in zip(caplog.messages, case.get("warns", []), strict=True):
+        assert all(word in warning for word in words)
+        assert "hunter2" not in warning
+
+
+@pytest.mark.parametrize("case", SETTINGS["refused"], ids=lambda case: str(case["given"]))
+def test_settings_that_cannot_be_are_refused_in_words_that_say_what_can(case: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        Cache.from_env(case["given"])
+    assert all(word in str(refused.value) for word in case["words"])
+    assert "hunter2" not in str(refused.value)
 
 
 def test_the_golden_envelopes_are_what_a_second_writer_makes_of_the_layout() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from donjon import Cache, CacheClosed, LockError, LockNotOwned, LockTimeout
+from donjon import Cache, CacheClosed, LockError, LockLost, LockTimeout
 from donjon._donjon import ManualClock
 
 Spin = Callable[[], Awaitable[None]]
@@ -133,7 +133,7 @@ async def test_a_lock_that_was_not_renewed_in_time_is_lost(
         alarms.pop()()
         await held.lost.wait()
         assert not alarms
-        with pytest.raises(LockNotOwned):
+        with pytest.raises(LockLost):
             await held.release()
     assert not caplog.messages
 
@@ -170,7 +170,7 @@ async def test_extend_starts_the_time_anew(cache: Cache, clock: ManualClock) -> 
         clock.advance(290)
         assert not held.lost.is_set()
         await held.release()
-        with pytest.raises(LockNotOwned):
+        with pytest.raises(LockLost):
             await held.extend()
 
 
@@ -188,17 +188,17 @@ async def test_extending_to_a_shorter_time_renews_sooner(cache: Cache, clock: Ma
 async def test_a_lock_is_lost_only_by_who_held_it(cache: Cache, clock: ManualClock) -> None:
     lock = cache.lock("l", ttl=30)
     for use in (lock.release, lock.extend):
-        with pytest.raises(LockNotOwned):
+        with pytest.raises(LockLost):
             await use()
     assert not lock.lost.is_set()
     async with lock:
         await lock.release()
-        with pytest.raises(LockNotOwned):
+        with pytest.raises(LockLost):
             await lock.release()
         assert not lock.lost.is_set()
     async with lock:
         clock.advance(31)
-        with pytest.raises(LockNotOwned):
+        with pytest.raises(LockLost):
             await lock.release()
         assert lock.lost.is_set()
     async with lock:
@@ -211,7 +211,7 @@ async def test_a_waiter_takes_over_when_the_holders_time_is_over(cache: Cache) -
     held.__enter__()
     async with real_time.lock("l", ttl=30, wait=10) as mine:
         assert mine.fence > held.fence
-        with pytest.raises(LockNotOwned):
+        with pytest.raises(LockLost):
             held.release()
         assert not mine.lost.is_set()
 
@@ -220,7 +220,7 @@ async def test_a_closed_cache_holds_no_locks(cache: Cache) -> None:
     await cache.connect()
     async with cache.lock("l", ttl=30) as held:
         await cache.close()
-        with pytest.raises(LockNotOwned):
+        with pytest.raises(LockLost):
             await held.release()
 
 

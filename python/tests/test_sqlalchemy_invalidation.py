@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from donjon import Cache, ConfigError, InvalidTemplate, RuleError
+from donjon import Cache, ConfigError, InvalidRule, InvalidTemplate
 from donjon.testing import ManualClock
 from redis_server import RedisServer
 
@@ -356,7 +356,7 @@ async def test_tags_may_name_columns_where_the_rows_are_known(
         (await session.get_one(File, 1)).title = "new"
         await session.commit()
         assert await cache.get_many(["a", "b", "c"]) == {"b": 1}
-        with pytest.raises(RuleError, match="names 'owner_id', which is not known"):
+        with pytest.raises(InvalidRule, match="names 'owner_id', which is not known"):
             await session.execute(update(File).values(title="x"))
         await session.commit()
         assert (await session.scalars(select(File.title))).all() == ["new"]
@@ -401,6 +401,31 @@ async def test_without_redis_a_commit_returns_after_its_patience_and_the_rest_is
     assert "wait for redis" in caplog.text
 
 
+async def test_a_commit_that_waits_for_redis_returns_once_that_was_told(
+    database: str, own_server: Callable[..., RedisServer]
+) -> None:
+    server = own_server()
+    engine = create_async_engine(f"sqlite+aiosqlite:///{database}")
+    sessions = async_sessionmaker(engine)
+    async with Cache.redis(server.url) as cache:
+        invalidation = Invalidation(cache, patience=100.0)
+        invalidation.on(Owner, keys=["owner:{id}"], tags=["owners"])
+        invalidation.listen(sessions)
+        await cache.set("owner:1", "Ada")
+        async with sessions() as session:
+            (await session.get_one(Owner, 1)).name = "Ada L."
+            server.pause()
+            committing = asyncio.create_task(session.commit())
+            while cache.stats().queued < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert not committing.done()
+            server.resume()
+            await committing
+        assert cache.stats().queued == 0
+        assert await cache.get("owner:1") is None
+    await engine.dispose()
+
+
 async def test_sessions_that_nobody_listens_to_tell_nothing(sessions: Sessions, database: str, full: Any) -> None:
     engine = create_engine(f"sqlite:///{database}")
     with Session(engine) as session:
@@ -417,12 +442,12 @@ async def test_sessions_that_nobody_listens_to_tell_nothing(sessions: Sessions, 
 @pytest.mark.parametrize(
     ("model", "rule", "error", "says"),
     [
-        (Owner, {}, RuleError, "invalidates nothing"),
-        (Owner, {"keys": ["owner:{nobody}"]}, RuleError, "'nobody', which is none of its columns"),
+        (Owner, {}, InvalidRule, "invalidates nothing"),
+        (Owner, {"keys": ["owner:{nobody}"]}, InvalidRule, "'nobody', which is none of its columns"),
         (Owner, {"keys": ["owner:{"]}, InvalidTemplate, "owner"),
         (Owner, {"keys": "owner:{id}"}, TypeError, "a list of texts"),
-        (int, {"keys": ["a"]}, RuleError, "mapped class"),
-        ("Owner", {"keys": ["a"]}, RuleError, "mapped class"),
+        (int, {"keys": ["a"]}, InvalidRule, "mapped class"),
+        ("Owner", {"keys": ["a"]}, InvalidRule, "mapped class"),
     ],
 )
 def test_a_wrong_rule_is_told_at_once(

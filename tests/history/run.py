@@ -3,6 +3,7 @@
 python tests/history/run.py                        a minute of donjon, in Python, Rust and Node
 python tests/history/run.py --seconds 600          longer
 python tests/history/run.py --cluster              over a cluster, in Python and Rust, while slots move and replicas take over
+python tests/history/run.py --sentinels            over a primary that is killed again and again, and found by sentinels
 python tests/history/run.py --naive --seconds 12   cache-aside by hand, which must be found out
 """
 
@@ -30,14 +31,25 @@ from history import History  # noqa: E402
 from nemesis import Nemesis  # noqa: E402
 from outside import Outside  # noqa: E402
 from plan import Plan  # noqa: E402
-from redis_cluster import RedisCluster  # noqa: E402
+from redis_cluster import RedisCluster, RedisSentinels  # noqa: E402
 from redis_server import RedisServer  # noqa: E402
-from unrest import Unrest  # noqa: E402
+from unrest import OfACluster, OfSentinels, Unrest  # noqa: E402
 
-__all__ = ["CLUSTER_LANGUAGES", "LANGUAGES", "NAIVE", "donjon", "in_rust", "on_a_cluster", "run", "run_on_a_cluster"]
+__all__ = [
+    "LANGUAGES",
+    "MANY_LANGUAGES",
+    "NAIVE",
+    "donjon",
+    "in_rust",
+    "on_many",
+    "run",
+    "run_behind_sentinels",
+    "run_on_a_cluster",
+]
 
 LANGUAGES = ("python", "rust", "node")
-CLUSTER_LANGUAGES = ("python", "rust")
+MANY_LANGUAGES = ("python", "rust")
+"""Those that know clusters and sentinels."""
 
 
 def python(adapter: str, name: str = "python") -> Program:
@@ -77,12 +89,13 @@ def donjon() -> list[Program]:
         node("near", "node-near"),
         node("near-ioredis", "node-near-ioredis"),
         node("rest", "node-rest"),
+        node("timed-rest", "node-rest-timed"),
     ]
     return [*pythons, rust, *[near] * 2, *nodes]
 
 
-def on_a_cluster() -> list[Program]:
-    """Processes on donjon in the languages that know clusters, some with memory in front."""
+def on_many() -> list[Program]:
+    """Processes on donjon in the languages that know more than one server, some with memory in front."""
     return [program for program in donjon() if not program.name.startswith("node")]
 
 
@@ -107,7 +120,7 @@ def run(
 
 
 def run_on_a_cluster(
-    programs: Sequence[Program], seconds: float, seed: int, folder: Path, languages: Sequence[str] = CLUSTER_LANGUAGES
+    programs: Sequence[Program], seconds: float, seed: int, folder: Path, languages: Sequence[str] = MANY_LANGUAGES
 ) -> Report:
     """As `run`, on three primaries with a replica each, whose slots move.
 
@@ -122,7 +135,28 @@ def run_on_a_cluster(
         plan = Plan.of(cluster.url, folder / "source", seed)
         plan.save(folder / "plan.json")
         fleet = Fleet(programs, folder / "plan.json", logs, seed)
-        unrest = Unrest(cluster, [f"{plan.namespace}:{key}" for key in plan.keys], fleet, seed)
+        unrest = OfACluster(cluster, [f"{plan.namespace}:{key}" for key in plan.keys], fleet, seed)
+        _harm(seconds, fleet, [unrest])
+    return _judge(logs, languages, unrest.done)
+
+
+def run_behind_sentinels(
+    programs: Sequence[Program], seconds: float, seed: int, folder: Path, languages: Sequence[str] = MANY_LANGUAGES
+) -> Report:
+    """As `run`, on a primary with two replicas that three sentinels watch, and which is killed now and then.
+
+    Raises:
+        RuntimeError: A process failed by itself.
+    """
+    print(f"history: seed {seed}, {len(programs)} processes for {seconds:.0f} s; written to {folder}", flush=True)
+    logs = folder / "logs"
+    logs.mkdir(parents=True)
+    # Nobody takes over by himself from one that is only frozen.
+    with RedisSentinels(after=10.0) as watched:
+        plan = Plan.of(watched.url, folder / "source", seed)
+        plan.save(folder / "plan.json")
+        fleet = Fleet(programs, folder / "plan.json", logs, seed)
+        unrest = OfSentinels(watched, fleet, seed)
         _harm(seconds, fleet, [unrest])
     return _judge(logs, languages, unrest.done)
 
@@ -145,6 +179,7 @@ def _harm(seconds: float, fleet: Fleet, meddlers: Sequence[Nemesis | Outside | U
 
 def _judge(logs: Path, languages: Sequence[str], done: Mapping[str, int]) -> Report:
     report = check(History(logs), languages)
+    report.deeds.update(done)
     did = ", ".join(f"{times} {deed}" for deed, times in sorted(done.items()))
     print(f"the nemesis did: {did}\n{report}", flush=True)
     return report
@@ -165,12 +200,17 @@ def main() -> int:
     parser.add_argument(
         "--cluster", action="store_true", help="on a cluster, whose slots move and whose replicas take over"
     )
+    parser.add_argument(
+        "--sentinels", action="store_true", help="on a primary that is killed, and found by three sentinels"
+    )
     parser.add_argument("--keep", type=Path, help="a folder, not there yet, for what the processes write")
     said = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="donjon-history-") as scratch:
         folder = said.keep or Path(scratch) / "run"
         if said.cluster:
-            report = run_on_a_cluster(on_a_cluster(), said.seconds, said.seed, folder)
+            report = run_on_a_cluster(on_many(), said.seconds, said.seed, folder)
+        elif said.sentinels:
+            report = run_behind_sentinels(on_many(), said.seconds, said.seed, folder)
         else:
             programs, languages = (NAIVE, ()) if said.naive else (donjon(), LANGUAGES)
             report = run(programs, said.seconds, said.seed, folder, languages)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from check import ACTS, BOUND, LEAST, Report, check
+from check import ACTS, BOUNDS, LEAST, Report, check
 from history import FAILED, OK, QUEUED, History, Log
 from source import Source
 
@@ -85,15 +85,16 @@ def test_an_invalidation_binds_the_keys_that_it_covers_and_no_others(tmp_path: P
     assert [stale.read.key for stale in checked(tmp_path).stale] == ["b"]
 
 
+@pytest.mark.parametrize(("word", "bound"), BOUNDS.items())
 def test_a_read_from_memory_may_be_behind_others_by_its_bound_and_no_more(
-    tmp_path: Path, log: Callable[[str], Log]
+    tmp_path: Path, log: Callable[[str], Log], word: str, bound: int
 ) -> None:
     log("writer").invalidation(100, 200, "key a", OK, {"a": 7})
     reader = log("reader")
-    reader.read(200 + BOUND, 201 + BOUND, "a", 6, "near get")
+    reader.read(200 + bound, 201 + bound, "a", 6, f"{word} get")
     report = checked(tmp_path)
-    assert (report.stale_reads, report.behind, report.furthest) == (0, 1, BOUND)
-    reader.read(201 + BOUND, 202 + BOUND, "a", 6, "near get")
+    assert (report.stale_reads, report.behind, report.furthest) == (0, {word: 1}, {word: bound})
+    reader.read(201 + bound, 202 + bound, "a", 6, f"{word} get")
     reader.read(201, 202, "a", 6, "get")
     assert checked(tmp_path).stale_reads == 2
 

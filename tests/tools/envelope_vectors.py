@@ -81,8 +81,10 @@ def entries():
     yield entry("with the longest tag there may be", "V", b"[]", codec="json", tags=[("x" * 256, 1, 2)])
     yield entry("raw bytes with a tag", "V", b"\0\xff", codec="bytes", tags=[user])
     yield entry("a lease", "L", fresh=FRESH + 2_000, usable=FRESH + 2_000, load=0, token=bytes(16))
-    yield entry("nothing found", "N")
-    yield entry("nothing found, with a tag and a fingerprint", "N", fingerprint=7, tags=[user])
+    yield entry("a load that failed", "N", b'["app.NotFound",["no such user"],{}]', codec="json", usable=FRESH)
+    yield entry(
+        "a load that failed, with a tag and a fingerprint", "N", b"[]", codec="json", fingerprint=7, tags=[user]
+    )
     yield entry("not to be cached", "M", usable=FRESH, token=b"\xff" * 16)
     yield entry("held down", "T", usable=FRESH, load=0)
 

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::time::Duration;
 
-use donjon_core::expiry::{InvalidTtl, TtlClasses};
+use donjon_core::expiry::{Grace, InvalidTtl, Ttl, TtlClasses};
 use donjon_core::key::{Namespace, Part, build, build_pattern};
 use donjon_core::lock::{LOOK_AGAIN, Pace};
 use donjon_core::pattern::{Pattern, glob_escape};
@@ -86,21 +86,30 @@ pub extern "C" fn define_ttl(millis: f64) -> i32 {
 /// The milliseconds that a text or a class stands for, into register 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn resolve_ttl() -> i32 {
+    resolve(|classes, text| classes.resolve(text).map(Ttl::as_duration))
+}
+
+/// The same for a grace.
+#[unsafe(no_mangle)]
+pub extern "C" fn resolve_grace() -> i32 {
+    resolve(|classes, text| classes.resolve_grace(text).map(Grace::as_duration))
+}
+
+fn resolve(read: impl Fn(&TtlClasses, &str) -> Result<Option<Duration>, InvalidTtl>) -> i32 {
     cross(|input, _| {
-        let ttl = CLASSES.made().borrow().resolve(input.text()).map_err(|why| match why {
+        let span = read(&CLASSES.made().borrow(), input.text()).map_err(|why| match why {
             // Nobody sets variables here.
             InvalidTtl::UnknownClass { given, nearest } => Refused::new(
                 Kind::Ttl,
                 &format_args!(
-                    "there is no ttl class `{}`; the nearest is `{}`, and a new one is defined by the option `ttls`",
+                    "there is no ttl class `{}`; the nearest is `{}`, and a new one is defined by the option `ttlClasses`",
                     Plain(&given),
                     Plain(&nearest)
                 ),
             ),
             why => Refused::new(Kind::Ttl, &why),
         })?;
-        let millis = ttl.as_duration().map_or(f64::INFINITY, numbers::millis);
-        register(0, millis);
+        register(0, span.map_or(f64::INFINITY, numbers::millis));
         Ok(0)
     })
 }

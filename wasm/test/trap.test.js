@@ -4,8 +4,11 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { createClient } from "redis";
+import { kv } from "../dist-trap/kv.js";
+import { memory } from "../dist-trap/near.js";
 import { redis } from "../dist-trap/redis.js";
 import { LockLostError, ManualClock, createCache, initSync } from "../dist-trap/slim.js";
+import { FakeKv } from "./fake-kv.mjs";
 import { RedisServer, until } from "./redis/server.mjs";
 
 /** The cores that were started, the newest last: a test reaches into them where a program cannot. */
@@ -155,7 +158,7 @@ test("locks are lost in a trap, their holders are told, and who waits for one ge
 });
 
 test("what the cache was told stays told: rules, times to live, and that it is switched off", async () => {
-  const { cache, trapNext } = trappable({ ttls: { brief: 5 } });
+  const { cache, trapNext } = trappable({ ttlClasses: { brief: 5 } });
   cache.rules.on("event", { keys: ["k"] });
   const listener = cache.subscribe("channel");
   cache.enabled = false;
@@ -245,7 +248,7 @@ test("a trap over Redis keeps no loader from running, and the cache goes on", as
 
 test("a trap over Redis of the core that is asked what texts mean fails what was asked, and it knows all that it was told", async () => {
   const client = createClient({ url: "redis://127.0.0.1:1" });
-  const { cache } = trappable({ clock: undefined, ttls: { brief: 5 }, store: redis(client) });
+  const { cache } = trappable({ clock: undefined, ttlClasses: { brief: 5 }, store: redis(client) });
   cache.rules.on("event", { keys: ["k"] });
   const texts = cores.findLast((core) => "resolve_ttl" in core);
   texts.trap();
@@ -280,10 +283,33 @@ for (const call of ["near_hit", "near_guard", "near_admit", "pushed", "answered"
       assert.equal(await cache.get("k"), 1);
       await cache.get("other");
       await server.ask("DEL", "app:other");
-      return logged.some((message) => message.includes("memory in front of redis broke off"));
+      return logged.some((message) => message.includes("memory in front of the store broke off"));
     });
     broken.clear();
     await kept("k");
     assert.equal(await cache.get("k"), 1);
+  });
+}
+
+for (const call of ["near_hit", "near_guard", "near_admit", "near_forget"]) {
+  test(`a trap in ${call} of the memory in front of KV takes along what that had, and the caches over it go on`, async (t) => {
+    const namespace = new FakeKv();
+    const made = () => trappable({ clock: undefined, store: kv(namespace, { near: memory({ ttl: "1m" }) }) });
+    const [{ cache, logged }, { cache: other }] = [made(), made()];
+    t.after(() => Promise.all([cache.close(), other.close()]));
+    t.after(() => broken.clear());
+    await cache.setMany({ k: 1, had: 2 });
+    await cache.getMany(["k", "had"]);
+    assert.equal(other.peek("had"), 2);
+    broken.add(call);
+    // Each of these is asked for by one of them.
+    assert.equal(await cache.get("k"), 1);
+    assert.equal(await cache.get("k", { mode: "strong" }), 1);
+    await cache.delete("other");
+    assert.ok(logged.some((message) => message.includes("memory in front of the store broke off")));
+    broken.clear();
+    assert.equal(other.peek("had"), undefined);
+    assert.equal(await cache.get("k"), 1);
+    assert.equal(other.peek("k"), 1);
   });
 }

@@ -41,7 +41,7 @@ export interface CacheOptions {
   /** Where a call names none. Default: five minutes. */
   readonly defaultTtl?: Ttl | undefined;
   /** Names for times to live, used as `ttl: "stats"`. `default`, `stats`, `config` and `user_data` are there already. */
-  readonly ttls?: Readonly<Record<string, Ttl>> | undefined;
+  readonly ttlClasses?: Readonly<Record<string, Ttl>> | undefined;
   /** Largest part cut at random from each time to live, from 0 to 1. Default: 0. */
   readonly jitter?: number | undefined;
   /** How eagerly a value is refreshed before it expires, the earlier the longer its load takes; 0 never. Default: 1. */
@@ -71,8 +71,8 @@ export interface CacheOptions {
 
 /**
  * How fresh an answer has to be: with `local` memory in front of a store may give it, late by as long as word of a change takes, and by two
- * seconds at most; with `strong` the store does, and what was invalidated before the call is never served. Without such memory both are
- * the same.
+ * seconds at most, or where the store tells nobody of changes by the time that was stated for memory; with `strong` the store does, and
+ * what was invalidated before the call is never served. Without such memory both are the same.
  */
 export type Mode = "local" | "strong";
 
@@ -140,7 +140,7 @@ export class Cache {
   readonly #strict: boolean;
   readonly #log: (message: string) => void;
   readonly #subscriptions = new Set<Subscription>();
-  #servedStale = 0;
+  #staleOnError = 0;
   #isClosed = false;
 
   /** @internal */
@@ -150,7 +150,7 @@ export class Cache {
     this.namespace = namespace;
     if (!["isolate", "freeze", "none"].includes(copy)) throw new ConfigError('`copy` is "isolate", "freeze" or "none"');
     if (typeof namespace !== "string") throw new ConfigError(`a namespace is a text, not ${nameOf(namespace)}`);
-    const ttls = Object.entries(options.ttls ?? {});
+    const ttls = Object.entries(options.ttlClasses ?? {});
     const rules: (readonly [string, readonly string[], readonly string[], readonly string[]])[] = [];
     const prepare = (core: Core): void => {
       core.begin().text(namespace).call("check_namespace");
@@ -549,12 +549,12 @@ export class Cache {
 
   /** A reading of the counters of this process. */
   stats(): Stats {
-    return { ...this.#tier.stats(), servedStale: this.#servedStale };
+    return { ...this.#tier.stats(), staleOnError: this.#staleOnError };
   }
 
   /** Sets the counters back to zero; what counts the present stays. */
   resetStats(): void {
-    this.#servedStale = 0;
+    this.#staleOnError = 0;
     this.#tier.resetStats();
   }
 
@@ -650,7 +650,7 @@ export class Cache {
   }
 
   #noteStale(key: string, error: unknown): void {
-    this.#servedStale++;
+    this.#staleOnError++;
     this.#log(`loading ${key} failed, and its stale value was served: ${error instanceof Error ? error.name : typeof error}`);
   }
 }
@@ -676,7 +676,7 @@ const KINDS: Readonly<Record<keyof CacheOptions, "object" | "function" | "boolea
   maxBytes: "checked elsewhere",
   maxEntries: "checked elsewhere",
   defaultTtl: "checked elsewhere",
-  ttls: "object",
+  ttlClasses: "object",
   jitter: "checked elsewhere",
   early: "checked elsewhere",
   loadTimeout: "checked elsewhere",

@@ -20,9 +20,11 @@ import type { Store } from "./cache.js";
 import type { Capabilities } from "./capabilities.js";
 import { ConfigError } from "./errors.js";
 import { nameOf } from "./keys.js";
+import type { NearMemory } from "./near.js";
+import { MOST, checkNames, checkNear, checkNumbers } from "./options.js";
 import { LateTable } from "./plain/late.js";
-import { MOST, checkNumbers } from "./options.js";
 import { PlainTier } from "./plain/tier.js";
+import type { Near } from "./redis/near.js";
 
 /** What is used of a binding to a KV namespace. */
 export interface KvNamespace {
@@ -42,6 +44,11 @@ export interface KvOptions {
   readonly commandTimeout?: number | undefined;
   /** A larger value is not stored, and what is under its key is invalidated. Default, and most: 25 MiB, less what the cache adds. */
   readonly maxValueBytes?: number | undefined;
+  /**
+   * Memory in front, of all caches over this binding: `memory({ ttl: "10s" })` of `donjon/near`. What KV shows to be changed it may not
+   * show for so long. Default: none.
+   */
+  readonly near?: NearMemory | undefined;
 }
 
 const KV_CAPABILITIES: Capabilities = { reach: "process", locks: false, conditions: false, tags: false, messages: false };
@@ -52,8 +59,14 @@ const SETTLES = 90_000;
 /** KV keeps nothing for less, in seconds. */
 const LEAST_TTL = 60;
 
-/** What this isolate knows of what it has changed, by binding and namespace of the cache: a request may have a cache of its own. */
-const TABLES = new WeakMap<KvNamespace, Map<string, LateTable>>();
+/** What caches over one binding have in common, by their namespaces: a request may have a cache of its own. */
+interface Shared {
+  /** What this isolate knows of what it has changed. */
+  readonly tables: Map<string, LateTable>;
+  readonly memories: Map<string, Near>;
+}
+
+const SHARED = new WeakMap<KvNamespace, Shared>();
 
 const MOST_NAME_BYTES = 512;
 const MOST_VALUE_BYTES = 25 * 2 ** 20 - 1_024;
@@ -77,8 +90,12 @@ export function kv(namespace: KvNamespace, options: KvOptions = {}): Store {
   if (!isOne || !["get", "put", "delete", "list"].every((name) => typeof namespace[name as keyof KvNamespace] === "function")) {
     throw new ConfigError(`\`kv\` takes a binding to a KV namespace, not ${nameOf(namespace)}`);
   }
-  checkNumbers(options, { commandTimeout: MOST, maxValueBytes: MOST_VALUE_BYTES });
-  const { commandTimeout = 5_000, maxValueBytes = MOST_VALUE_BYTES } = options;
+  if (typeof options !== "object" || options === null) throw new ConfigError("the options of `kv` are an object");
+  checkNames(options, ["commandTimeout", "maxValueBytes", "near"]);
+  const { near, ...limits } = options;
+  checkNumbers(limits, { commandTimeout: MOST, maxValueBytes: MOST_VALUE_BYTES });
+  checkNear(near);
+  const { commandTimeout = 5_000, maxValueBytes = MOST_VALUE_BYTES } = limits;
   const store = {
     settles: SETTLES,
     async get(name: string) {
@@ -101,13 +118,21 @@ export function kv(namespace: KvNamespace, options: KvOptions = {}): Store {
       return names;
     },
   };
+  const { tables, memories } = sharedOf(namespace);
   const tableOf = (name: string): LateTable => {
-    const tables = TABLES.get(namespace) ?? new Map<string, LateTable>();
-    TABLES.set(namespace, tables);
-    const table = tables.get(name) ?? new LateTable(store);
+    // Caches without memory in front tell what they change as well.
+    const table = tables.get(name) ?? new LateTable(store, () => memories.get(name));
     tables.set(name, table);
     return table;
   };
   const waits = { commandTimeout, connectTimeout: commandTimeout, maxValueBytes, maxNameBytes: MOST_NAME_BYTES };
-  return { open: (terms) => new PlainTier("kv", tableOf(terms.namespace), KV_CAPABILITIES, terms, waits) };
+  return {
+    open: (terms) => new PlainTier("kv", tableOf(terms.namespace), KV_CAPABILITIES, terms, waits, near?.of(memories, terms)),
+  };
+}
+
+function sharedOf(namespace: KvNamespace): Shared {
+  const shared = SHARED.get(namespace) ?? { tables: new Map(), memories: new Map() };
+  SHARED.set(namespace, shared);
+  return shared;
 }

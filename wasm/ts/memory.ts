@@ -559,7 +559,7 @@ export class MemoryTier implements Tier {
   stats(): Stats {
     return this.#change((core) => {
       core.begin().call("stats");
-      return readStats(core, { memoryHits: 0, decodeErrors: 0, servedStale: 0, restarts: this.#era });
+      return readStats(core, { memoryHits: 0, undecodable: 0, staleOnError: 0, restarts: this.#era });
     });
   }
 

@@ -15,6 +15,12 @@ export function checkNames(options: object | undefined, names: readonly string[]
   }
 }
 
+/** Refuses memory in front of a store that `memory` of donjon/near has not made: how late it may be has to be stated. */
+export function checkNear(near: unknown): void {
+  if (near === undefined || typeof (near as { of?: unknown } | null)?.of === "function") return;
+  throw new ConfigError('`near` is what `memory` of donjon/near gives, which says how late it may be: memory({ ttl: "2s" })');
+}
+
 /** What timers can still wait for, and more than any value has bytes. */
 export const MOST = 0x7fff_ffff;
 

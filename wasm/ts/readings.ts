@@ -54,7 +54,7 @@ const COUNTS = [
 ] as const;
 
 /** What a call has written of the counters. */
-export function readStats(core: Core, own: Pick<Stats, "memoryHits" | "decodeErrors" | "servedStale" | "restarts">): Stats {
+export function readStats(core: Core, own: Pick<Stats, "memoryHits" | "undecodable" | "staleOnError" | "restarts">): Stats {
   const counts = Object.fromEntries(COUNTS.map((name) => [name, core.readNumber()]));
   return { ...counts, ...own } as unknown as Stats;
 }

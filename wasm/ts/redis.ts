@@ -10,7 +10,10 @@ import type { Library } from "./redis/connection.js";
 import { Ioredis, type IoredisClient, isIoredis } from "./redis/ioredis.js";
 import type { Limits } from "./redis/limits.js";
 import { NodeRedis, type NodeRedisClient, isNodeRedis } from "./redis/node-redis.js";
-import { type InFrontTerms, RedisTier } from "./redis/tier.js";
+import { Near, type NearTerms } from "./redis/near.js";
+import { RedisTier } from "./redis/tier.js";
+import { Tracker } from "./redis/tracker.js";
+import type { InFront } from "./redis/via.js";
 
 /** How a store over Redis waits, what it takes, and whether there is memory in front of it. */
 export interface RedisOptions extends Limits {
@@ -56,13 +59,23 @@ export function redis(client: NodeRedisClient | IoredisClient, options: RedisOpt
   checkNumbers(limits, Object.fromEntries(LIMITS.map((name) => [name, MOST])));
   const inFront = termsOf(near);
   const library = libraryOf(client);
-  return { open: (terms: TierTerms) => new RedisTier(library, terms, limits, inFront) };
+  return { open: (terms: TierTerms) => new RedisTier(library, terms, limits, inFront && inFrontOf(inFront, terms)) };
 }
 
 const LIMITS = ["commandTimeout", "connectTimeout", "maxValueBytes"] as const;
 
 /** How long memory has a value at most before Redis is asked anew, up to a tenth of it cut at random. */
 const NEAR_TTL = 60_000;
+
+/** How memory in front is bounded and told. */
+interface InFrontTerms extends NearTerms {
+  readonly tellsEverything: boolean;
+}
+
+function inFrontOf({ tellsEverything, ...bounds }: InFrontTerms, { namespace, log }: TierTerms): InFront {
+  const near = new Near(bounds, namespace, log);
+  return { memory: near, keeper: (front, library, patience) => new Tracker(front, near, library, patience, tellsEverything) };
+}
 
 function termsOf(near: unknown): InFrontTerms | undefined {
   if (near === undefined || near === false) return undefined;

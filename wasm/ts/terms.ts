@@ -35,7 +35,7 @@ export class TermsReader {
 
   constructor(ask: <T>(call: (core: Core) => T) => T, defaultTtl: Ttl | undefined) {
     this.#ask = ask;
-    this.#usual = { ttl: defaultTtl === undefined ? this.#text("default") : this.ttl(defaultTtl), grace: 0, tags: [] };
+    this.#usual = { ttl: defaultTtl === undefined ? this.#text("default", "ttl") : this.ttl(defaultTtl), grace: 0, tags: [] };
   }
 
   /** What the options of a call come to, which may be named so. */
@@ -82,9 +82,9 @@ export class TermsReader {
     return [...new Set(given)];
   }
 
-  #ms(given: Ttl, what: string): number {
+  #ms(given: Ttl, what: "ttl" | "grace"): number {
     if (given === FOREVER) return Infinity;
-    if (typeof given === "string") return this.#text(given);
+    if (typeof given === "string") return this.#text(given, what);
     if (typeof given !== "number") {
       throw new InvalidTtlError(`a ${what} is milliseconds, a text such as "5m", or FOREVER, not ${nameOf(given)}`);
     }
@@ -93,12 +93,12 @@ export class TermsReader {
     return given;
   }
 
-  #text(text: string): number {
+  #text(text: string, what: "ttl" | "grace"): number {
     const known = this.#texts.get(text);
     if (known !== undefined) return known;
     if (!text.isWellFormed()) throw new InvalidTtlError("half a surrogate pair is no text");
     const ms = this.#ask((core) => {
-      core.begin().text(text).call("resolve_ttl");
+      core.begin().text(text).call(`resolve_${what}`);
       return core.register(0);
     });
     if (this.#texts.size < MOST_KNOWN) this.#texts.set(text, ms);

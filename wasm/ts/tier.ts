@@ -96,9 +96,10 @@ export interface Removed {
 
 /**
  * What memory in front of a store is worth: it is told of changes (`tracking`), or told in another way (`fallback`); nothing was heard of
- * the connection that tells it, so that it answers nothing (`suspect`); or it is told nothing here and keeps nothing (`off`).
+ * the connection that tells it, so that it answers nothing (`suspect`); or it is told nothing here and keeps nothing (`off`). Where the
+ * store tells nobody, it has each value for a stated time (`ttl`), and answers nothing while this cache owes the store an invalidation.
  */
-export type Coherence = "tracking" | "fallback" | "suspect" | "off";
+export type Coherence = "tracking" | "fallback" | "suspect" | "off" | "ttl";
 
 /** Of memory in front of a store; `undefined` where there is none. */
 export interface CoherenceFacts {
@@ -156,9 +157,9 @@ export interface Stats extends CoherenceFacts {
   readonly hitRate: number;
   readonly missRate: number;
   /** Values that could not be read and were loaded anew. */
-  readonly decodeErrors: number;
+  readonly undecodable: number;
   /** Loads that failed while a stale value was served. */
-  readonly servedStale: number;
+  readonly staleOnError: number;
   /** How often the core had to be started anew, empty. */
   readonly restarts: number;
 }

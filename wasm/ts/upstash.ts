@@ -5,7 +5,9 @@
  */
 import type { Store, TierTerms } from "./cache.js";
 import { ConfigError } from "./errors.js";
-import { MOST, checkNames, checkNumbers } from "./options.js";
+import type { NearMemory } from "./near.js";
+import { MOST, checkNames, checkNear, checkNumbers } from "./options.js";
+import type { Near } from "./redis/near.js";
 import { RestApi } from "./redis/rest.js";
 import { RedisTier } from "./redis/tier.js";
 
@@ -27,6 +29,11 @@ export interface UpstashOptions {
    * lag behind what other processes have invalidated; it suits a database without replicas as well.
    */
   readonly reads?: "primary" | "nearest" | undefined;
+  /**
+   * Memory in front, of all caches over this store: `memory({ ttl: "2s" })` of `donjon/near`. Nobody tells it what others change, so it is
+   * late by as long as that says. Default: none.
+   */
+  readonly near?: NearMemory | undefined;
 }
 
 /**
@@ -44,15 +51,17 @@ export interface UpstashOptions {
  * @throws {@link ConfigError} where an option is none.
  */
 export function upstash(options: UpstashOptions): Store {
-  checkNames(options, ["url", "token", "commandTimeout", "maxValueBytes", "reads"]);
-  const { url, token, commandTimeout = 1_000, maxValueBytes = 3 * 2 ** 20, reads = "primary" } = options;
+  checkNames(options, ["url", "token", "commandTimeout", "maxValueBytes", "reads", "near"]);
+  const { url, token, commandTimeout = 1_000, maxValueBytes = 3 * 2 ** 20, reads = "primary", near } = options;
   checkNumbers({ commandTimeout, maxValueBytes }, { commandTimeout: MOST, maxValueBytes: MOST });
   if (reads !== "primary" && reads !== "nearest") throw new ConfigError('`reads` is "primary" or "nearest"');
   if (typeof token !== "string" || !/^[!-~]+$/.test(token))
     throw new ConfigError("`token` is the database's REST token, without spaces or line ends");
+  checkNear(near);
   const api = new RestApi({ url: addressOf(url), token, timeout: commandTimeout, readsNearest: reads === "nearest" });
   const limits = { commandTimeout, connectTimeout: commandTimeout, maxValueBytes };
-  return { open: (terms: TierTerms) => new RedisTier(api, terms, limits) };
+  const memories = new Map<string, Near>();
+  return { open: (terms: TierTerms) => new RedisTier(api, terms, limits, near?.of(memories, terms)) };
 }
 
 /** A URL to which paths can be added. What is wrong with it is told without it: it may hold a password. */

@@ -21,7 +21,7 @@ pub const ALL: [(&str, Replay); 8] = [
 ];
 
 fn donjon(requests: &[u32], size: usize) -> u64 {
-    let mut policy = Policy::new(Bounds { max_weight: size as u64, max_entries: None });
+    let mut policy: Policy = Policy::new(Bounds { max_weight: size as u64, max_entries: None, idle_weight: 0 });
     let mut slots: Vec<Option<Slot>> = vec![None; requests.iter().max().map_or(0, |&most| most as usize + 1)];
     let mut keys: Vec<u32> = Vec::new();
     let mut hits = 0;

@@ -13,7 +13,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
     /// Removes every key that matches, and all of them for an all-star pattern. It holds when this returns. Visits every row,
     /// a bounded number under one lock.
     pub fn invalidate_pattern(&self, pattern: &Pattern, now: Moment) -> Removed<V> {
-        self.sweep(now, |key| pattern.is_everything() || pattern.matches(key.as_bytes()))
+        self.sweep(now, |key| pattern.is_everything() || pattern.matches(key))
     }
 
     /// Removes everything. Visits every row, a bounded number under one lock.
@@ -39,7 +39,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         removed
     }
 
-    fn sweep(&self, now: Moment, matches: impl Fn(&str) -> bool) -> Removed<V> {
+    fn sweep(&self, now: Moment, matches: impl Fn(&[u8]) -> bool) -> Removed<V> {
         let mut removed = Removed { count: 0, values: Vec::new() };
         for shard in &self.shared.shards {
             // What comes behind this end while we go was loaded after we began.

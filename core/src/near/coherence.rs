@@ -7,7 +7,8 @@
 //! Belief is a *spell*: from when a connection began to be told, to its end, or to when the server forgot what it was to tell.
 //! What entered within a spell is believed until a moment that each sign of life puts off, and never again once it is over. Where the
 //! shared tier is many servers, each tells of its own: what was answered by one and tagged in a table of another rests on the spells
-//! of both.
+//! of both. Where nobody tells of anything a spell has no end: what this process changes is marked all the same, and all else is
+//! served for as long as memory has a value.
 //!
 //! Must not know what is kept, nor where.
 
@@ -109,8 +110,9 @@ struct Spell {
 }
 
 impl Spell {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { trusted_until: AtomicU64::new(UNHEARD), lapsed: AtomicU64::new(0) })
+    fn new(told: Told) -> Arc<Self> {
+        let until = if told == Told::Nobody { Moment::NEVER.as_nanos() } else { UNHEARD };
+        Arc::new(Self { trusted_until: AtomicU64::new(until), lapsed: AtomicU64::new(0) })
     }
 
     #[inline]
@@ -159,6 +161,8 @@ pub enum Told {
     /// By way of another connection, so that word of a change may come before or behind an answer. As there is a guard, only a
     /// belief that is not warranted for as long is different.
     Aside,
+    /// There is nobody who could: what others change is served until its time in memory is over.
+    Nobody,
 }
 
 /// One connection that is told of changes of what was read on it. Dropping it ends the belief in all of that.
@@ -183,7 +187,7 @@ struct Current {
 
 impl Track {
     pub(super) fn new(coherence: &Arc<Coherence>, told: Told) -> Self {
-        let current = Mutex::new(Current { spell: Spell::new(), began: coherence.next() });
+        let current = Mutex::new(Current { spell: Spell::new(told), began: coherence.next() });
         let inner = Arc::new(Inner { told, current });
         let mut tracks = coherence.tracks.lock();
         tracks.retain(|track| track.strong_count() > 0);
@@ -218,7 +222,7 @@ impl Track {
 
     /// What entered is believed no more, such as where another server has some of it now; what is asked for from here on is.
     pub fn begin_anew(&self) {
-        let next = Spell::new();
+        let next = Spell::new(self.inner.told);
         let mut current = self.inner.current.lock();
         let trusted_until = current.spell.trusted_until.load(Ordering::Acquire);
         next.trusted_until.store(trusted_until.max(UNHEARD), Ordering::Release);
@@ -248,6 +252,8 @@ pub enum State {
     Tracking,
     /// The same, by way of another connection: for servers that do not speak the newer protocol.
     Fallback,
+    /// Nobody tells of changes: a value is served until its time in memory is over.
+    Ttl,
     /// There is no connection, or no sign of life of it: nothing is served.
     Suspect,
     /// No connection is told of changes here: nothing is kept.
@@ -260,6 +266,7 @@ impl State {
         match self {
             Self::Tracking => "tracking",
             Self::Fallback => "fallback",
+            Self::Ttl => "ttl",
             Self::Suspect => "suspect",
             Self::Off => "off",
         }
@@ -325,6 +332,7 @@ impl Coherence {
         match trusted.next() {
             Some(Told::Itself) => State::Tracking,
             Some(Told::Aside) => State::Fallback,
+            Some(Told::Nobody) => State::Ttl,
             None if tracks.is_empty() && self.has_given_up.load(Ordering::Acquire) => State::Off,
             None => State::Suspect,
         }
@@ -358,7 +366,7 @@ mod tests {
 
     #[test]
     fn a_sign_of_life_that_comes_after_the_end_brings_nothing_back() {
-        let (spell, now) = (Spell::new(), Moment::from_millis(1_000));
+        let (spell, now) = (Spell::new(Told::Itself), Moment::from_millis(1_000));
         spell.answered(now);
         assert!(spell.is_trusted(now));
         spell.end(End::Forgotten);

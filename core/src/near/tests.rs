@@ -266,6 +266,46 @@ fn what_a_flush_ended_is_not_even_stale() {
 }
 
 #[test]
+fn where_nobody_tells_a_value_is_served_for_its_time_from_when_it_was_asked_for() {
+    let near = near(&Config { ttl: Ttl::from_secs(2.0).unwrap(), ..Config::default() });
+    let track = near.track(Told::Nobody);
+    assert_eq!(near.state(START), State::Ttl);
+    let guard = track.guard();
+    assert!(admit(&near, &guard, "k", 1, &plain(), START), "though its answer took until later");
+    assert_eq!(near.hit(key("k"), after(1_700)), Some(1));
+    assert_eq!(near.hit(key("k"), after(2_000)), None);
+    assert!(admit(&near, &guard, "long", 1, &plain(), START));
+    assert!(admit(&near, &guard, "short", 1, &Outline { life: lives(START, 500, 600_000), ..plain() }, START));
+    assert_eq!(near.hit(key("short"), after(500)), None, "never for longer than the shared tier has it");
+    drop(track);
+    assert_eq!(near.hit(key("long"), START), None);
+    assert_eq!(near.state(after(86_400_000)), State::Suspect);
+}
+
+#[test]
+fn where_nobody_tells_what_this_process_changes_is_not_served_nor_kept() {
+    let near = near(&Config::default());
+    let track = near.track(Told::Nobody);
+    let guard = track.guard();
+    for (name, outline) in
+        [("k", plain()), ("user:1", plain()), ("tagged", tagged(table_of("jobs"))), ("left", plain())]
+    {
+        assert!(admit(&near, &guard, name, 1, &outline, START));
+    }
+    near.forget(key("k"), START);
+    near.forget_matching(&Pattern::new("user:*").unwrap(), START);
+    near.forget_tags(&["jobs"]);
+    for name in ["k", "user:1", "tagged"] {
+        assert_eq!(near.hit(key(name), START), None);
+        assert!(!admit(&near, &guard, name, 1, &tagged(table_of("jobs")), START), "asked for before it changed");
+    }
+    assert_eq!(near.hit(key("left"), START), Some(1));
+    assert!(admit(&near, &track.guard(), "k", 2, &plain(), START));
+    assert_eq!(near.hit(key("k"), START), Some(2));
+    near.validate();
+}
+
+#[test]
 fn a_value_takes_the_room_that_it_is_found_to_take() {
     let (near, track) = told(&Config::default());
     assert!(admit(&near, &track.guard(), "k", 1, &plain(), START));

@@ -4,13 +4,13 @@
 //! Transactions on Storage 2017), kept on clocks instead of lists that each hit would have to reorder. A value enters a
 //! window, a tenth of the room or a hundredth (`share`), first in, first out. If it was used there, it goes on to main; if not, it has to be
 //! asked for more often than the one that main would lose, or it leaves. Main is a second-chance queue (F. Corbató, "A
-//! Paging Experiment with the Multics System", 1968). The sketch counts what enters and what gets a second chance; hits
-//! never write it.
+//! Paging Experiment with the Multics System", 1968). The sketch counts what comes to the window's end, when it is looked at anyway, and
+//! what gets a second chance; hits never write it.
 //!
 //! So a scan passes through the window alone, and of a loop larger than the cache main keeps what it holds. What else was
 //! tried, and what each kept of recorded requests, is in `docs/hit-ratio.md`.
 //!
-//! Owns the two queues, the hashes, the sketch and the bounds. Must not know deadlines but to see that a value is over, nor loads.
+//! Owns the two queues, the sketch and the bounds. Must not know deadlines but to see that a value is over, nor loads.
 //!
 //! Invariant: a row says of itself in which queue it stands.
 
@@ -21,7 +21,7 @@ use super::queue::Queue;
 use super::row::{Place, Row};
 use super::share::Share;
 use super::sketch::Sketch;
-use crate::blocks::Blocks;
+use crate::blocks::{BLOCK, Blocks};
 use crate::entry::{Freshness, Weight};
 use crate::moment::Moment;
 
@@ -32,6 +32,8 @@ pub struct Bounds {
     pub max_weight: u64,
     /// The most values, or `None` for as many as their weight allows.
     pub max_entries: Option<u64>,
+    /// What a slot weighs that there is without a value, in bytes; zero where rows are no matter.
+    pub idle_weight: u64,
 }
 
 /// The values held, in the order in which they would leave.
@@ -40,10 +42,11 @@ pub(super) struct Order {
     bounds: Bounds,
     window: Queue,
     main: Queue,
-    /// Of the key of each slot: apart, so that they lie close together for a table that is rebuilt by them.
-    hashes: Blocks<u32>,
+    slots: usize,
     sketch: Sketch,
     share: Share,
+    /// Behind the slot that [`Order::straggler`] looks at next.
+    searched: usize,
 }
 
 impl Order {
@@ -53,26 +56,17 @@ impl Order {
             bounds,
             window: Queue::new(),
             main: Queue::new(),
-            hashes: Blocks::new(),
+            slots: 0,
             sketch: Sketch::new(),
             share: Share::new(),
+            searched: 0,
         }
     }
 
-    /// Notes of which key the slot is from now on: one that was there before, or the next.
-    pub(super) fn open(&mut self, slot: u32, hash: u32) {
-        if slot as usize == self.hashes.len() {
-            self.hashes.push(hash);
-            self.sketch.grow_for(self.hashes.len());
-        } else {
-            self.hashes[slot as usize] = hash;
-        }
-    }
-
-    /// The hash that the slot was opened with.
-    #[inline]
-    pub(super) fn hash(&self, slot: u32) -> u32 {
-        self.hashes[slot as usize]
+    /// Notes how many slots there are.
+    pub(super) fn resize(&mut self, slots: usize) {
+        self.slots = slots;
+        self.sketch.grow_for(slots);
     }
 
     /// Whether a value of this weight can fit at all.
@@ -96,8 +90,7 @@ impl Order {
     }
 
     /// Lets a new value in: at the back of the window, whose first go on to main while there is room.
-    pub(super) fn enter(&mut self, rows: &mut Blocks<Row>, slot: u32) {
-        self.sketch.add(self.hash(slot));
+    pub(super) fn enter<T>(&mut self, rows: &mut Blocks<Row<T>>, slot: u32) {
         let row = &mut rows[slot as usize];
         *row.uses.get_mut() = 0;
         row.place = Place::Window;
@@ -116,16 +109,16 @@ impl Order {
     }
 
     /// Takes the value out; its slot is empty.
-    pub(super) fn leave(&mut self, rows: &mut Blocks<Row>, slot: u32) {
+    pub(super) fn leave<T>(&mut self, rows: &mut Blocks<Row<T>>, slot: u32) {
         let place = core::mem::replace(&mut rows[slot as usize].place, Place::Empty);
         self.queue(place).remove(rows, slot);
     }
 
     /// The slot whose value is to leave; it is still held. Moves at most [`CHANCES`] others, and one that is over at
     /// `now` goes at once where it is met.
-    pub(super) fn victim(&mut self, rows: &mut Blocks<Row>, now: Moment) -> u32 {
+    pub(super) fn victim<T>(&mut self, rows: &mut Blocks<Row<T>>, now: Moment) -> u32 {
         let mut chances = CHANCES;
-        let is_past = |rows: &Blocks<Row>, slot: u32| rows[slot as usize].life.at(now) == Freshness::Over;
+        let is_past = |rows: &Blocks<Row<T>>, slot: u32| rows[slot as usize].life().at(now) == Freshness::Over;
         while chances > 0 && self.window_is_over() {
             let candidate = self.candidate(rows);
             if is_past(rows, candidate) {
@@ -155,6 +148,7 @@ impl Order {
                 continue;
             }
             if worth.is_le() {
+                self.sketch.add(rows[candidate as usize].hash);
                 return candidate;
             }
             // A heavy candidate stays one until it has won against each value that has to leave for it.
@@ -167,12 +161,28 @@ impl Order {
         oldest.or_else(|| self.window.front()).expect("what exceeds the bounds holds a value")
     }
 
+    /// Where many slots are idle, a slot of the last block that holds a value: the block goes once all of them have left. What comes next
+    /// has a place in a lower one. Looks at [`LOOKED_AT`] at most.
+    pub(super) fn straggler<T>(&mut self, rows: &Blocks<Row<T>>) -> Option<u32> {
+        let first = rows.len().saturating_sub(1) / BLOCK * BLOCK;
+        if first == 0 || self.idle(self.entries()) <= self.bounds.max_weight / IDLE {
+            return None;
+        }
+        if !(first + 1..=rows.len()).contains(&self.searched) {
+            self.searched = rows.len();
+        }
+        let from = self.searched.saturating_sub(LOOKED_AT).max(first);
+        let found = (from..self.searched).rev().find(|&slot| rows[slot].place.is_held());
+        self.searched = found.unwrap_or(from);
+        found.map(|slot| slot as u32)
+    }
+
     /// Recounts both queues.
     ///
     /// # Panics
     ///
     /// Where a count, a weight or a link is off.
-    pub(super) fn validate(&self, rows: &Blocks<Row>) {
+    pub(super) fn validate<T>(&self, rows: &Blocks<Row<T>>) {
         for (queue, place) in [(&self.window, Place::Window), (&self.main, Place::Main)] {
             queue.validate(rows);
             for slot in queue.iter(rows) {
@@ -189,8 +199,14 @@ impl Order {
         }
     }
 
+    /// What the slots weigh that there would be without a value, with so many values.
+    fn idle(&self, entries: u64) -> u64 {
+        (self.slots as u64 - entries) * self.bounds.idle_weight
+    }
+
     fn exceeds(&self, entries: u64, weight: u128) -> bool {
-        weight > u128::from(self.bounds.max_weight) || self.bounds.max_entries.is_some_and(|most| entries > most)
+        weight + u128::from(self.idle(entries)) > u128::from(self.bounds.max_weight)
+            || self.bounds.max_entries.is_some_and(|most| entries > most)
     }
 
     fn window_is_over(&self) -> bool {
@@ -204,18 +220,18 @@ impl Order {
     }
 
     /// The slot that the window would lose next: the first, unless what came last is too heavy for any window.
-    fn candidate(&self, rows: &Blocks<Row>) -> u32 {
+    fn candidate<T>(&self, rows: &Blocks<Row<T>>) -> u32 {
         let too_heavy = |slot: &u32| rows[*slot as usize].weight > self.bounds.max_weight / self.share.part();
         let candidate = self.window.back().filter(too_heavy).or_else(|| self.window.front());
         candidate.expect("a window that is over its share is not empty")
     }
 
     /// The slot that main would lose next, once those used since they last stood first have gone to the back.
-    fn oldest_of_main(
+    fn oldest_of_main<T>(
         &mut self,
-        rows: &mut Blocks<Row>,
+        rows: &mut Blocks<Row<T>>,
         chances: &mut u32,
-        is_past: impl Fn(&Blocks<Row>, u32) -> bool,
+        is_past: impl Fn(&Blocks<Row<T>>, u32) -> bool,
     ) -> Option<u32> {
         loop {
             let slot = self.main.front()?;
@@ -229,36 +245,40 @@ impl Order {
             *uses -= 1;
             self.share.chance();
             // Hits do not write the sketch: what they left in the row is carried over here.
-            self.sketch.add(self.hashes[slot as usize]);
+            self.sketch.add(row.hash);
             self.main.remove(rows, slot);
             self.main.push(rows, slot);
         }
     }
 
     /// Whether a narrow window is over its share even without its candidate, as one is that was wide lately.
-    fn is_narrowing(&self, rows: &Blocks<Row>, candidate: u32) -> bool {
+    fn is_narrowing<T>(&self, rows: &Blocks<Row<T>>, candidate: u32) -> bool {
         let weight = self.window.weight() - u128::from(rows[candidate as usize].weight);
         self.share.is_narrow() && self.is_too_much_for_window(self.window.len() - 1, weight)
     }
 
-    /// Which of the two is asked for more often, each for its weight. A difference in weight counts [`OUTWEIGHED`] times
+    /// Which of the two is asked for more often, each for its weight; the candidate once more than is counted yet. A difference in weight counts [`OUTWEIGHED`] times
     /// at most: the sketch cannot tell by how much more a very heavy value is asked for.
-    fn compare(&self, rows: &Blocks<Row>, one: u32, other: u32) -> Ordering {
+    fn compare<T>(&self, rows: &Blocks<Row<T>>, candidate: u32, other: u32) -> Ordering {
         let weight = |slot: u32| rows[slot as usize].weight.min(u64::MAX / u64::from(MOST_USES));
-        let most = weight(one).min(weight(other)).saturating_mul(OUTWEIGHED);
+        let most = weight(candidate).min(weight(other)).saturating_mul(OUTWEIGHED);
         let uses = |slot: u32| {
-            u64::from(self.sketch.estimate(self.hash(slot)) + rows[slot as usize].uses.load(atomic::Ordering::Relaxed))
+            u64::from(
+                self.sketch.estimate(rows[slot as usize].hash)
+                    + rows[slot as usize].uses.load(atomic::Ordering::Relaxed),
+            )
         };
         // By cross-multiplying, for it does not round.
-        (uses(one) * weight(other).min(most)).cmp(&(uses(other) * weight(one).min(most)))
+        ((uses(candidate) + 1) * weight(other).min(most)).cmp(&(uses(other) * weight(candidate).min(most)))
     }
 
     /// Moves a slot from the window to the back of main.
-    fn promote(&mut self, rows: &mut Blocks<Row>, slot: u32) {
+    fn promote<T>(&mut self, rows: &mut Blocks<Row<T>>, slot: u32) {
         self.window.remove(rows, slot);
         let row = &mut rows[slot as usize];
         row.place = Place::Main;
         *row.uses.get_mut() = 0;
+        self.sketch.add(row.hash);
         self.main.push(rows, slot);
     }
 }
@@ -269,6 +289,10 @@ const MOST_USES: u8 = 32;
 const OUTWEIGHED: u64 = 8;
 /// How many slots one call moves on at most, before it takes what stands first.
 const CHANCES: u32 = 32;
+/// Many slots are idle where they weigh this part of the room, as a reciprocal.
+const IDLE: u64 = 8;
+/// How many slots one call looks at for a straggler.
+const LOOKED_AT: usize = 64;
 /// How many slots one entry moves from window to main at most, while there is room.
 const SETTLED: usize = 4;
 
@@ -281,18 +305,20 @@ mod tests {
 
     struct Cache {
         order: Order,
-        rows: Blocks<Row>,
+        rows: Blocks<Row<()>>,
     }
 
     impl Cache {
         fn of(max_weight: u64) -> Self {
-            Self { order: Order::new(Bounds { max_weight, max_entries: None }), rows: Blocks::new() }
+            Self { order: Order::new(Bounds { max_weight, max_entries: None, idle_weight: 0 }), rows: Blocks::new() }
         }
 
         fn enter(&mut self, weight: u64) -> u32 {
             let slot = self.rows.len() as u32;
-            self.rows.push(Row { weight, ..Row::open() });
-            self.order.open(slot, (slot + 1).wrapping_mul(0x9E37_79B9));
+            let mut row = Row::open((slot + 1).wrapping_mul(0x9E37_79B9), ());
+            row.weight = weight;
+            self.rows.push(row);
+            self.order.resize(self.rows.len());
             self.order.sketch.grow_for(1_000);
             self.order.enter(&mut self.rows, slot);
             slot
@@ -300,7 +326,7 @@ mod tests {
 
         /// Notes that the key was asked for so many times more, before its value came.
         fn ask(&mut self, slot: u32, times: usize) {
-            (0..times).for_each(|_| self.order.sketch.add(self.order.hash(slot)));
+            (0..times).for_each(|_| self.order.sketch.add(self.rows[slot as usize].hash));
         }
 
         fn touch(&mut self, slot: u32, uses: u8) {
@@ -388,7 +414,7 @@ mod tests {
             let mut cache = full();
             (0..90).for_each(|slot| cache.touch(slot, 3));
             cache.touch(over, 3);
-            cache.rows[over as usize].life = Life::new(NOW, NOW);
+            cache.rows[over as usize].set_life(Life::new(NOW, NOW));
             assert_eq!(cache.evict(), [over]);
         }
     }

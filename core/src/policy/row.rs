@@ -1,6 +1,6 @@
-//! Row: all that is kept of one slot but the hash of its key, in less than a cache line.
+//! Row: all that is kept of one slot, what a hit reads side by side.
 //!
-//! Must not know what the queues and the wheel do with their links.
+//! Must not know what the queues and the wheel do with their links, nor what the caller keeps.
 
 use core::sync::atomic::AtomicU8;
 
@@ -9,37 +9,60 @@ use super::wheel::{Node, Timed};
 use crate::entry::Life;
 use crate::moment::Moment;
 
-/// What a hit reads comes first.
+/// What a hit reads comes first, the first of what the caller keeps behind it: in one cache line, where a pointer takes 8 bytes.
 #[derive(Debug)]
 #[repr(C)]
-pub(super) struct Row {
-    pub(super) life: Life,
+#[cfg_attr(target_pointer_width = "64", repr(align(64)))]
+pub(super) struct Row<T> {
+    fresh_until: Moment,
+    pub(super) hash: u32,
     pub(super) place: Place,
     pub(super) uses: AtomicU8,
-    pub(super) is_loading: bool,
-    pub(super) node: Node,
-    pub(super) link: Link,
+    bucket: u16,
+    pub(super) kept: T,
+    usable_until: Moment,
     pub(super) weight: u64,
+    link: Link,
+    neighbours: [u32; 2],
 }
 
-const _: () = assert!(size_of::<Row>() == 48);
-
-impl Row {
+impl<T> Row<T> {
     /// Of a slot that was opened just now.
-    pub(super) const fn open() -> Self {
+    pub(super) const fn open(hash: u32, kept: T) -> Self {
+        let Node { prev, next, bucket } = Node::OUT;
         Self {
-            life: Life::FOREVER,
+            fresh_until: Moment::NEVER,
+            hash,
             place: Place::Empty,
             uses: AtomicU8::new(0),
-            is_loading: false,
-            node: Node::OUT,
-            link: Link::before(NONE),
+            bucket,
+            kept,
+            usable_until: Moment::NEVER,
             weight: 0,
+            link: Link::before(NONE),
+            neighbours: [prev, next],
         }
+    }
+
+    /// Until when its value lives.
+    #[inline]
+    pub(super) fn life(&self) -> Life {
+        Life::new(self.fresh_until, self.usable_until)
+    }
+
+    /// Whether its value is fresh at `now`, without a look at when it is over.
+    #[inline(always)]
+    pub(super) fn is_fresh(&self, now: Moment) -> bool {
+        Life::new(self.fresh_until, self.fresh_until).is_fresh(now)
+    }
+
+    pub(super) fn set_life(&mut self, life: Life) {
+        self.fresh_until = life.fresh_until();
+        self.usable_until = life.usable_until();
     }
 }
 
-impl Queued for Row {
+impl<T> Queued for Row<T> {
     fn link(&self) -> Link {
         self.link
     }
@@ -53,24 +76,26 @@ impl Queued for Row {
     }
 }
 
-impl Timed for Row {
+impl<T> Timed for Row<T> {
     fn node(&self) -> Node {
-        self.node
+        let [prev, next] = self.neighbours;
+        Node { prev, next, bucket: self.bucket }
     }
 
     fn set_node(&mut self, node: Node) {
-        self.node = node;
+        self.neighbours = [node.prev, node.next];
+        self.bucket = node.bucket;
     }
 
     fn deadline(&self) -> Moment {
-        self.life.usable_until()
+        self.usable_until
     }
 }
 
 /// Where a slot stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Given back; its link names the slot closed before it.
+    /// Given back; its link names another closed one.
     Closed,
     /// Open, without a value.
     Empty,

@@ -38,9 +38,9 @@ const ASIDE: u16 = (LEVELS * BUCKETS) as u16;
 /// Where a slot is filed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Node {
-    prev: u32,
-    next: u32,
-    bucket: u16,
+    pub(super) prev: u32,
+    pub(super) next: u32,
+    pub(super) bucket: u16,
 }
 
 impl Node {

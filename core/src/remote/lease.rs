@@ -8,7 +8,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::entry::Life;
-use crate::envelope::{Content, Entry};
+use crate::envelope::Entry;
 use crate::fault::Fault;
 use crate::flights::Lead;
 use crate::lease::Filled;
@@ -103,7 +103,8 @@ impl<E: Clone> Lease<E> {
         Some(Call::run(&RENEW, &self.name).with(header.as_bytes().to_vec()).millis(LEASE))
     }
 
-    /// Stores what was loaded, unless something was invalidated since the load began. `clock` is Redis's.
+    /// Stores what was loaded, a failure to be remembered too, unless something was invalidated since the load began. `clock` is
+    /// Redis's.
     pub fn fill(self, payload: Payload, storing: &Storing, now: Moment, clock: Moment) -> Filling<E> {
         self.finish(payload, storing, true, now, clock)
     }
@@ -177,6 +178,9 @@ impl<E: Clone> Sent<E> {
     /// What memory has to know of the value, should it be stored: then it may have it, with its payload.
     pub fn outline(&self) -> Option<(Outline, Payload)> {
         let Kind::Stored { life, marks, .. } = &self.kind else { return None };
+        if self.payload.is_failure {
+            return None;
+        }
         Some((Outline::new(*life, marks), self.payload.clone()))
     }
 
@@ -240,7 +244,7 @@ impl<E: Clone> Remote<E> {
             load_time,
             fingerprint: payload.fingerprint,
             tags: notes.marks(tags)?,
-            content: Content::Value { codec: payload.codec, payload: &payload.bytes },
+            content: payload.content(),
         };
         let marks = entry.tags.iter().map(Mark::from).collect();
         Some((entry.encode().ok()?, marks))

@@ -40,6 +40,8 @@ pub struct Want {
     pub impatient: bool,
     /// Whether this look-up was counted before, as one is that did not want to wait and now does.
     pub counted: bool,
+    /// Whether the caller takes a remembered failure for an answer; to all others there is nothing in its place.
+    pub failures: bool,
 }
 
 /// What to do next.
@@ -138,6 +140,7 @@ impl<E: Clone> Look<E> {
     /// Goes on after waiting for another of this process; `None` where it took too long.
     pub fn joined(self, ending: Option<Ending<Payload, E>>, now: Moment) -> Step<E> {
         match ending {
+            Some(Ending::Value(payload)) if payload.is_failure && !self.want.failures => self.ask(),
             Some(Ending::Value(payload)) => Step::Done(payload),
             Some(Ending::Failed(error)) => Step::Failed(error),
             Some(Ending::Again) => self.ask(),
@@ -148,6 +151,10 @@ impl<E: Clone> Look<E> {
     /// Goes on after a pause.
     pub fn slept(self) -> Step<E> {
         self.ask()
+    }
+
+    fn sight(&self, bytes: Option<Vec<u8>>, clock: Moment) -> Sight {
+        if self.want.failures { Sight::with_failures(bytes, clock) } else { Sight::of(bytes, clock) }
     }
 
     fn got(mut self, sight: Sight, standing: &Standing, lasts: Option<i64>, now: Moment, clock: Moment) -> Step<E> {
@@ -185,7 +192,8 @@ impl<E: Clone> Look<E> {
             self.counted = true;
             self.remote.count(freshness);
         }
-        if freshness == Freshness::Fresh && !self.remote.refreshes_early(&seen, clock) {
+        // Nobody waits for a failure to be refreshed: once it is over, whoever asks loads.
+        if freshness == Freshness::Fresh && (seen.payload.is_failure || !self.remote.refreshes_early(&seen, clock)) {
             return Step::Done(seen.payload);
         }
         match self.remote.shared.flights.begin(&self.key, None, now) {
@@ -230,7 +238,7 @@ impl<E: Clone> Look<E> {
             Ok(look) => look,
             Err(step) => return *step,
         };
-        let placeholder = look.remote.placeholder();
+        let placeholder = look.remote.lease();
         let notes = look.to_note();
         let claim = Call::plain("SET", &look.name).with(placeholder.clone()).word("NX").word("PX").millis(LEASE);
         let mut calls = vec![claim, Call::plain("GET", &look.name)];
@@ -244,7 +252,7 @@ impl<E: Clone> Look<E> {
             Ok(look) => look,
             Err(step) => return *step,
         };
-        let placeholder = look.remote.placeholder();
+        let placeholder = look.remote.lease();
         let notes = look.to_note();
         let taking =
             Call::run(&FILL, &look.name).with(header.as_bytes().to_vec()).with(placeholder.clone()).millis(LEASE);
@@ -432,7 +440,10 @@ impl<E: Clone> Look<E> {
             Ok((bytes, lasts, tags.read(replies)?))
         };
         match read(replies) {
-            Ok((bytes, lasts, standing)) => self.got(Sight::of(bytes, clock), &standing, lasts, now, clock),
+            Ok((bytes, lasts, standing)) => {
+                let sight = self.sight(bytes, clock);
+                self.got(sight, &standing, lasts, now, clock)
+            }
             Err(fault) => self.down(&fault, now),
         }
     }
@@ -464,8 +475,8 @@ impl<E: Clone> Look<E> {
                 if look.raced > MOST_RACES {
                     return look.bypass(now);
                 }
-                let standing = Standing::default();
-                look.got(Sight::of(there, clock), &standing, None, now, clock)
+                let (sight, standing) = (look.sight(there, clock), Standing::default());
+                look.got(sight, &standing, None, now, clock)
             }
             Err(fault) => self.down(&fault, now),
         }

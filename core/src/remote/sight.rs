@@ -139,16 +139,24 @@ impl Outline {
 }
 
 impl Seen {
-    /// What memory has to know of it; `None` of what is not fresh, and of a counter: see [`Outline::of_counter`].
+    /// What memory has to know of it; `None` of what is not fresh or no value, and of a counter: see [`Outline::of_counter`].
     pub fn outline(&self, clock: Moment) -> Option<Outline> {
-        let keeps = !self.counter && self.life.at(clock) == Freshness::Fresh;
+        let keeps = !self.counter && !self.payload.is_failure && self.life.at(clock) == Freshness::Fresh;
         keeps.then(|| Outline::new(self.life, &self.marks))
     }
 }
 
 impl Sight {
-    /// Judges by Redis's clock. Copies nothing but tags.
+    /// Judges by Redis's clock, for who takes no failure for an answer. Copies nothing but tags.
     pub(crate) fn of(bytes: Option<Vec<u8>>, clock: Moment) -> Self {
+        match Self::with_failures(bytes, clock) {
+            Self::Value(seen) if seen.payload.is_failure => Self::Dead(seen.header),
+            sight => sight,
+        }
+    }
+
+    /// The same, a remembered failure being as good as a value.
+    pub(crate) fn with_failures(bytes: Option<Vec<u8>>, clock: Moment) -> Self {
         let Some(bytes) = bytes else { return Self::Absent };
         let header = Header::of(&bytes);
         let (life, load_time, marks, payload) = match decode(&bytes) {
@@ -162,19 +170,20 @@ impl Sight {
             Decoded::Entry(entry) => match entry.content {
                 Content::Lease => return Self::Held(header),
                 Content::Uncacheable | Content::HoldDown => return Self::Closed,
-                Content::NotFound => return Self::Dead(header),
-                Content::Value { .. } if entry.at(clock) == Freshness::Over => return Self::Dead(header),
-                Content::Value { codec, payload } => {
+                _ if entry.at(clock) == Freshness::Over => return Self::Dead(header),
+                Content::Value { codec, payload } | Content::Failure { codec, payload } => {
                     let marks = entry.tags.iter().map(Mark::from).collect();
-                    (entry.life, entry.load_time, marks, (codec, bytes.len() - payload.len(), entry.fingerprint))
+                    let is_failure = matches!(entry.content, Content::Failure { .. });
+                    let from = bytes.len() - payload.len();
+                    (entry.life, entry.load_time, marks, (codec, from, entry.fingerprint, is_failure))
                 }
             },
         };
-        let (codec, from, fingerprint) = payload;
+        let (codec, from, fingerprint, is_failure) = payload;
         let mut bytes = Bytes::from(bytes);
         bytes.advance(from);
         Self::Value(Seen {
-            payload: Payload { codec, bytes, fingerprint },
+            payload: Payload { codec, bytes, fingerprint, is_failure },
             header,
             life,
             load_time,

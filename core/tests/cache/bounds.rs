@@ -111,13 +111,15 @@ fn a_value_that_is_passed_on_serves_who_waits_and_is_not_stored() {
 }
 
 #[test]
-fn a_key_weighs_too() {
+fn a_key_weighs_too_where_it_is_too_long_for_a_row() {
     let cache = cache_of(&Config { max_bytes: 1 << 16, ..config() });
     let weight = |name: &str| {
         set(&cache, name, "v", at(0));
         cache.explain(key(name), at(0)).weight.expect("it is there").get()
     };
-    assert_eq!(weight(&"k".repeat(1_000)) - weight("k"), 999);
+    assert_eq!(weight(&"k".repeat(22)), weight("k"));
+    assert!(weight(&"k".repeat(23)) >= weight("k") + 23);
+    assert_eq!(weight(&"k".repeat(1_000)) - weight(&"k".repeat(23)), 977);
 }
 
 #[test]

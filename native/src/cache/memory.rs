@@ -327,7 +327,7 @@ impl Memory {
         Ok(Fill {
             life: self.store.life(terms.ttl, terms.grace, now),
             // What is over the limit for one value is too heavy for any cache.
-            bytes: if bytes > self.max_value_bytes { u64::MAX } else { bytes as u64 },
+            bytes: if bytes > self.max_value_bytes { u64::MAX } else { bytes as u64 + COUNTED },
             tags: self.store.tags(&terms.tags)?,
         })
     }
@@ -344,6 +344,9 @@ impl Drop for Place<'_> {
         self.locks.leave(&self.waiting);
     }
 }
+
+/// What `Bytes` asks the allocator for besides its bytes, once they have been handed out: three words.
+const COUNTED: u64 = 3 * size_of::<usize>() as u64;
 
 /// The payload with bytes of its own: those that a caller brings may be a small part of a buffer that lives as long.
 fn owned(payload: Payload) -> Payload {

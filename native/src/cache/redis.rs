@@ -105,7 +105,8 @@ impl Redis {
         if let Some(payload) = mode.filter(|_| !again && since.is_none()).and_then(|mode| self.hit(key, mode)) {
             return Begun::Value(payload);
         }
-        let looked = self.engine.look(key, look::Want { since, own, tags, impatient: false, counted: again }).await;
+        let looked =
+            self.engine.look(key, look::Want { since, own, tags, counted: again, ..look::Want::default() }).await;
         match begun(looked) {
             Some(begun) => begun,
             None => Begun::Load(self.bypass(key).await),

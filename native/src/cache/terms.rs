@@ -81,11 +81,7 @@ impl Span {
     fn grace(&self, classes: &TtlClasses) -> Result<Grace, Error> {
         Ok(match &self.0 {
             Given::Duration(duration) => Grace::from_duration(*duration)?,
-            Given::Text(text) => match classes.get(text).map(Ttl::as_duration) {
-                Some(Some(duration)) => Grace::from_duration(duration)?,
-                Some(None) => Grace::FOREVER,
-                None => Grace::parse(text)?,
-            },
+            Given::Text(text) => classes.resolve_grace(text)?,
             Given::Forever => Grace::FOREVER,
         })
     }

@@ -36,7 +36,7 @@ pub struct WarmReport<E> {
     /// Keys that had a fresh one already.
     pub skipped: u64,
     /// Keys without one, and why.
-    pub failed: HashMap<String, LoadError<E>>,
+    pub errors: HashMap<String, LoadError<E>>,
 }
 
 impl<'a, F> Warm<'a, F> {
@@ -84,12 +84,12 @@ where
         .buffer_unordered(concurrency.get())
         .collect()
         .await;
-    let mut report = WarmReport { loaded: 0, skipped: 0, failed: HashMap::new() };
+    let mut report = WarmReport { loaded: 0, skipped: 0, errors: HashMap::new() };
     for (name, end) in ends {
         match end {
             Ok(true) => report.loaded += 1,
             Ok(false) => report.skipped += 1,
-            Err(error) => drop(report.failed.insert(name, error)),
+            Err(error) => drop(report.errors.insert(name, error)),
         }
     }
     Ok(report)

@@ -148,7 +148,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         owed
     }
 
-    fn detach(&self, keys: &[Key<'_>]) {
+    pub(super) fn detach(&self, keys: &[Key<'_>]) {
         for key in keys {
             self.remote().detach(*key);
         }

@@ -37,6 +37,7 @@ pub(super) async fn replay<E: Clone>(tier: &Tier<E>, line: &Line, runtime: &impl
         confirmed(said(line, &tier.remote.move_tags(&tags)).await?)?;
     }
     tier.outbox.replayed(&batch, runtime.now());
+    tier.tell();
     Ok(())
 }
 
@@ -61,6 +62,7 @@ pub(super) async fn replay_at<R: Runtime, E: Clone + Send + Sync + 'static>(
     }
     let ears = nodes.ears();
     tier.outbox.replayed_to(&batch, runtime.now(), |target| ears.of(target));
+    tier.tell();
     Ok(())
 }
 

@@ -236,6 +236,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
             replay::confirmed(self.spread(nodes, &calls, Manner::Twice).await?)?;
             let ears = nodes.ears();
             outbox.replayed_to(&batch, self.now(), |target| ears.of(target));
+            self.tier().tell();
             Ok(())
         });
         // Each that can be told is told, whatever befalls the others.
@@ -252,6 +253,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         }
         let ears = nodes.ears();
         outbox.replayed_to(&batch, self.now(), |target| ears.of(target));
+        self.tier().tell();
         Ok(())
     }
 

@@ -110,18 +110,20 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
                             return Ok(false);
                         };
                         if self.one(call).await? != 0 {
-                            self.forget(&[key]);
-                            return Ok(true);
+                            return Ok(self.added(key));
                         }
                     }
                 },
-                _ => {
-                    self.forget(&[key]);
-                    return Ok(true);
-                }
+                _ => return Ok(self.added(key)),
             }
         }
         Ok(false)
+    }
+
+    fn added(&self, key: Key<'_>) -> bool {
+        self.forget(&[key]);
+        self.remote().added();
+        true
     }
 
     /// Adds to an integer, which counts as 0 where there is none, and gives the sum. The time to live is set when it is made.
@@ -256,7 +258,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     }
 
     /// Redis's clock, with a connection made first where there was none yet: an entry ends by it.
-    async fn connected_clock(&self, key: Key<'_>) -> Result<Moment, Fault> {
+    pub(super) async fn connected_clock(&self, key: Key<'_>) -> Result<Moment, Fault> {
         if let Some(clock) = self.known_clock(key) {
             return Ok(clock);
         }

@@ -182,6 +182,10 @@ class Backend:
         """Gives what was loaded to those who wait, stores nothing, and gives the copy that a reader would get."""
         return lease.pass_on(value)
 
+    def remember(self, lease: Any, said: Any, storing: Storing) -> Any:
+        """Stores how a load failed."""
+        return lease.remember(said, storing.ttl, storing.tag_names())
+
     def fill_many(self, pairs: list[tuple[Any, Any]], storing: Storing) -> Any:
         """As `fill` for each pair of lease and value."""
         return [self.fill(lease, value, storing) for lease, value in pairs]
@@ -200,9 +204,7 @@ class Backend:
         if ttl is None and grace is None and not tags:
             return AS_USUAL
         seconds = None if ttl is None else self.seconds(ttl)
-        grace_seconds = grace_span(grace)
-        if grace_seconds is not None:
-            grace_seconds = self.core.seconds(grace_seconds)
+        grace_seconds = None if grace is None else self.core.grace_seconds(grace_span(grace))
         if not callable(tags):
             tags = tag_list(tags)
             _donjon.check_tags(tags)
@@ -223,6 +225,21 @@ class Backend:
 
     def clear(self) -> Any:
         return self.core.clear()
+
+    def hold_down(self, keys: Sequence[str], seconds: float) -> Any:
+        """Marks keys that are about to change: nobody stores what they load for them, even if this process dies. Gives what `lift` takes.
+
+        Memory dies with its process, and marks nothing.
+        """
+        return [None] * len(keys)
+
+    def lift(self, held: Sequence[tuple[str, Any]]) -> Any:
+        """Invalidates keys that were marked."""
+        return self.delete_many([key for key, _ in held])
+
+    def owes_nothing(self, at_most: float) -> Any:
+        """Waits until all invalidations were said; false where that takes longer."""
+        return True
 
     # -- events
     def on(self, event: str, keys: Iterable[str], patterns: Iterable[str], tags: Iterable[str]) -> None:

@@ -25,6 +25,7 @@ from ._lookup import Hit, Miss
 from ._memory import Memory
 from ._notices import logger
 from ._pubsub import Subscription
+from ._remembered import ErrorTtls
 from ._removed import Removed
 from ._runtime import ASYNCIO
 from ._shared import Shared
@@ -409,6 +410,7 @@ class Cache(Face):
         force_refresh: bool = False,
         as_: type[T],
         mode: Mode | None = None,
+        errors: ErrorTtls | None = None,
     ) -> T: ...
     @overload
     async def get_or_set(
@@ -422,6 +424,7 @@ class Cache(Face):
         force_refresh: bool = False,
         as_: Any = None,
         mode: Mode | None = None,
+        errors: ErrorTtls | None = None,
     ) -> Any: ...
 
     async def get_or_set(
@@ -435,6 +438,7 @@ class Cache(Face):
         force_refresh: bool = False,
         as_: Any = None,
         mode: Mode | None = None,
+        errors: ErrorTtls | None = None,
     ) -> Any:
         """The value of a key, loaded by one caller for everyone who asks meanwhile.
 
@@ -443,15 +447,19 @@ class Cache(Face):
 
         Args:
             loader: Called without arguments, in the caller's own task; plain or async. What it raises reaches everyone who
-                waits, and is not cached.
+                waits, and is not cached, but for `errors`.
             ttl: As for `set`; checked before the loader runs.
             grace: As for `set`. A load that fails meanwhile gives the stale value instead of its error.
             tags: As for `set`.
             force_refresh: Loads anew, or joins a load that began after this call.
             as_: As for `get`. A stored value that is no valid one is loaded anew.
             mode: As for `get`. What is loaded is loaded the same way.
+            errors: Exceptions that are remembered like a value, each for its own time: `{NotFound: "30s"}`. Who asks meanwhile
+                gets one made anew. Of just these classes, and only one whose `args` and attributes are plain JSON; any that is
+                invalidated with its key, a pattern or a tag is gone. A stale value within its `grace` comes before.
 
         Raises:
+            ConfigError: One of `errors` cannot be made anew from that.
             InvalidKey: The key is empty or over 1 KiB.
             InvalidTtl: As for `set`.
             UnsupportedValue: The loader gave what has no JSON form.
@@ -461,7 +469,7 @@ class Cache(Face):
             value = self._memory.hit(key)
             if value is not MISS:
                 return value
-        return await self._load(ASYNCIO, key, loader, ttl, grace, tags, force_refresh, as_, mode)
+        return await self._load(ASYNCIO, key, loader, ttl, grace, tags, force_refresh, as_, mode, errors)
 
     async def get_or_set_many(
         self,

@@ -81,6 +81,8 @@ class Core:
         """A lease whose fill is never stored: for a caller that may not wait any longer."""
     def seconds(self, ttl: Span, /) -> float:
         """What `ttl` means here: checks a TTL before a loader runs. None: the default; `math.inf` stays."""
+    def grace_seconds(self, grace: Span, /) -> float:
+        """The same for a grace. None: none."""
     # -- writes
     def set(
         self,
@@ -139,6 +141,8 @@ class Lease:
         """Stores `value` unless something was invalidated since; gives back the copy a reader would get."""
     def pass_on(self, value: Any) -> Any:
         """Gives `value` to those who wait and stores nothing; gives back a copy."""
+    def remember(self, said: Any, ttl: Span, tags: Sequence[str], /) -> None:
+        """Stores how the load failed, unless something was invalidated since; who waits gets it as a Failure."""
     def fail(self, error: BaseException, /) -> None: ...
     def abandon(self) -> None: ...
 
@@ -210,12 +214,14 @@ class Shared:
         impatient: bool,
         counted: bool,
         reader: int | None,
+        failures: bool,
         /,
     ) -> Future[Any]:
         """A value, a RemoteLease, a Failed, or MISS where one would have to wait and is impatient.
 
         `since`: only a value whose load began after that ticket will do. `own`: tickets of loads that the caller is in the middle
-        of. `tags`: those that the value will have; None where that is not known yet. `counted`: as a look-up, before.
+        of. `tags`: those that the value will have; None where that is not known yet. `counted`: as a look-up, before. `failures`:
+        whether a Failure will do.
 
         Raises:
             DecodeError: There is a value, and it cannot be read.
@@ -231,6 +237,8 @@ class Shared:
         """Stores `value` unless something was invalidated since; gives back the copy a reader would get."""
     def pass_on(self, lease: RemoteLease, value: Any, tags: Sequence[str] = ..., /) -> Future[Any]:
         """Gives `value` to those who wait and stores nothing; gives back a copy."""
+    def remember(self, lease: RemoteLease, said: Any, ttl: Span, tags: Sequence[str], /) -> Future[None]:
+        """Stores how the load failed, unless something was invalidated since; who waits gets it as a Failure."""
     def fill_many(
         self,
         pairs: Sequence[tuple[RemoteLease, Any]],
@@ -240,6 +248,7 @@ class Shared:
         /,
     ) -> Future[list[Any]]: ...
     def seconds(self, ttl: Span, /) -> float: ...
+    def grace_seconds(self, grace: Span, /) -> float: ...
     # -- writes
     def set(
         self,
@@ -263,6 +272,16 @@ class Shared:
     def invalidate_pattern(self, pattern: str, /) -> Future[Any]: ...
     def invalidate_tags(self, tags: Sequence[str], /) -> Future[Any]: ...
     def clear(self) -> Future[Any]: ...
+    def hold_down(self, keys: Sequence[str], seconds: float, /) -> Future[list[Any]]:
+        """Marks keys that are about to change, for so long: nobody stores what they load for them. Gives for each what `lift` takes.
+
+        Raises:
+            BackendUnavailable: Redis could not be asked; some may be marked all the same.
+        """
+    def lift(self, held: Sequence[tuple[str, Any]], /) -> Future[Any]:
+        """Invalidates keys, each with what `hold_down` gave for it, or None. A mark that another may need stays, and lasts its time."""
+    def owes_nothing(self, at_most: float, /) -> Future[bool]:
+        """Waits until Redis was told all that it was to be; false where that takes longer."""
     def on(self, event: str, keys: Sequence[str], patterns: Sequence[str], tags: Sequence[str], /) -> None: ...
     def emit(self, event: str, params: Mapping[str, object], /) -> Future[Any]: ...
     # -- the rest
@@ -319,6 +338,12 @@ class Unproven:
     """A value that was not made from the type that its reader wants, and may be none of it."""
 
     value: Any
+
+@final
+class Failure:
+    """What is kept of a load that failed. No value, and given to who loads alone: to all others there is nothing."""
+
+    said: Any
 
 @final
 class Value:

@@ -13,10 +13,10 @@ DonjonError                          catches everything below
 ├── DecodeError                      ValueError    what was stored cannot be read as the type asked for
 ├── NotACounter                      TypeError     `incr` met a value that is no integer
 ├── ValueTooLarge                    ValueError    a value is over the limit for one entry
-├── RuleError                        ValueError    an invalidation rule, or the event that met it, is wrong
+├── InvalidRule                      ValueError    an invalidation rule, or the event that met it, is wrong
 ├── LockError
 │   ├── LockTimeout                  TimeoutError  the lock was not free within `wait`
-│   └── LockNotOwned                               the lock was lost, or is another's
+│   └── LockLost                                   the lock was lost, or is another's
 ├── LoadTimeout                      TimeoutError  a loader took longer than `load_timeout`
 ├── BackendUnavailable               ConnectionError  redis could not be asked, or refused
 ├── InvalidationQueued                             an invalidation could not be sent yet (only with `strict=True`)
@@ -42,16 +42,16 @@ __all__ = [
     "InvalidKey",
     "InvalidNamespace",
     "InvalidPattern",
+    "InvalidRule",
     "InvalidTag",
     "InvalidTemplate",
     "InvalidTtl",
     "InvalidationQueued",
     "LoadTimeout",
     "LockError",
-    "LockNotOwned",
+    "LockLost",
     "LockTimeout",
     "NotACounter",
-    "RuleError",
     "UnsupportedValue",
     "ValueTooLarge",
 ]
@@ -105,7 +105,7 @@ class ValueTooLarge(DonjonError, ValueError):
     """A value is over the limit for one entry."""
 
 
-class RuleError(DonjonError, ValueError):
+class InvalidRule(DonjonError, ValueError):
     """An invalidation rule, or the event that met it, is wrong."""
 
 
@@ -117,7 +117,7 @@ class LockTimeout(LockError, TimeoutError):
     """The lock was not free within `wait`."""
 
 
-class LockNotOwned(LockError):
+class LockLost(LockError):
     """The lock was lost, or is another's."""
 
 

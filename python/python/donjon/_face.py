@@ -10,9 +10,10 @@ from ._backend import Backend, Mode
 from ._cached import CachedCoroutine, CachedFunction, Decorator, make_cached
 from ._donjon import MISS
 from ._errors import DecodeError
-from ._load import at_hand, load, peek
+from ._load import AS_EVER, Manner, at_hand, load, peek
 from ._lookup import Hit, Miss
 from ._plan import Options, Refresh, Tag
+from ._remembered import ErrorTtls, remembered
 from ._rules import Rules
 from ._runtime import Runtime
 from ._stats import CacheStats
@@ -86,6 +87,7 @@ class Face:
         refresh: Refresh = "caller",
         soft_timeout: float | None = None,
         timeout: float | None = None,
+        errors: ErrorTtls | None = None,
     ) -> Decorator: ...
 
     def cached(
@@ -103,6 +105,7 @@ class Face:
         refresh: Refresh = "caller",
         soft_timeout: float | None = None,
         timeout: float | None = None,
+        errors: ErrorTtls | None = None,
     ) -> Any:
         """Caches what a function or method returns, `async def` or `def`.
 
@@ -129,12 +132,13 @@ class Face:
             soft_timeout: Seconds that a caller waits for a load where there is a stale value; then it gets that, and the load
                 goes on beside it.
             timeout: Seconds after which a load fails, with LoadTimeout or the stale value.
+            errors: Which exceptions are remembered, and for how long: `{NotFound: "30s"}`, as for `get_or_set`.
 
         Raises:
             InvalidTemplate: The template names no parameter, or one is needed.
             InvalidTtl: As for `set`.
             ConfigError: A load is to go on beside its caller, but the function is no `async def`, takes what ends with the
-                request, or has no `grace`.
+                request, or has no `grace`. One of `errors` cannot be made anew.
 
         Examples:
             >>> from donjon import Cache
@@ -155,7 +159,9 @@ class Face:
             return make_cached(self._memory, template, Options())
         if template is not None and not isinstance(template, str):
             raise TypeError(f"cached takes a key template or stands above a function, not {type(template).__name__}")
-        options = Options(template, ttl, none_ttl, grace, tags, condition, as_, mode, refresh, soft_timeout, timeout)
+        options = Options(
+            template, ttl, none_ttl, grace, tags, condition, as_, mode, refresh, soft_timeout, timeout, errors
+        )
         return lambda function: make_cached(self._memory, function, options)
 
     def stats(self) -> CacheStats:
@@ -194,6 +200,7 @@ class Face:
         force_refresh: bool,
         as_: Any,
         mode: Mode | None,
+        errors: ErrorTtls | None,
     ) -> Any:
         if not callable(loader):
             raise TypeError(f"the loader is called for the value: give a function, not {type(loader).__name__}")
@@ -201,6 +208,7 @@ class Face:
         of = None if as_ is None else codec(as_)
         reader = None if of is None else of.fingerprint
         storing = self._memory.storing(ttl, grace, tags)
+        manner = AS_EVER if errors is None else Manner(errors=remembered(self._memory, errors))
         since = self._memory.core.ticket() if force_refresh else None
         if self._shared and since is None and (value := hit(key, reader)) is not MISS:
             try:
@@ -208,7 +216,7 @@ class Face:
             except DecodeError as error:
                 self._memory.tally.undecodable(key, error)
                 since = self._memory.core.ticket()
-        return await load(runtime, self._memory, key, loader, (), storing, of, since)
+        return await load(runtime, self._memory, key, loader, (), storing, of, since, manner)
 
     async def _fill(
         self, miss: Hit | Miss, value: Any, ttl: Ttl | None, grace: Ttl | None, tags: Sequence[str]
@@ -247,6 +255,15 @@ class Face:
         if not near:
             return found
         return {key: near[key] if key in near else found[key] for key in keys if key in near or key in found}
+
+    def _hold_down(self, keys: Sequence[str], seconds: float) -> Any:
+        return self._memory.hold_down(keys, seconds)
+
+    def _lift(self, held: Sequence[tuple[str, Any]]) -> Any:
+        return self._memory.lift(held)
+
+    def _owes_nothing(self, at_most: float) -> Any:
+        return self._memory.owes_nothing(at_most)
 
     def _publish(self, channel: str, message: Any, raw: bool) -> Any:
         return self._memory.hub.publish(channel, message, time.time(), raw)

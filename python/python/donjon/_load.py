@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from . import _donjon
 from ._backend import AS_USUAL, Backend, Mode, Storing, Tags
-from ._donjon import MISS
+from ._donjon import MISS, Failure
 from ._errors import DecodeError
 from ._loading import enter, is_own, leave, owned
 from ._lookup import Hit, Miss
+from ._remembered import Errors
 from ._runtime import Runtime, deadline_in, seconds_left
 from ._types import Codec, itself
 
@@ -42,6 +43,8 @@ class Manner(NamedTuple):
     """Whether there will be tags that only what was loaded says."""
     aside_after: float | None = None
     """Seconds after which a stale value is served, while the load goes on beside its caller; None: not before it ends."""
+    errors: Errors | None = None
+    """What the loader raises and is remembered."""
 
 
 AS_EVER: Final = Manner()
@@ -68,26 +71,31 @@ async def load(
     """
     tags = None if manner.late_tags else storing.tags
     reader = None if codec is None else codec.fingerprint
-    step = await _begin(runtime, memory, key, since, tags, reader)
+    errors = manner.errors
+    step = await _begin(runtime, memory, key, since, tags, reader, errors is not None)
     for retry in (True, False):
         if type(step) in _LEASES:
-            work = _lead(runtime, memory, step, loader, args, storing, codec, manner.settle)
+            work = _lead(runtime, memory, step, loader, args, storing, codec, manner)
             if manner.aside_after is None:
                 return await work
             # Who asks for a newer value is offered none that is stale.
             stale = _typed(memory, key, codec, step.stale)
             return await (work if stale is MISS else _aside(memory, key, work, stale, manner.aside_after))
+        if type(step) is Failure and errors is not None and (error := errors.recall(step)) is not None:
+            raise error
         value = _typed(memory, key, codec, step)
         if value is not MISS:
             return value
         if retry:
-            step = await _begin(runtime, memory, key, memory.core.ticket(), tags, reader)
+            step = await _begin(runtime, memory, key, memory.core.ticket(), tags, reader, errors is not None)
     alone = await _answer(memory, memory.core.bypass(key, reader))
-    return await _lead(runtime, memory, alone, loader, args, storing, codec, manner.settle)
+    return await _lead(runtime, memory, alone, loader, args, storing, codec, manner)
 
 
 def _typed(memory: Backend, key: str, codec: Codec | None, value: Any) -> Any:
     """A stored value as `codec` reads it; MISS where it is none of the type, or nothing was there."""
+    if type(value) is Failure:
+        return MISS
     if codec is None or value is MISS:
         return value
     try:
@@ -143,6 +151,8 @@ async def look_up(
     if near and not force_refresh:
         return Hit(near[key])
     step = await _begin(runtime, memory, key, memory.core.ticket() if force_refresh else None, None, None)
+    if type(step) is Failure:
+        step = await _begin(runtime, memory, key, memory.core.ticket(), None, None)
     if type(step) not in _LEASES:
         return Hit(step)
     enter(memory.scope, step)
@@ -267,11 +277,20 @@ async def _load_many_shared(
 
 
 async def _begin(
-    runtime: Runtime, memory: Backend, key: str, since: int | None, tags: Tags | None, reader: int | None
+    runtime: Runtime,
+    memory: Backend,
+    key: str,
+    since: int | None,
+    tags: Tags | None,
+    reader: int | None,
+    failures: bool = False,
 ) -> Any:
-    """A value, or a lease to load under; waits for another's load where there is one."""
+    """A value, a remembered failure, or a lease to load under; waits for another's load where there is one.
+
+    `failures`: whether one will do. Memory, which only this process has, gives it in any case.
+    """
     if memory.shared:
-        return await _begin_shared(runtime, memory, key, since, tags, reader)
+        return await _begin_shared(runtime, memory, key, since, tags, reader, failures=failures)
     deadline = None
     while True:
         step = memory.core.begin(key, since, deadline is not None, reader)
@@ -297,13 +316,14 @@ async def _begin_shared(
     tags: Tags | None,
     reader: int | None,
     counted: bool = False,
+    failures: bool = False,
 ) -> Any:
     """As `_begin`, where the waiting is done below. What cannot be read is loaded anew: once, and then past the cache."""
     names = tags() if callable(tags) else tags
     own = owned(memory.scope)
     for again in (counted, True):
         try:
-            asked = memory.core.begin(key, since, own, names, not runtime.may_wait(), again, reader)
+            asked = memory.core.begin(key, since, own, names, not runtime.may_wait(), again, reader, failures)
             step = await _answer(memory, asked)
         except DecodeError as error:
             memory.tally.undecodable(key, error)
@@ -367,19 +387,20 @@ async def _lead(
     args: Iterable[Any],
     storing: Storing,
     codec: Codec | None,
-    settle: Callable[[Any], Storing | None] | None,
+    manner: Manner,
 ) -> Any:
     """What the loader gave, as `codec` reads it; what is stale where it failed."""
     token = enter(memory.scope, lease)
     try:
         value = await runtime.call(loader, *args)
         sealed = value if codec is None else codec.seal(value)
-        settled = storing if settle is None else settle(value)
+        settled = storing if manner.settle is None else manner.settle(value)
     except Exception as error:
         stale = _typed(memory, lease.key, codec, lease.stale)
-        lease.fail(error)
         if stale is MISS:
+            await _fail(memory, lease, error, storing, manner.errors)
             raise
+        lease.fail(error)
         memory.tally.served_stale(lease.key, error)
         return stale
     except BaseException:
@@ -394,6 +415,22 @@ async def _lead(
         return filled if codec is None else codec.read(filled)
     except BaseException as error:
         lease.fail(error)
+        raise
+
+
+async def _fail(memory: Backend, lease: AnyLease, error: Exception, storing: Storing, errors: Errors | None) -> None:
+    """Ends a load that failed, and has that remembered where it is to be."""
+    kept = None if errors is None else errors.say(lease.key, error)
+    if kept is None:
+        lease.fail(error)
+        return
+    said, seconds = kept
+    try:
+        remembering = memory.remember(lease, said, storing._replace(ttl=seconds, grace=None))
+        if memory.waits:
+            await remembering
+    except BaseException as trouble:
+        lease.fail(trouble)
         raise
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from . import _donjon
 from ._backend import Backend
-from ._errors import BackendUnavailable, InvalidTtl, LockNotOwned, LockTimeout
+from ._errors import BackendUnavailable, InvalidTtl, LockLost, LockTimeout
 from ._runtime import ASYNCIO, BLOCKING, Bell, Runtime, complete, deadline_in, seconds_left
 from ._ttl import Ttl
 
@@ -117,13 +117,13 @@ class _Lock(Generic[Lost]):
         asked = time.monotonic()
         if not self._is_ours() or not await self._given(self._locks.renew(self.name, self.token, seconds)):
             self._lose()
-            raise LockNotOwned(f"lock {self.name} is not held")
+            raise LockLost(f"lock {self.name} is not held")
         self._ttl, self._asked = seconds, asked
 
     async def _release(self) -> None:
         if not self._is_ours() or not await self._given(self._locks.release(self.name, self.token)):
             self._lose()
-            raise LockNotOwned(f"lock {self.name} is not held")
+            raise LockLost(f"lock {self.name} is not held")
         self._held = False
 
     async def _leave(self) -> None:
@@ -135,7 +135,7 @@ class _Lock(Generic[Lost]):
         except BackendUnavailable:
             self._held = False
             logger.warning("lock %s could not be given back: it ends by its ttl", self.name)
-        except LockNotOwned:
+        except LockLost:
             logger.warning("lock %s was lost before it was released: its holder took longer than its ttl", self.name)
 
     def _seconds(self, ttl: Ttl) -> float:
@@ -178,7 +178,7 @@ class Lock(_Lock[asyncio.Event]):
         """Starts the time to live anew, with `ttl` where given, which also counts for renewals from now on.
 
         Raises:
-            LockNotOwned: The lock was released or lost.
+            LockLost: The lock was released or lost.
             InvalidTtl: As for `lock`.
             BackendUnavailable: Redis could not be asked: it is held for as long as it was before.
         """
@@ -189,7 +189,7 @@ class Lock(_Lock[asyncio.Event]):
         """Gives the lock up before the block ends.
 
         Raises:
-            LockNotOwned: It was released or lost already; a lock of somebody else's is left alone.
+            LockLost: It was released or lost already; a lock of somebody else's is left alone.
             BackendUnavailable: Redis could not be asked: the lock ends by its time.
         """
         await self._release()

@@ -18,6 +18,7 @@ from ._compile import key_source, result_tag, template_key
 from ._donjon import MISS, check_tags
 from ._errors import ConfigError, DecodeError, LoadTimeout
 from ._load import Manner, load
+from ._remembered import ErrorTtls, remembered
 from ._runtime import Runtime
 from ._ttl import Ttl
 from ._types import Codec, annotation_codec, codec, return_type
@@ -45,13 +46,14 @@ class Options(NamedTuple):
     refresh: Refresh = "caller"
     soft_timeout: float | None = None
     timeout: float | None = None
+    errors: ErrorTtls | None = None
 
 
 class CacheInfo(NamedTuple):
     """How the calls of one cached function went, in this process."""
 
     hits: int
-    """Calls answered by a stored value."""
+    """Calls answered by what is stored."""
     misses: int
     """Calls that loaded, or waited for another's load."""
 
@@ -96,7 +98,9 @@ class Plan:
         self._manner = Manner(
             late_tags=bool(self._late_tags),
             aside_after=options.soft_timeout if background is None else background,
+            errors=remembered(memory, options.errors),
         )
+        self._counts = memory.shared or self._manner.errors is not None
 
     def resolve(self) -> None:
         """Finds out the type, when a call needs it: an annotation may name what is defined after the function."""
@@ -146,15 +150,16 @@ class Plan:
             manner = manner._replace(settle=partial(self._settled, storing, args, kwargs))
         function = partial(self._loads, **kwargs) if kwargs else self._loads
         before = self.misses
-        if self.memory.shared:
-            # Whether there was a value is known once the function was called, or was not.
+        if self._counts:
+            # Whether there was something is known once the function was called, or was not.
             function = self._counted(function)
         else:
             self.misses += 1
-        value = await load(runtime, self.memory, key, function, args, storing, self.codec, since, manner)
-        if self.memory.shared and self.misses == before:
-            self.hits += 1
-        return value
+        try:
+            return await load(runtime, self.memory, key, function, args, storing, self.codec, since, manner)
+        finally:
+            if self._counts and self.misses == before:
+                self.hits += 1
 
     def stored(self, value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Stores `value` as if the function had returned it, whatever its condition says; gives what storing gives."""

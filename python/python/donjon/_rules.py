@@ -27,7 +27,7 @@ class Rules:
             tags: As for `invalidate_tags`.
 
         Raises:
-            RuleError: A template in it cannot be read, or nothing would be invalidated.
+            InvalidRule: A template in it cannot be read, or nothing would be invalidated.
 
         Examples:
             >>> from donjon import Cache

@@ -7,7 +7,7 @@ the event loop that asks; a child of `fork` has its own.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -77,6 +77,18 @@ class _Leased(Backend):
 
     def pass_on(self, lease: Any, value: Any, storing: Storing) -> Any:
         return self.core.pass_on(lease, value, storing.tag_names())
+
+    def hold_down(self, keys: Sequence[str], seconds: float) -> Any:
+        return self.core.hold_down(keys, seconds)
+
+    def lift(self, held: Sequence[tuple[str, Any]]) -> Any:
+        return self.core.lift(held)
+
+    def owes_nothing(self, at_most: float) -> Any:
+        return self.core.owes_nothing(at_most)
+
+    def remember(self, lease: Any, said: Any, storing: Storing) -> Any:
+        return self.core.remember(lease, said, storing.ttl, storing.tag_names())
 
     def fill_many(self, pairs: list[tuple[Any, Any]], storing: Storing) -> Any:
         return self.core.fill_many(pairs, storing.ttl, storing.grace, storing.tag_names())

@@ -16,6 +16,7 @@ from ._load import load_many, look_up
 from ._lock import SyncLock
 from ._lookup import Hit, Miss
 from ._pubsub import SyncSubscription
+from ._remembered import ErrorTtls
 from ._removed import Removed
 from ._runtime import BLOCKING, complete
 from ._ttl import Ttl
@@ -95,6 +96,7 @@ class SyncCache(Face):
         force_refresh: bool = False,
         as_: type[T],
         mode: Mode | None = None,
+        errors: ErrorTtls | None = None,
     ) -> T: ...
     @overload
     def get_or_set(
@@ -108,6 +110,7 @@ class SyncCache(Face):
         force_refresh: bool = False,
         as_: Any = None,
         mode: Mode | None = None,
+        errors: ErrorTtls | None = None,
     ) -> Any: ...
 
     def get_or_set(
@@ -121,13 +124,14 @@ class SyncCache(Face):
         force_refresh: bool = False,
         as_: Any = None,
         mode: Mode | None = None,
+        errors: ErrorTtls | None = None,
     ) -> Any:
         """The value of a key, loaded by one caller, in its own thread, for everyone who asks meanwhile."""
         if as_ is None and mode is None and not force_refresh:
             value = self._memory.hit(key)
             if value is not MISS:
                 return value
-        return complete(self._load(BLOCKING, key, loader, ttl, grace, tags, force_refresh, as_, mode))
+        return complete(self._load(BLOCKING, key, loader, ttl, grace, tags, force_refresh, as_, mode, errors))
 
     def get_or_set_many(
         self,

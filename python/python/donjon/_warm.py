@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ._backend import Backend, Storing
-from ._errors import LockTimeout
+from ._errors import CacheClosed, LockTimeout
 from ._load import load
 from ._lock import Lock, SyncLock
 from ._runtime import ASYNCIO, BLOCKING, Runtime, complete
@@ -122,6 +122,8 @@ class Warming:
                 stored = self._memory.store(key, sealed, self._storing, made_from)
                 if self._memory.waits:
                     await stored
+            except CacheClosed:
+                raise
             except Exception as error:
                 self._errors[key] = error
             else:
@@ -137,6 +139,8 @@ class Warming:
 
         try:
             await load(runtime, self._memory, item, loader, (item,), self._storing, self._codec)
+        except CacheClosed:
+            raise
         except Exception as error:
             self._errors[item] = error
         else:

@@ -34,7 +34,7 @@ use crate::place::Place;
 use crate::sentinel::miss;
 use crate::terms::{self, Terms, read_keys, tag_names};
 use crate::text;
-use crate::value::{Kept, decode, for_reader};
+use crate::value::{Failure, Kept, decode, for_reader};
 
 pub(super) type Tended = Engine<Place, terms::Fault>;
 
@@ -107,7 +107,7 @@ impl Inner {
         grace: Option<&Bound<'_, PyAny>>,
         given: &[Bound<'_, PyAny>],
     ) -> PyResult<Storing> {
-        Ok(Storing { ttl: self.terms.ttl(ttl)?, grace: Terms::grace(grace)?, tags: tags(given)? })
+        Ok(Storing { ttl: self.terms.ttl(ttl)?, grace: self.terms.grace(grace)?, tags: tags(given)? })
     }
 
     // -- coming out
@@ -168,10 +168,13 @@ impl Inner {
         reader: Option<u64>,
     ) -> PyResult<Py<PyAny>> {
         let value = decode(py, &name.0, payload, self.tier.remote().max_value_bytes())?;
+        if payload.is_failure {
+            return Failure::of(py, value);
+        }
         for_reader(py, value, payload.fingerprint, reader)
     }
 
-    /// A value, a lease, another's error, or MISS for who would have to wait.
+    /// A value, a remembered failure, a lease, another's error, or MISS for who would have to wait.
     ///
     /// # Errors
     ///

@@ -45,7 +45,7 @@ def rows(page: int = 1) -> list[Row] | None:
     return [{"id": page}]
 
 
-@cache.cached(grace=60, refresh="background", soft_timeout=0.5, timeout=5)
+@cache.cached(grace=60, refresh="background", soft_timeout=0.5, timeout=5, errors={LookupError: "30s", OSError: 5})
 async def rates(currency: str) -> dict[str, float]:
     return {currency: 1.0}
 

@@ -1,16 +1,17 @@
 /**
  * One process of the history test: tasks that read, write and invalidate at random, and write down what they did.
  *
- *     node worker.mjs PLAN LOG SEED redis|rest|near|near-ioredis
+ *     node worker.mjs PLAN LOG SEED redis|rest|near|near-ioredis|timed-rest
  *
- * Runs on the built package, over node-redis, over Upstash's REST protocol, or with memory in front of Redis over either client, until its standard input ends, as it does when the
- * harness dies. The workers in Python and Rust beside it do the same.
+ * Runs on the built package, over node-redis, over Upstash's REST protocol, or with memory in front: of Redis over either client, or of
+ * REST, for a second. It runs until its standard input ends, as it does when the harness dies. The workers in Python and Rust beside it do the same.
  */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { createCache } from "../../../wasm/dist/inline.js";
+import { memory } from "../../../wasm/dist/near.js";
 import { redis } from "../../../wasm/dist/redis.js";
 import { upstash } from "../../../wasm/dist/upstash.js";
 import { RestServer, TOKEN } from "../../../wasm/test/upstash/rest-server.mjs";
@@ -44,12 +45,13 @@ class Worker {
   #source;
   #keys;
   #cached;
-  #isNear;
+  /** How reads are called that memory may answer; `undefined` where there is none. */
+  #front;
   #isOver = false;
 
-  constructor(plan, store, log, seed, isNear) {
+  constructor(plan, store, log, seed, front) {
     this.#plan = plan;
-    this.#isNear = isNear;
+    this.#front = front;
     this.#cache = createCache({ namespace: plan.namespace, store, log: () => undefined, mode: "strong" });
     this.#log = log;
     this.#chance = new Chance(seed);
@@ -90,8 +92,8 @@ class Worker {
   async #read() {
     const way = this.#chance.weighed(WAYS);
     const keys = this.#chance.some(this.#keys, 3);
-    const isLocal = this.#isNear && way !== "force_refresh" && way !== "cached" && this.#chance.happens(LOCAL);
-    const name = isLocal ? `near ${way}` : way;
+    const isLocal = this.#front !== undefined && way !== "force_refresh" && way !== "cached" && this.#chance.happens(LOCAL);
+    const name = isLocal ? `${this.#front} ${way}` : way;
     const begun = now();
     let rows;
     try {
@@ -210,7 +212,7 @@ class Worker {
   }
 
   #count() {
-    const { hits, memoryHits, misses, stale, loads, loadFailures, loadsRefused, stores, takeovers, decodeErrors } = this.#cache.stats();
+    const { hits, memoryHits, misses, stale, loads, loadFailures, loadsRefused, stores, takeovers, undecodable } = this.#cache.stats();
     this.#log.counters({
       hits,
       memory_hits: memoryHits,
@@ -221,7 +223,7 @@ class Worker {
       loads_refused: loadsRefused,
       stores,
       takeovers,
-      undecodable: decodeErrors,
+      undecodable,
     });
   }
 }
@@ -231,10 +233,16 @@ const STORES = {
   redis: async ({ url }) => redis(createClient({ url })),
   near: async ({ url }) => redis(createClient({ url }), { near: true }),
   "near-ioredis": async ({ url }) => redis(new Redis(url, { lazyConnect: true }), { near: true }),
-  rest: async (plan) => upstash({ url: (await RestServer.start(plan)).url, token: TOKEN, commandTimeout: 250 }),
+  rest: async (plan) => overRest(plan, undefined),
+  "timed-rest": async (plan) => overRest(plan, memory({ ttl: "1s" })),
 };
+
+async function overRest(plan, near) {
+  return upstash({ url: (await RestServer.start(plan)).url, token: TOKEN, commandTimeout: 250, near });
+}
 
 const [planFile, logFile, seed, store] = process.argv.slice(2);
 const plan = JSON.parse(readFileSync(planFile, "utf8"));
-await new Worker(plan, await STORES[store](plan), new Log(logFile), seed, store.startsWith("near")).run();
+const front = /^(near|timed)\b/.exec(store)?.[0];
+await new Worker(plan, await STORES[store](plan), new Log(logFile), seed, front).run();
 process.exit();

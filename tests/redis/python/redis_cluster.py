@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 
+import redis
+
 from redis_server import RedisServer
 
 PATIENCE = 30.0  # seconds
@@ -116,9 +118,13 @@ class RedisCluster:
 
 
 class RedisSentinels:
-    """A primary, two replicas of it and three sentinels, which replace it once it has been away for a second."""
+    """A primary, two replicas of it and three sentinels, which replace it once it has been away for long enough.
 
-    def __init__(self) -> None:
+    Args:
+        after: Seconds after which a server counts as away.
+    """
+
+    def __init__(self, *, after: float = 1.0) -> None:
         self._stack = ExitStack()
         with ExitStack() as stack:
             self.servers = [stack.enter_context(RedisServer()) for _ in range(3)]
@@ -126,6 +132,8 @@ class RedisSentinels:
                 replica.replica_of(self.servers[0])
             watched = (PRIMARY, self.servers[0].port)
             self.sentinels = [stack.enter_context(RedisServer(watches=watched)) for _ in range(3)]
+            for sentinel in self.sentinels:
+                sentinel.ask("SENTINEL", "SET", PRIMARY, "down-after-milliseconds", int(after * 1000))
             _wait("the sentinels know all", lambda: all(_knows_all(one) for one in self.sentinels))
             self._stack = stack.pop_all()
 
@@ -143,16 +151,43 @@ class RedisSentinels:
 
     def primary(self) -> RedisServer:
         """The server that the sentinels name."""
-        _, port = self.sentinels[0].ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", PRIMARY)
-        return next(server for server in self.servers if server.port == int(port))
+        return self._named_by(self.sentinels[0])
 
     def wait_for_another(self, former: RedisServer) -> None:
         """Waits until another primary is one, by its own words too."""
         _wait("another took over", lambda: self.primary() is not former and self.primary().ask("ROLE")[0] == b"master")
 
+    def hand_over(self) -> None:
+        """Kills the primary once its replicas have all that it has confirmed, has one of them take over, and makes it a replica."""
+        _wait("the last one is over", lambda: not any(map(_is_at_it, self.sentinels)))
+        former = self.primary()
+        others = [server for server in self.servers if server is not former]
+        _wait("both replicas follow", lambda: all(one.info("master_link_status") == "up" for one in others))
+        former.ask("CLIENT", "PAUSE", int(PATIENCE * 1000), "WRITE")
+        confirmed = int(former.info("master_repl_offset") or 0)
+        _wait(
+            "they have caught up", lambda: all(int(one.info("slave_repl_offset") or 0) >= confirmed for one in others)
+        )
+        former.kill()
+        _wait("another takes over", self._takes_over)
+        self.wait_for_another(former)
+        _wait("all sentinels name it", lambda: all(self._named_by(one) is self.primary() for one in self.sentinels))
+        former.restart(replica_of=self.primary())
+
     def close(self) -> None:
         """Ends the servers."""
         self._stack.close()
+
+    def _takes_over(self) -> bool:
+        try:
+            self.sentinels[0].ask("SENTINEL", "FAILOVER", PRIMARY)
+        except redis.ResponseError:  # none that it has heard of of late
+            return False
+        return True
+
+    def _named_by(self, sentinel: RedisServer) -> RedisServer:
+        _, port = sentinel.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", PRIMARY)
+        return next(server for server in self.servers if server.port == int(port))
 
 
 def _carry(keys: Sequence[bytes], source: RedisServer, target: RedisServer) -> None:
@@ -185,9 +220,17 @@ def _owners(server: RedisServer) -> frozenset[tuple[str, ...]]:
 
 
 def _knows_all(sentinel: RedisServer) -> bool:
-    told = sentinel.ask("SENTINEL", "MASTER", PRIMARY)
-    fields = dict(zip(told[::2], told[1::2], strict=True))
+    fields = _known(sentinel)
     return (fields[b"num-slaves"], fields[b"num-other-sentinels"]) == (b"2", b"2")
+
+
+def _is_at_it(sentinel: RedisServer) -> bool:
+    return b"failover_in_progress" in _known(sentinel)[b"flags"]
+
+
+def _known(sentinel: RedisServer) -> dict[bytes, bytes]:
+    told = sentinel.ask("SENTINEL", "MASTER", PRIMARY)
+    return dict(zip(told[::2], told[1::2], strict=True))
 
 
 def _wait(what: str, holds: Callable[[], bool]) -> None:

@@ -29,6 +29,7 @@ TRIES = 20
 # The user that is added to each server, so that passwords and ACLs under test never lock the test out. The password is no
 # secret: the server listens on the loopback for the length of a test.
 USER, PASSWORD = "donjon-test-kit", "kit"
+MASTER = ("--masteruser", USER, "--masterauth", PASSWORD)
 
 # Reads until the process that holds the other end is gone, which may be by a signal that nobody can catch.
 GUARD = 'trap "" HUP INT TERM; read -r _; kill -KILL "$1"; rm -rf "$2"'
@@ -60,6 +61,7 @@ class RedisServer:
     ) -> None:
         self.password = password
         self._watches = watches
+        self._copies: list[str] = []
         self._folder = tempfile.TemporaryDirectory(prefix="donjon-redis-", ignore_cleanup_errors=True)
         self.folder = Path(self._folder.name)
         self.socket = self.folder / "redis.sock"
@@ -159,9 +161,13 @@ class RedisServer:
         if process is not None:
             process.end()
 
-    def restart(self) -> None:
-        """Kill the server if it runs, and start it again on the same port; without `append_only` it forgot everything."""
+    def restart(self, *, replica_of: RedisServer | None = None) -> None:
+        """Kill the server if it runs, and start it again on the same port; without `append_only` it forgot everything.
+
+        With `replica_of` it is a copy of that one from its first moment, and never seen as anything else.
+        """
         self.kill()
+        self._copies = [] if replica_of is None else ["--replicaof", "127.0.0.1", str(replica_of.port), *MASTER]
         deadline = time.monotonic() + PATIENCE
         while self._process is None:
             try:
@@ -197,7 +203,11 @@ class RedisServer:
 
     def _started(self) -> _Process:
         ports = ["--port", "0", "--tls-port", str(self.port)] if self.authority else ["--port", str(self.port)]
-        options = ["--bind", "127.0.0.1", *ports, *self._options] if self._watches is None else self._sentinel()
+        options = (
+            ["--bind", "127.0.0.1", *ports, *self._options, *self._copies]
+            if self._watches is None
+            else self._sentinel()
+        )
         process = _Process([_program(), *options], self.folder)
         try:
             deadline = time.monotonic() + PATIENCE

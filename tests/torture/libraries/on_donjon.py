@@ -32,7 +32,7 @@ class Donjon(Library):
 
     async def close(self) -> None:
         for held in self.held:
-            with contextlib.suppress(donjon.LockNotOwned):
+            with contextlib.suppress(donjon.LockLost):
                 await held.release()
         await self.cache.close()
 

@@ -195,11 +195,16 @@ impl Front {
 
 // -- leaving
 
-/// A connection is told of changes from now on: itself, or with `aside` by way of another.
+/// A connection is told of changes from now on: itself, or with 1 by way of another; or with 2 nobody is told.
 #[unsafe(no_mangle)]
-pub extern "C" fn track(aside: i32) -> i32 {
+pub extern "C" fn track(told: i32) -> i32 {
     change(|front, _, _| {
-        front.track = Some(front.near.track(if aside == 0 { Told::Itself } else { Told::Aside }));
+        let told = match told {
+            0 => Told::Itself,
+            1 => Told::Aside,
+            _ => Told::Nobody,
+        };
+        front.track = Some(front.near.track(told));
         Ok(0)
     })
 }
@@ -344,13 +349,17 @@ pub extern "C" fn near_prefixes() -> i32 {
 }
 
 /// The counters, which go on where those of the tier behind have got: hits, stale ones, how many of both are memory's, the rates;
-/// then memory's own evictions, expirations, entries and bytes.
+/// then memory's own evictions, expirations, entries and bytes. `own` are the hits of who asks, where others share this memory, and
+/// negative where nobody does.
 #[unsafe(no_mangle)]
-pub extern "C" fn near_stats(hits: f64, stale: f64, misses: f64) -> i32 {
+pub extern "C" fn near_stats(hits: f64, stale: f64, misses: f64, own: f64) -> i32 {
     change(|front, _, output| {
         let mut stats = Stats::default();
         (stats.hits, stats.stale, stats.misses) = (hits as u64, stale as u64, misses as u64);
         front.near.add_to(&mut stats);
+        if own >= 0.0 {
+            (stats.hits, stats.stale, stats.memory_hits) = ((hits + own) as u64, stale as u64, own as u64);
+        }
         for count in [stats.hits, stats.stale, stats.memory_hits] {
             output.number(count as f64);
         }

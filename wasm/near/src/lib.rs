@@ -1,7 +1,7 @@
-//! Memory in front of Redis, for JavaScript: what of what was answered may be kept, and what of it may be served.
+//! Memory in front of Redis, and of other stores, for JavaScript: what of what was answered may be kept, and what of it may be served.
 //!
-//! A module of its own, since most who share values over a store have no memory in front of it: no edge keeps the connection that it
-//! takes. The values are the host's, each under a number that it chose, and so is the connection. It imports nothing, as the others.
+//! A module of its own, since most who share values over a store have no memory in front of it: no edge keeps a connection on which a
+//! store could tell of changes. The values are the host's, each under a number that it chose, and so is the connection. It imports nothing, as the others.
 //!
 //! | to find out | look in |
 //! |---|---|

@@ -240,7 +240,8 @@ pub extern "C" fn look(since: f64, is_impatient: i32, is_counted: i32, now: f64)
         let own = (0..input.count()).map(|_| Ticket::from_number(input.number() as u64)).collect();
         let tags = (input.byte() != 0).then(|| tag_names(input).into());
         let since = (since >= 0.0).then(|| Ticket::from_number(since as u64));
-        let want = Want { since, own, tags, impatient: is_impatient != 0, counted: is_counted != 0 };
+        let (impatient, counted) = (is_impatient != 0, is_counted != 0);
+        let want = Want { since, own, tags, impatient, counted, ..Want::default() };
         let next = shared.remote.look(key, want, moment(now));
         Ok(step(shared, next, output))
     })
@@ -570,6 +571,15 @@ pub extern "C" fn shared_swap(ttl: f64, clock: f64) -> i32 {
         let (key, storing, payload) = stored(input, ttl, 0.0)?;
         let header = Header::of(input.sized());
         Ok(call_or_not(shared.remote.swap(key, &header, &payload, &storing, moment(clock)).as_ref(), output))
+    })
+}
+
+/// Counts a value that was added, where nothing was or in the place of what may be replaced.
+#[unsafe(no_mangle)]
+pub extern "C" fn shared_added() -> i32 {
+    with(|shared, _, _| {
+        shared.remote.added();
+        Ok(0)
     })
 }
 

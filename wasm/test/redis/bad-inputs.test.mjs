@@ -269,7 +269,7 @@ for (const [number, payload] of UNREADABLE.entries()) {
     assert.deepEqual(await cache.getMany(["k"]), new Map());
     assert.equal(await cache.getOrSet("k", () => "loaded"), "loaded");
     assert.equal(await cache.get("k"), "loaded");
-    assert.ok(cache.stats().decodeErrors >= 3);
+    assert.ok(cache.stats().undecodable >= 3);
   });
 }
 

@@ -33,11 +33,11 @@ forEachClient((client) =>
         RangeError,
       );
       for (const call of [
-        cache.add("k", 1),
-        cache.incr("n"),
-        cache.touch("k", 10),
-        cache.lock("l", { ttl: 1_000 }),
-        cache.publish("c", 1),
+        () => cache.add("k", 1),
+        () => cache.incr("n"),
+        () => cache.touch("k", 10),
+        () => cache.lock("l", { ttl: 1_000 }),
+        () => cache.publish("c", 1),
       ]) {
         await assert.rejects(call, BackendUnavailableError);
       }

@@ -271,8 +271,8 @@ forEachClient((client) =>
       assert.equal(await there.get("grace"), "old");
       const failing = there.getOrSet("grace", () => Promise.reject(new Error("down")));
       assert.equal(await failing, "old");
-      assert.equal(there.stats().servedStale, 1);
-      const ttls = open(t, server.url, { client, namespace: here.namespace, ttls: { short: "90s" }, defaultTtl: 7_000, jitter: 0.5 });
+      assert.equal(there.stats().staleOnError, 1);
+      const ttls = open(t, server.url, { client, namespace: here.namespace, ttlClasses: { short: "90s" }, defaultTtl: 7_000, jitter: 0.5 });
       await ttls.set("default", 1);
       await ttls.set("class", 1, { ttl: "short" });
       assert.ok((await here.ttl("default")) <= 7_000 && (await here.ttl("default")) > 3_000);

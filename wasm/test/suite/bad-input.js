@@ -180,7 +180,7 @@ test("8: a pattern that would cost too much, or has no meaning in bytes, is refu
 });
 
 test("9: a time that is none is refused before anything happens", async ({ cache }) => {
-  const it = cache({ ttls: { mine: 5 } });
+  const it = cache({ ttlClasses: { mine: 5 } });
   await it.set("k", "old", { ttl: 1_000 });
   const tenYears = 10 * 365.25 * 86_400_000;
   const bad = [
@@ -229,7 +229,7 @@ test("9: a time that is none is refused before anything happens", async ({ cache
       lock: () => it.lock("n", { ttl }),
       wrap: () => it.wrap(neverRun, { key: () => "n", ttl })(),
       defaultTtl: async () => cache({ defaultTtl: ttl }),
-      ttls: async () => cache({ ttls: { mine: ttl } }),
+      ttlClasses: async () => cache({ ttlClasses: { mine: ttl } }),
     };
     for (const [name, call] of Object.entries(calls)) {
       await rejects(call, InvalidTtlError).catch((error) => {
@@ -420,7 +420,7 @@ test("a cache that is told nonsense is not made", async () => {
     { loadTimeout: Number.NaN },
     { copy: "deep" },
     { copy: true },
-    { ttls: "5m" },
+    { ttlClasses: "5m" },
     { clock: {} },
     { clock: null },
     { waitUntil: {} },
@@ -438,8 +438,8 @@ test("a cache that is told nonsense is not made", async () => {
     const error = throws(() => createCache(options), Error);
     ok(error instanceof ConfigError, `${JSON.stringify(options)} throws ${error}`);
   }
-  throws(() => createCache({ ttls: { "": 5 } }), DonjonError);
-  createCache({ ttls: { forever: FOREVER } })[Symbol.dispose]();
+  throws(() => createCache({ ttlClasses: { "": 5 } }), DonjonError);
+  createCache({ ttlClasses: { forever: FOREVER } })[Symbol.dispose]();
 });
 
 test("how to store is an object: a number is no time to live in its place", async ({ cache }) => {
@@ -481,7 +481,7 @@ test("an option that no call has is refused, with those that there are", async (
 });
 
 test("an unknown class of times is told which is nearest, and where one is defined", async ({ cache }) => {
-  await rejects(() => cache().set("k", 1, { ttl: "stat" }), InvalidTtlError, /`stats`.*option `ttls`/);
+  await rejects(() => cache().set("k", 1, { ttl: "stat" }), InvalidTtlError, /`stats`.*option `ttlClasses`/);
 });
 
 test("errors and caches are shown by their names, though what is packed has short ones", async ({ cache }) => {

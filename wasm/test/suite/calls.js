@@ -4,27 +4,21 @@ import { about, equal, ok } from "./case.js";
 
 export const test = about("calls");
 
-/** What a loader of a case fails with. */
-class Broken extends Error {}
+/** What the loader of a case fails with. */
+class Down extends Error {
+  name = "Down";
+}
 
-/** Errors whose names in the cases differ from those here by more than `Error` at their end. */
-const NAMES = { InvalidRuleError: "RuleError", LockLostError: "LockNotOwned" };
-const nameOf = (error) => NAMES[error.name] ?? error.name?.replace(/Error$/, "");
 const camel = (name) => name.replaceAll(/_(\w)/g, (_, letter) => letter.toUpperCase());
+const object = (entries) => Object.fromEntries(entries);
+const renamed = (options = {}) =>
+  object(Object.entries(options).map(([name, it]) => [camel(name), it === "forever" ? donjon.FOREVER : it]));
 
-/** A value as it is written, or a text that is said to be repeated. */
-const whole = (value) => (typeof value?.repeat === "string" ? value.repeat.repeat(value.times) : value);
-const ttlOf = (ttl) => (ttl === "forever" ? donjon.FOREVER : ttl);
-const object = (map) => Object.fromEntries(map);
-
-/** What is told, under the names that the case asks for. */
-const someOf = (told, { gives = {} }) => object(Object.keys(gives).map((name) => [name, told[camel(name)] ?? null]));
-
-/** One case on one cache. */
+/** One case on one cache: what it has in hand, and how its steps are done. */
 class Run {
   #at = 0;
-  #loaded = 0;
-  #kept = new Map();
+  #held = new Map();
+  #risen = 0;
 
   constructor(cache, clock) {
     this.cache = cache;
@@ -32,116 +26,69 @@ class Run {
   }
 
   async steps(steps = []) {
-    for (const step of steps) await (step.together === undefined ? this.#step(step) : this.#together(step.together));
-  }
-
-  /** All at once: no load ends before each has been asked for. */
-  async #together(steps) {
-    let everyone;
-    const after = new Promise((resolve) => (everyone = resolve));
-    const all = steps.map((step) => this.#step({ ...step, after }));
-    everyone();
-    await Promise.all(all);
+    for (const step of steps) await Promise.all((step.together ?? [step]).map((one) => this.#step(one)));
   }
 
   async #step(step) {
-    if (step.at_ms !== undefined) {
-      this.clock.advance(step.at_ms - this.#at);
-      this.#at = step.at_ms;
+    const { at_ms: at = this.#at, fails, has = {}, stats = {} } = step;
+    this.clock?.advance(at - this.#at);
+    this.#at = at;
+    let [given, failed] = [undefined, {}];
+    try {
+      given = await this.#call(step);
+    } catch (error) {
+      failed = error;
     }
     const what = JSON.stringify(step);
-    ok(typeof this[step.do] === "function", `there is no call ${step.do}`);
-    let given;
-    try {
-      given = await this[step.do](step, step.key === undefined ? undefined : whole(step.key));
-    } catch (error) {
-      if (error instanceof Broken) return equal(error.message, step.raises, what);
-      if (step.refused === undefined) throw error;
-      return equal(nameOf(error), step.refused, what);
-    }
-    ok(step.refused === undefined && step.raises === undefined, `it is not refused: ${what}`);
-    if ("gives" in step) equal(given, whole(step.gives), what);
+    equal(failed.name?.replace(/Error$/, ""), fails, `${what}: ${failed.message}`);
+    if ("gives" in step) equal(given, step.gives, what);
     if (step.nothing) equal(given, undefined, what);
+    for (const [name, fact] of Object.entries(has)) equal(given[camel(name)] ?? null, fact, `${name}: ${what}`);
+    for (const [name, fact] of Object.entries(stats)) equal(this.cache.stats()[camel(name)], fact, `${name}: ${what}`);
+    if ("rises" in step) {
+      ok(given[step.rises] > this.#risen, what);
+      this.#risen = given[step.rises];
+    }
   }
 
-  async #load(step, of) {
-    ok(of in step || "load_fails" in step, `nothing is to be loaded: ${JSON.stringify(step)}`);
-    this.#loaded++;
-    await step.after;
+  /** What the call gives that a step names, as JavaScript spells it. */
+  async #call(step) {
+    const [name, ...given] = step.do;
+    const args = name === "subscribe" ? [given] : given;
+    const options = renamed(step.with);
+    const [method, owner] = name.split(".").reverse();
+    const it = this.#held.get(step.of) ?? (owner === undefined ? this.cache : this.cache[owner]);
+    if (name === "next") return (await it.next()).value;
+    if (name === "enabled") return void (it.enabled = args[0]);
+    if (name === "incr") args[1] ??= 1;
+    if (name === "warm") options.loader = ({ key }) => this.#load(step, key);
+    if (name === "get_or_set") args.push(() => this.#load(step));
+    if (name === "get_or_set_many") args.push((keys) => this.#load(step, keys));
+    const told = await it[camel(method)](...args, ...(step.with || name === "warm" ? [options] : []));
+    if ("as" in step) this.#held.set(step.as, told);
+    if (told instanceof Map) return object(told);
+    if (told?.isHit !== undefined) return told.value;
+    if (name === "ttl") return told === Number.POSITIVE_INFINITY ? "forever" : told;
+    return told?.isStored ?? told?.count ?? told;
+  }
+
+  /** What the step says that its loader gives, once the steps are done that come meanwhile. */
+  async #load(step, asked) {
+    const { load_fails: fails, loads_each: each, loads = each } = step;
+    ok(fails || loads !== undefined, `nothing is to be loaded: ${JSON.stringify(step)}`);
+    await undefined; // for who asks at the same time
     await this.steps(step.meanwhile);
-    if ("load_fails" in step) throw new Broken(step.load_fails);
-    return whole(step[of]);
+    if (fails) throw new Down();
+    if (Array.isArray(asked)) equal([...asked].sort(), Object.keys(each).sort(), `what ${JSON.stringify(step)} loads`);
+    return typeof asked === "string" ? each[asked] : loads;
   }
-
-  #terms({ ttl, grace, tags, force_refresh: forceRefresh }) {
-    const terms = { ttl: ttlOf(ttl), grace, tags, forceRefresh };
-    return object(Object.entries(terms).filter(([, value]) => value !== undefined));
-  }
-
-  get = (_, key) => this.cache.get(key);
-  set = (step, key) => this.cache.set(key, whole(step.value), this.#terms(step));
-  add = (step, key) => this.cache.add(key, step.value, this.#terms(step));
-  exists = (_, key) => this.cache.exists(key);
-  touch = (step, key) => this.cache.touch(key, step.ttl);
-  incr = ({ by, ...step }, key) => this.cache.incr(key, by, this.#terms(step));
-  delete = (_, key) => this.cache.delete(key);
-  get_many = async ({ keys }) => object(await this.cache.getMany(keys));
-  set_many = ({ items }) => this.cache.setMany(new Map(Object.entries(items)));
-  delete_many = async ({ keys }) => (await this.cache.deleteMany(keys)).count;
-  ttl = async (_, key) => {
-    const left = await this.cache.ttl(key);
-    return left === Number.POSITIVE_INFINITY ? "forever" : left;
-  };
-  get_or_set = (step, key) => this.cache.getOrSet(key, () => this.#load(step, "loads"), this.#terms(step));
-  get_or_set_many = async (step) => {
-    const load = async (keys) => {
-      equal([...keys].sort(), step.asks, JSON.stringify(step));
-      return this.#load(step, "loads_each");
-    };
-    return object(await this.cache.getOrSetMany(step.keys, load, this.#terms(step)));
-  };
-  lookup = async (step, key) => {
-    const found = await this.cache.lookup(key);
-    if (found.isHit) return found.value;
-    this.#kept.set(step.as, found);
-  };
-  fill = async (step) => (await this.#kept.get(step.miss).fill(step.value, this.#terms(step))).isStored;
-  warm = async ({ keys, loads_each }) => {
-    const { loaded, skipped, errors } = await this.cache.warm(keys, { loader: ({ key }) => loads_each[key] });
-    return { loaded, skipped, failed: errors.size };
-  };
-  loaded = () => this.#loaded;
-  invalidate_pattern = async ({ pattern }) => (await this.cache.invalidatePattern(whole(pattern))).count;
-  invalidate_tags = async ({ tags }) => (await this.cache.invalidateTags(...tags)).count;
-  clear = async () => (await this.cache.clear()).count;
-  on = ({ event, keys = [], patterns = [], tags = [] }) => void this.cache.rules.on(event, { keys, patterns, tags });
-  emit = async ({ event, about: values }) => (await this.cache.emit(event, values)).count;
-  lock = async ({ name, ttl, wait = 0, as }) => void this.#kept.set(as, await this.cache.lock(name, { ttl, wait }));
-  extend = ({ lock, ttl }) => this.#kept.get(lock).extend(ttl);
-  release = ({ lock }) => this.#kept.get(lock).release();
-  later = ({ than, is }) => this.#kept.get(is).fence > this.#kept.get(than).fence;
-  publish = ({ channel, message }) => this.cache.publish(channel, message);
-  subscribe = ({ channels, as }) => void this.#kept.set(as, this.cache.subscribe(channels));
-  receive = async ({ from }) => (await this.#kept.get(from).next()).value;
-  explain = async (step, key) => someOf(await this.cache.explain(key), step);
-  stats = (step) => {
-    const { cache } = this;
-    return someOf({ ...cache.stats(), hitRate: cache.hitRate, missRate: cache.missRate }, step);
-  };
-  reset_stats = () => this.cache.resetStats();
-  switch = ({ on }) => {
-    this.cache.enabled = on;
-  };
-  ping = () => this.cache.ping();
 }
 
 /** The cases of which a place has what they need, each with the options of its cache. */
 export function* casesFor(has, vectors) {
   for (const { about: subject, cases } of vectors.calls) {
-    for (const { name, needs = [], cache = {}, steps } of cases) {
-      if (!needs.every((need) => has.includes(need))) continue;
-      const options = object(Object.entries(cache).map(([option, value]) => [camel(option), value]));
-      yield { name: `${subject}: ${name}`, options, steps };
+    for (const { name, needs = [], cache, steps } of cases) {
+      if (needs.every((need) => has.includes(need))) yield { name: `${subject}: ${name}`, options: renamed(cache), steps };
     }
   }
 }

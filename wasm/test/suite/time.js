@@ -45,7 +45,7 @@ test("a load's time to live begins when it ends", async ({ cache, clock }) => {
 });
 
 test("times are milliseconds, texts, classes of one's own, or for ever", async ({ cache, clock }) => {
-  const it = cache({ defaultTtl: "2m", ttls: { report: "1h30m", brief: 5, frozen: FOREVER } });
+  const it = cache({ defaultTtl: "2m", ttlClasses: { report: "1h30m", brief: 5, frozen: FOREVER } });
   const of = async (ttl) => {
     await it.set("k", 1, { ttl });
     return it.ttl("k");
@@ -135,7 +135,7 @@ test("with waitUntil a refresh that fails is said in the log, and rejects nothin
   clock.advance(100);
   equal(await it.getOrSet("k", () => Promise.reject(new Down())), "old");
   await Promise.all(work);
-  equal(it.stats().servedStale, 1);
+  equal(it.stats().staleOnError, 1);
   equal(logged.length, 1);
 });
 
@@ -148,7 +148,7 @@ test("a load that fails is covered by a stale value within its grace, and said i
   await it.set("k", "secret", { ttl: 100, grace: 1_000 });
   clock.advance(100);
   equal(await it.getOrSet("k", () => Promise.reject(new Down("it is down"))), "secret");
-  equal(it.stats().servedStale, 1);
+  equal(it.stats().staleOnError, 1);
   equal(logged.length, 1);
   ok(!logged[0].includes("secret") && logged[0].includes("k"), logged[0]);
   clock.advance(1_000);

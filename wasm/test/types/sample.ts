@@ -21,7 +21,10 @@ import {
   matches,
   pattern,
 } from "donjon";
+import { kv } from "donjon/kv";
+import { type MemoryOptions, type NearMemory, memory } from "donjon/near";
 import { type NearOptions, redis } from "donjon/redis";
+import { upstash } from "donjon/upstash";
 
 interface User {
   readonly id: number;
@@ -34,7 +37,7 @@ const options: CacheOptions = {
   namespace: "app",
   maxBytes: 2 ** 20,
   defaultTtl: "5m",
-  ttls: { brief: 5, ever: FOREVER },
+  ttlClasses: { brief: 5, ever: FOREVER },
   copy: "freeze",
   clock: new ManualClock(),
 };
@@ -100,6 +103,11 @@ await cache.lock("job");
 // @ts-expect-error: a part of a key is no object
 key({});
 
+const late: MemoryOptions = { ttl: "2s", maxBytes: 2 ** 20, maxEntries: undefined };
+const bounded: NearMemory = memory(late);
+const overRest: Store = upstash({ url: "https://host", token: "token", near: bounded });
+declare const namespace: Parameters<typeof kv>[0];
+const overKv: Store = kv(namespace, { near: memory({ ttl: 2_000 }) });
 const near: NearOptions = { maxBytes: 2 ** 20, maxEntries: 1_000, maxStale: 60_000, broadcast: false };
 const mode: Mode = "strong";
 const inFront = createCache({ mode, store: redis(client, { near }) });
@@ -111,5 +119,5 @@ const alsoLookup = await inFront.lookup<User>("user:1", { mode });
 const coherence: Coherence | undefined = (await inFront.explain("user:1")).coherence ?? inFront.stats().coherence;
 const byMemory: number = inFront.stats().memoryHits;
 
-export { also, alsoLookup, alsoMany, byMemory, coherence, current, currents };
+export { also, alsoLookup, alsoMany, byMemory, coherence, current, currents, overKv, overRest };
 export { found, hitRate, loaded, many, ofWrapped, own, peeked, removed, restarts, shared };

@@ -1,4 +1,4 @@
-/** Cloudflare's workerd with the worker beside this file and the built package; it ends with the test. */
+/** Cloudflare's workerd with a worker, by default that beside this file, and the built package; it ends with the test. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -16,13 +16,13 @@ export class Workerd {
   #folder = mkdtempSync(`${tmpdir()}/donjon-workerd-`);
   url;
 
-  /** Starts it; `bindings` are texts that the worker finds in its environment. */
-  static async start(bindings) {
+  /** Starts it; `bindings` are texts that the worker finds in its environment, and `kv` is the port of a KV namespace, as `CACHE`. */
+  static async start(bindings, { worker = WORKER, kv } = {}) {
     const host = new Workerd();
     const config = `${host.#folder}/config.capnp`;
     writeFileSync(
       config,
-      configOf(bindings, (file) => relative(host.#folder, file)),
+      configOf(bindings, worker, kv, (file) => relative(host.#folder, file)),
     );
     host.#process = spawn(workerd.default, ["serve", config, "--control-fd=3"], { stdio: ["ignore", "inherit", "inherit", "pipe"] });
     const port = await new Promise((resolve, reject) => {
@@ -53,22 +53,26 @@ export class Workerd {
   }
 }
 
-function configOf(bindings, embed) {
+function configOf(bindings, worker, kv, embed) {
   const files = readdirSync(DIST).filter((name) => name.endsWith(".js"));
   const modules = [
-    `(name = "worker.mjs", esModule = embed "${embed(WORKER)}")`,
+    `(name = "worker.mjs", esModule = embed "${embed(worker)}")`,
     ...["core.wasm", "near.wasm", "remote.wasm"].map((name) => `(name = "dist/${name}", wasm = embed "${embed(DIST + name)}")`),
     ...files.map((name) => `(name = "dist/${name}", esModule = embed "${embed(DIST + name)}")`),
   ];
   const texts = Object.entries(bindings).map(([name, text]) => `(name = "${name}", text = ${JSON.stringify(text)})`);
+  const [namespace, service] =
+    kv === undefined
+      ? ["", ""]
+      : ['(name = "CACHE", kvNamespace = "kv"), ', `, (name = "kv", external = (address = "127.0.0.1:${kv}", http = ()))`];
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
-  services = [(name = "main", worker = .worker), (name = "internet", network = (allow = ["local", "private", "public"]))],
+  services = [(name = "main", worker = .worker), (name = "internet", network = (allow = ["local", "private", "public"]))${service}],
   sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")],
 );
 const worker :Workerd.Worker = (
   modules = [${modules.join(",\n    ")}],
-  bindings = [${texts.join(", ")}],
+  bindings = [${namespace}${texts.join(", ")}],
   compatibilityDate = "2025-01-01",
 );
 `;

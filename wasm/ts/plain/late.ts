@@ -8,6 +8,7 @@
  */
 import { matches } from "../keys.js";
 import { isLease } from "./commands.js";
+import type { Near } from "../redis/near.js";
 import type { Row, Rows, Table } from "./rows.js";
 
 /** A store of bytes by name. */
@@ -27,8 +28,12 @@ const MOST_BYTES = 16 * 2 ** 20;
 /** Of so many names it is remembered that they changed; beyond that, of all. */
 const MOST_NAMES = 100_000;
 
+/** Memory in front, which is told what this process changes. */
+type Told = Pick<Near, "forget" | "forgetMatching">;
+
 export class LateTable implements Table {
   readonly #store: LateStore;
+  readonly #memory: () => Told | undefined;
   /** What is held for a load, and what was written of late. */
   readonly #own = new Map<string, Row>();
   #ownBytes = 0;
@@ -45,8 +50,9 @@ export class LateTable implements Table {
     names: (prefix) => this.#names(prefix),
   };
 
-  constructor(store: LateStore) {
+  constructor(store: LateStore, memory: () => Told | undefined) {
     this.#store = store;
+    this.#memory = memory;
   }
 
   async open(): Promise<() => void> {
@@ -68,6 +74,7 @@ export class LateTable implements Table {
     const now = performance.now();
     this.#swept = this.#swept.filter((swept) => swept.until > now && swept.pattern !== pattern);
     this.#swept.push({ pattern, until: now + this.#store.settles });
+    this.#memory()?.forgetMatching(pattern);
   }
 
   async #get(name: string): Promise<Row | undefined> {
@@ -146,6 +153,7 @@ export class LateTable implements Table {
 
   /** Notes until when a name is not to be believed, and forgets those that the store has caught up with. */
   #change(name: string, until: number): void {
+    this.#memory()?.forget([name.slice(name.indexOf(":") + 1)]);
     this.#changed.delete(name);
     this.#changed.set(name, until);
     const now = performance.now();

@@ -6,6 +6,7 @@ import type { Capabilities } from "../capabilities.js";
 import { InvalidKeyError, UnsupportedOperationError } from "../errors.js";
 import type { Limits } from "../redis/limits.js";
 import { RedisTier } from "../redis/tier.js";
+import type { InFront } from "../redis/via.js";
 import type { Held, Inbox, Lease, Removed, Step, Stored, Terms, Want } from "../tier.js";
 import type { Isolated } from "../value.js";
 import { PlainLibrary } from "./library.js";
@@ -22,8 +23,8 @@ export class PlainTier extends RedisTier {
   readonly #namespace: string;
   readonly #maxNameBytes: number | undefined;
 
-  constructor(name: string, table: Table, capabilities: Capabilities, terms: TierTerms, options: PlainOptions) {
-    super(new PlainLibrary(name, table), terms, options);
+  constructor(name: string, table: Table, capabilities: Capabilities, terms: TierTerms, options: PlainOptions, inFront?: InFront) {
+    super(new PlainLibrary(name, table), terms, options, inFront);
     this.#table = table;
     this.capabilities = capabilities;
     this.#namespace = terms.namespace;

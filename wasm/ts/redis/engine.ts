@@ -9,7 +9,7 @@
  * | how a key is read, looked up, loaded and filled | `read`, `look`, `lease`, `renewals` |
  * | how values are stored and changed by hand | `write` |
  * | how keys, patterns and tags are invalidated | `invalidate`, `owed` |
- * | what memory in front has, and who hears of changes | `near`, `outline`, `tracker` |
+ * | what memory in front has, and who hears of changes | `near`, `outline`, `via`, `tracker`, `untold` |
  * | how locks are held and waited for, and messages sent | `lock`, `messages` |
  * | what is sent, and over what | `wire`, `script`, `link`, `line` |
  */
@@ -19,11 +19,10 @@ import { Ear } from "./ear.js";
 import type { Instance } from "./instance.js";
 import type { Line } from "./line.js";
 import { type Judge, Link, type Patience } from "./link.js";
-import type { Near } from "./near.js";
 import { Owed, type Way } from "./owed.js";
 import { again, asFault, asNumber, isOfRedis } from "./replies.js";
 import { type Call, plain } from "./script.js";
-import { type Front, Tracker, type Via } from "./tracker.js";
+import type { Front, InFront, Keeper, Memory, Via } from "./via.js";
 import { writeOutcome } from "./wire.js";
 
 /** As many sentences are told at most: what a server writes is not ours to bound. */
@@ -32,12 +31,6 @@ const MOST_TOLD = 100;
 /** How long a close waits for what is still to be said. */
 const CLOSE_WITHIN = 1_000;
 
-/** Memory in front, and whether Redis is to tell of all changes instead of remembering what was read. */
-export interface InFront {
-  readonly near: Near;
-  readonly tellsEverything: boolean;
-}
-
 export class Engine implements Judge, Way, Front {
   readonly instance: Instance;
   readonly link: Link;
@@ -45,8 +38,8 @@ export class Engine implements Judge, Way, Front {
   /** `undefined` where there are no channels. */
   readonly ear: Ear | undefined;
   /** Where there is memory in front. */
-  readonly near: Near | undefined;
-  readonly tracker: Tracker | undefined;
+  readonly near: Memory | undefined;
+  readonly keeper: Keeper | undefined;
   /** What the store is called. */
   readonly name: string;
   readonly #library: Library;
@@ -62,8 +55,8 @@ export class Engine implements Judge, Way, Front {
     this.link = new Link(library, this, instance.scripts, patience);
     this.owed = new Owed(instance, library, this, patience.command);
     this.ear = library.listen === undefined ? undefined : new Ear(library, patience);
-    this.near = inFront?.near;
-    this.tracker = inFront === undefined ? undefined : new Tracker(this, inFront.near, library, patience, inFront.tellsEverything);
+    this.near = inFront?.memory;
+    this.keeper = inFront?.keeper(this, library, patience);
   }
 
   // -- the judge of the link
@@ -100,10 +93,10 @@ export class Engine implements Judge, Way, Front {
   }
 
   dropped(line: Line): void {
-    this.tracker?.usualEnded(line);
+    this.keeper?.usualEnded(line);
   }
 
-  // -- the front of the tracker
+  // -- the front of the keeper
 
   get isOwing(): boolean {
     return this.owed.isOwing;
@@ -143,7 +136,7 @@ export class Engine implements Judge, Way, Front {
     return again(async () => (await this.owed.settledLine()).ask(calls));
   }
 
-  /** As {@link Engine.readBy}, on the line that is told of changes as long as that one answers. */
+  /** As {@link Engine.readBy}, on the line that is told of changes, if there is one, as long as that one answers. */
   async readVia(via: Via | undefined, calls: readonly Call[]): Promise<Reply[]> {
     return (await this.#sendVia(via, calls)) ?? this.readBy(calls);
   }
@@ -154,7 +147,7 @@ export class Engine implements Judge, Way, Front {
   }
 
   async #sendVia(via: Via | undefined, calls: readonly Call[]): Promise<Reply[] | undefined> {
-    if (via === undefined || !via.isWhole) return undefined;
+    if (via?.line === undefined || !via.isWhole) return undefined;
     try {
       return await via.line.ask(calls);
     } catch (error) {
@@ -179,7 +172,7 @@ export class Engine implements Judge, Way, Front {
   }
 
   async ping(): Promise<boolean> {
-    this.tracker?.start();
+    this.keeper?.start();
     try {
       const [reply] = await this.say([plain("PING")]);
       return !(reply instanceof ReplyError);
@@ -212,7 +205,7 @@ export class Engine implements Judge, Way, Front {
     const { owed } = this;
     if (owed.isOwing) await within(CLOSE_WITHIN, owed.settledLine(), () => new Fault("open")).catch(asFault);
     owed.close();
-    this.tracker?.close();
+    this.keeper?.close();
     this.ear?.close();
     this.link.close();
   }

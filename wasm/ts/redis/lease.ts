@@ -80,7 +80,7 @@ export class Leases {
   }
 
   async #fill(key: string, lease: number, value: Isolated, payload: Uint8Array, { ttl, grace, tags }: Terms): Promise<Filled> {
-    const { instance, link, tracker } = this.#engine;
+    const { instance, link, keeper } = this.#engine;
     const { era } = instance;
     const next = instance.pass({ value: value.kept }, (core) => {
       writePayload(core.begin().texts(tags), value, payload);
@@ -89,14 +89,14 @@ export class Leases {
     });
     let filled = next.filled;
     if (next.sent !== undefined) {
-      const via = tracker?.via();
+      const via = keeper?.via();
       const outline = via && instance.ask((core) => readOutline(core, core.begin().call("outline_of_sent", next.sent)));
       const outcome = await this.#engine.storeVia(via, next.calls).catch(asFault);
       if (era !== instance.era) return { isStored: false, value: copy(value.kept) };
       filled = instance.pass({ value: value.kept }, (core) =>
         writeOutcome(core.begin(), outcome).call("filled", next.sent, performance.now()),
       );
-      if (filled === 0) tracker?.admitTaken(via, key, value.kept, outline);
+      if (filled === 0) keeper?.admitTaken(via, key, value.kept, outline);
     }
     return { isStored: filled === 0, value: copy(value.kept) };
   }

@@ -15,7 +15,7 @@ import type { Reader } from "./line.js";
 import type { Reads } from "./read.js";
 import { again, asFault, mayBeAgain } from "./replies.js";
 import type { Call } from "./script.js";
-import type { Via } from "./tracker.js";
+import type { Via } from "./via.js";
 import { decode, readCalls, writeOutcome } from "./wire.js";
 
 const DONE = 0;
@@ -105,9 +105,9 @@ export class Looks {
 
   /** As most look-ups end: by a fresh value without tags, for which no more is asked than for a plain read. */
   async #beginPlainly(key: string, want: Want): Promise<Step> {
-    const { instance, owed, link, tracker } = this.#engine;
+    const { instance, owed, link, keeper } = this.#engine;
     const isPlain = instance.isEnabled && !want.again && want.since < 0 && want.tags?.length === 0;
-    const via = isPlain ? tracker?.via() : undefined;
+    const via = isPlain ? keeper?.via() : undefined;
     const line = via?.line ?? (isPlain && !owed.isOwing ? link.ready : undefined);
     if (line === undefined) return this.#advance(key, want);
     const fetched = await unlessAborted(line.get(instance.prefix + key, key, FETCHING) as Promise<Fetched>, want.signal);
@@ -116,13 +116,13 @@ export class Looks {
       if (value !== undefined) return { kind: "value", value };
     }
     // What went wrong on the line that is told of changes need not go wrong on the other.
-    const isOver = mayBeAgain(fetched) || (via !== undefined && (fetched instanceof Fault || fetched instanceof RefusedError));
+    const isOver = mayBeAgain(fetched) || (via?.line !== undefined && (fetched instanceof Fault || fetched instanceof RefusedError));
     return this.#advance(key, want, isOver ? undefined : fetched, via);
   }
 
   /** `fetched` is what the first question of a plain look-up was answered, and `via` under what. */
   async #advance(key: string, want: Want, fetched?: Fetched, via?: Via): Promise<Step> {
-    const { instance, tracker } = this.#engine;
+    const { instance, keeper } = this.#engine;
     const { signal, tags } = want;
     /** What the key was last found to hold, as long as nothing else was asked or waited for since. */
     let entry: Reply | Fault | undefined;
@@ -147,7 +147,7 @@ export class Looks {
       switch (next.step) {
         case DONE: {
           const value = decode(next.payload, 0, next.codec);
-          if (entry instanceof Uint8Array) tracker?.admit(via, key, value, entry);
+          if (entry instanceof Uint8Array) keeper?.admit(via, key, value, entry);
           return { kind: "value", value };
         }
         case STALE: {
@@ -160,12 +160,13 @@ export class Looks {
           }
         }
         case LOAD:
+          keeper?.missed(via, key);
           return { kind: "load", lease: this.#leases.of(key, next) };
         case SEND: {
           const { pending, reads } = next;
           let outcome: readonly Reply[] | Fault;
           try {
-            if (reads === 2) via = tracker?.via();
+            if (reads === 2) via = keeper?.via();
             outcome = await this.#sendFor(next, reads === 0 ? undefined : via, signal);
           } catch (error) {
             forget("forget_pending", pending);
@@ -230,7 +231,7 @@ export class Looks {
       return line.ask(calls);
     };
     try {
-      const sent = via === undefined ? (mayRepeat ? again(once) : once()) : this.#engine.readVia(via, calls);
+      const sent = via?.line === undefined ? (mayRepeat ? again(once) : once()) : this.#engine.readVia(via, calls);
       return await unlessAborted(sent.catch(asFault), signal);
     } catch (error) {
       isGone = true;

@@ -1,6 +1,6 @@
 /**
- * Near: memory in front of Redis. Here are the values, and a table from keys to their numbers; what may enter and what may be served is
- * decided by a core of its own.
+ * Near: memory in front of Redis, or of another store. Here are the values, and a table from keys to their numbers; what may enter and
+ * what may be served is decided by a core of its own.
  *
  * Must not know how a connection works: it is told what one was told. Invariant: after each call into the core that may let values go,
  * they are gone from here before anything is read. A core that breaks off takes with it all that is here.
@@ -31,6 +31,9 @@ const ENTRY_BYTES = 72;
 /** More than an entry may have before its payload: 64 tags of 256 bytes. */
 const MOST_BEFORE_PAYLOAD = 18 << 10;
 
+/** How a connection is told of changes: itself, by way of another, or not at all. */
+const TOLD = { itself: 0, aside: 1, nobody: 2 } as const;
+
 const IN = 1;
 const COUNTER = 2;
 
@@ -38,7 +41,7 @@ type Hit = (number: number, now: number) => number;
 
 export class Near {
   readonly clock = new SteadyClock();
-  readonly #terms: NearTerms;
+  readonly terms: NearTerms;
   readonly #namespace: string;
   readonly #log: (message: string) => void;
   #core: Core | undefined;
@@ -53,17 +56,17 @@ export class Near {
   lost: () => void = () => undefined;
 
   constructor(terms: NearTerms, namespace: string, log: (message: string) => void) {
-    this.#terms = terms;
+    this.terms = terms;
     this.#namespace = namespace;
     this.#log = log;
   }
 
-  /** Starts the core where it is not there yet: memory that nobody is told for needs none. */
-  open(): void {
-    if (this.#core !== undefined) return;
+  /** Starts the core where it is not there yet, and says whether it was not: memory that nothing has been read for needs none. */
+  open(): boolean {
+    if (this.#core !== undefined) return false;
     const seed = drawSeed();
     if (seed === undefined) throw new NoSeedError();
-    const { maxBytes, maxEntries, ttl, maxStale } = this.#terms;
+    const { maxBytes, maxEntries, ttl, maxStale } = this.terms;
     const core = new Core(NEAR);
     core
       .begin()
@@ -74,6 +77,7 @@ export class Near {
     this.#hit = core.calls["near_hit"] as Hit;
     this.#guard = core.calls["near_guard"] as () => number;
     this.#core = core;
+    return true;
   }
 
   /** Makes a call, where there is a core. */
@@ -99,7 +103,7 @@ export class Near {
     this.#values = [];
     this.#keys = [];
     this.#free = [];
-    this.#log(`the core of the memory in front of redis broke off and is started anew, empty: ${trapped.message}`);
+    this.#log(`the core of the memory in front of the store broke off and is started anew, empty: ${trapped.message}`);
     this.lost();
   }
 
@@ -131,7 +135,7 @@ export class Near {
       this.#trapped(error);
       return undefined;
     }
-    return this.#terms.maxStale === 0 ? undefined : this.#stale(key);
+    return this.terms.maxStale === 0 ? undefined : this.#stale(key);
   }
 
   #stale(key: string): unknown {
@@ -153,33 +157,34 @@ export class Near {
 
   /**
    * Lets a copy of a value in that was answered with these bytes, unless something changed since the guard was taken; whether it is a
-   * counter, of which nobody here knows how long it lives. `clock` is Redis's.
+   * counter, of which nobody here knows how long it lives. `clock` is Redis's at `now`, from when on memory has it.
    */
-  admit(guard: number, key: string, value: unknown, answer: Uint8Array, clock: number): "counter" | undefined {
+  admit(guard: number, key: string, value: unknown, answer: Uint8Array, clock: number, now = this.clock.now()): "counter" | undefined {
     const start = answer.length <= MOST_BEFORE_PAYLOAD ? answer : answer.subarray(0, MOST_BEFORE_PAYLOAD);
     const beyond = answer.length - start.length;
-    const came = this.#admit(key, value, (core, number, bytes, now) =>
+    const came = this.#admit(key, value, (core, number, bytes) =>
       core.begin().text(key).sized(start).call("near_admit", guard, number, bytes, beyond, now, clock),
     );
     return came === COUNTER ? "counter" : undefined;
   }
 
   /** As {@link Near.admit}, of a value that Redis has taken. */
-  admitTaken(guard: number, key: string, value: unknown, { freshUntil, usableUntil, tables }: Outline, clock: number): void {
-    this.#admit(key, value, (core, number, bytes, now) =>
+  admitTaken(guard: number, key: string, value: unknown, outline: Outline, clock: number, now = this.clock.now()): void {
+    const { freshUntil, usableUntil, tables } = outline;
+    this.#admit(key, value, (core, number, bytes) =>
       core.begin().text(key).sized(tables).call("near_admit_taken", guard, number, bytes, freshUntil, usableUntil, now, clock),
     );
   }
 
   /** As {@link Near.admit}, of a counter, by what `PTTL` answered. */
   admitCounter(guard: number, key: string, value: unknown, left: number, clock: number): void {
-    this.#admit(key, value, (core, number, bytes, now) =>
-      core.begin().text(key).call("near_admit_counter", guard, number, bytes, left, now, clock),
+    this.#admit(key, value, (core, number, bytes) =>
+      core.begin().text(key).call("near_admit_counter", guard, number, bytes, left, this.clock.now(), clock),
     );
   }
 
   /** Gives a value a number under which a call may let it in; what that gave. */
-  #admit(key: string, value: unknown, call: (core: Core, number: number, bytes: number, now: number) => number): number | undefined {
+  #admit(key: string, value: unknown, call: (core: Core, number: number, bytes: number) => number): number | undefined {
     if (!this.#isEnabled) return undefined;
     // Not checked as what a caller stores is: others may have put there what this package would refuse.
     const [kept, bytes] = [copy(value), weigh(value) + ENTRY_BYTES];
@@ -187,7 +192,7 @@ export class Near {
       const number = this.#free.pop() ?? this.#values.length;
       this.#values[number] = kept;
       this.#keys[number] = key;
-      const came = call(core, number, bytes, this.clock.now());
+      const came = call(core, number, bytes);
       if (came === IN) this.#numbers.set(key, number);
       else this.#release(number);
       return came;
@@ -196,9 +201,9 @@ export class Near {
 
   // -- leaving
 
-  /** A connection is told of changes from now on: itself, or by way of another. */
-  track(isAside: boolean): void {
-    this.#ask((core) => core.begin().call("track", isAside ? 1 : 0));
+  /** A connection is told of changes from now on, or nobody is. */
+  track(told: keyof typeof TOLD): void {
+    this.#ask((core) => core.begin().call("track", TOLD[told]));
   }
 
   /** There is no such connection any more. */
@@ -283,10 +288,10 @@ export class Near {
     });
   }
 
-  /** What was counted here, and what the tier behind has counted. */
-  addTo(stats: Stats): Stats {
+  /** What was counted here, and what the tier behind has counted. `own` are the hits of who asks, where others share this memory. */
+  addTo(stats: Stats, own = -1): Stats {
     const counts = this.#ask((core) => {
-      core.begin().call("near_stats", stats.hits, stats.stale, stats.misses);
+      core.begin().call("near_stats", stats.hits, stats.stale, stats.misses, own);
       return readNearStats(core);
     });
     if (counts === undefined) return stats;

@@ -8,9 +8,9 @@ import { unref } from "../timers.js";
 import { type Arg, Fault, type Library, within } from "./connection.js";
 import type { Instance } from "./instance.js";
 import type { Line } from "./line.js";
-import type { Near } from "./near.js";
 import { AT_ONCE, confirm, inParts, readPage } from "./replies.js";
 import { plain } from "./script.js";
+import type { Memory } from "./via.js";
 import { EVERYTHING, KEY, PATTERN, TAG, type Target, writeTargets } from "./wire.js";
 
 /** How soon, and then how often at least, Redis is tried while something is owed. */
@@ -28,8 +28,11 @@ export interface Way {
   /** Notes a fault that is nobody's error. */
   notice(error: unknown): void;
   /** Memory in front. */
-  readonly near: Pick<Near, "forgetTargets"> | undefined;
+  readonly near: Pick<Memory, "forgetTargets"> | undefined;
 }
+
+/** A target as the core tells it: everything has an empty text. */
+type Told = Target & { readonly text: string };
 
 export class Owed {
   readonly #instance: Instance;
@@ -83,7 +86,8 @@ export class Owed {
     const instance = this.#instance;
     const { batch, targets } = instance.ask((core) => {
       const batch = core.begin().call("batch");
-      const targets = Array.from({ length: core.readCount() }, () => ({ kind: core.readByte(), text: core.readText() }));
+      const target = (): Told => ({ kind: core.readByte() as Told["kind"], text: core.readText() });
+      const targets = Array.from({ length: core.readCount() }, target);
       return { batch, targets };
     });
     const { era } = instance;
@@ -97,6 +101,8 @@ export class Owed {
       const tags = of(TAG);
       if (tags.length > 0) confirm(await line.ask(instance.calls((core) => core.begin().texts(tags).call("move_tags"))));
       isSaid = true;
+      // Another cache that shares memory may have read it in the meantime.
+      this.#way.near?.forgetTargets(targets);
     } finally {
       if (era === instance.era) {
         instance.ask((core) => core.begin().call("replayed", batch, isSaid ? 1 : 0, performance.now()));

@@ -10,7 +10,7 @@ import type { Engine } from "./engine.js";
 import type { Reader } from "./line.js";
 import { AT_ONCE, asBytes, asFault, inParts, mayBeAgain, readPage } from "./replies.js";
 import { plain } from "./script.js";
-import type { Via } from "./tracker.js";
+import type { Via } from "./via.js";
 import { type Seen, type Sight, decode, readSight, writeOutcome } from "./wire.js";
 
 export class Reads implements Reader {
@@ -22,17 +22,19 @@ export class Reads implements Reader {
   }
 
   get(key: string): Promise<unknown> {
-    const { instance, owed, link, tracker } = this.#engine;
-    const via = instance.isEnabled ? tracker?.via() : undefined;
-    if (via !== undefined) return via.line.get(instance.prefix + key, key, new ToldRead(this, via));
-    const line = instance.isEnabled && !owed.isOwing ? link.ready : undefined;
-    if (line === undefined) return this.getSlowly(key);
-    return line.get(instance.prefix + key, key, this);
+    const { instance, owed, link, keeper } = this.#engine;
+    const via = instance.isEnabled ? keeper?.via() : undefined;
+    const line = via?.line ?? (instance.isEnabled && !owed.isOwing ? link.ready : undefined);
+    if (line === undefined) return this.getSlowly(key, via);
+    return line.get(instance.prefix + key, key, via === undefined ? this : new KeptRead(this, via));
   }
 
   /** Of what was answered: a hit, most times. */
   got(key: string, bytes: Uint8Array | null, via?: Via): unknown {
-    if (bytes === null) return this.#countMiss();
+    if (bytes === null) {
+      this.#engine.keeper?.missed(via, key);
+      return this.#countMiss();
+    }
     try {
       return this.plainly(key, bytes, via) ?? this.#judged(key, bytes, via);
     } catch (error) {
@@ -49,15 +51,15 @@ export class Reads implements Reader {
    * Memory may have it where it was read under `via`.
    */
   plainly(key: string, bytes: Uint8Array, via: Via | undefined): unknown {
-    const { instance, link, tracker } = this.#engine;
+    const { instance, link, keeper } = this.#engine;
     const from = instance.hitStart(bytes, link.clockOfTurn());
     if (from === 0) return undefined;
     const value = decode(bytes, from - 1, instance.codec);
-    tracker?.admit(via, key, value, bytes);
+    keeper?.admit(via, key, value, bytes);
     return value;
   }
 
-  async getSlowly(key: string): Promise<unknown> {
+  async getSlowly(key: string, via?: Via): Promise<unknown> {
     const { instance } = this.#engine;
     if (!instance.isEnabled) return this.#countMiss();
     let bytes: Uint8Array | null;
@@ -66,7 +68,7 @@ export class Reads implements Reader {
     } catch (error) {
       return this.#gotNone(error);
     }
-    return this.got(key, bytes);
+    return this.got(key, bytes, via);
   }
 
   #gotNone(error: unknown): undefined {
@@ -87,11 +89,14 @@ export class Reads implements Reader {
   async #judged(key: string, bytes: Uint8Array | null, via?: Via): Promise<unknown> {
     const seen = await this.#see(bytes, via);
     this.#count(seen);
-    if (seen === undefined) return undefined;
+    if (seen === undefined) {
+      this.#engine.keeper?.missed(via, key);
+      return undefined;
+    }
     this.forget(seen);
     try {
       const value = decode(seen.payload, 0, seen.codec);
-      this.#engine.tracker?.admit(via, key, value, bytes!);
+      this.#engine.keeper?.admit(via, key, value, bytes!);
       return value;
     } catch (error) {
       this.undecodable(key, error);
@@ -146,9 +151,9 @@ export class Reads implements Reader {
 
   async getMany(keys: readonly string[]): Promise<unknown[]> {
     if (keys.length === 0) return [];
-    const { instance, tracker } = this.#engine;
+    const { instance, keeper } = this.#engine;
     if (!instance.isEnabled) return Promise.all(keys.map((key) => this.getSlowly(key)));
-    const via = tracker?.via();
+    const via = keeper?.via();
     let found: readonly Reply[];
     try {
       const names = keys.map((key) => instance.prefix + key);
@@ -262,8 +267,8 @@ export class Reads implements Reader {
   }
 }
 
-/** A read on the line that is told of changes, whose answer memory may have. */
-class ToldRead implements Reader {
+/** A read whose answer memory may have. */
+class KeptRead implements Reader {
   readonly #reads: Reads;
   readonly #via: Via;
 
@@ -276,7 +281,8 @@ class ToldRead implements Reader {
     return this.#reads.got(key, bytes, this.#via);
   }
 
-  gotNothing(key: string): unknown {
-    return this.#reads.getSlowly(key);
+  gotNothing(key: string, error: unknown): unknown {
+    // What went wrong on the line that is told of changes need not go wrong on the other.
+    return this.#via.line === undefined ? this.#reads.gotNothing(key, error) : this.#reads.getSlowly(key);
   }
 }

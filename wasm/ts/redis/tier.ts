@@ -17,22 +17,17 @@ import { Leases } from "./lease.js";
 import { Locks } from "./lock.js";
 import { Looks } from "./look.js";
 import { Messages } from "./messages.js";
-import { Near, type NearTerms } from "./near.js";
 import { Reads } from "./read.js";
 import { Renewals } from "./renewals.js";
+import type { InFront, Memory } from "./via.js";
 import { Writes } from "./write.js";
-
-/** How memory in front is bounded and told. */
-export interface InFrontTerms extends NearTerms {
-  readonly tellsEverything: boolean;
-}
 
 export class RedisTier implements Tier {
   readonly name: string;
   readonly capabilities: Capabilities;
   readonly #texts: Texts;
   readonly #instance: Instance;
-  readonly #near: Near | undefined;
+  readonly #near: Memory | undefined;
   readonly #engine: Engine;
   readonly #reads: Reads;
   readonly #renewals: Renewals;
@@ -43,16 +38,15 @@ export class RedisTier implements Tier {
   readonly #locks: Locks;
   readonly #messages: Messages;
 
-  constructor(library: Library, terms: TierTerms, options: Limits, inFront?: InFrontTerms) {
+  constructor(library: Library, terms: TierTerms, options: Limits, inFront?: InFront) {
     const patience = { command: options.commandTimeout ?? 100, connect: options.connectTimeout ?? 250 };
     this.capabilities = { ...SHARED, messages: library.listen !== undefined };
     this.#texts = new Texts(terms.prepare);
     // What is wrong with what it is told is found before anything is opened.
     this.#texts.ask(() => undefined);
     this.#instance = new Instance(terms, options.maxValueBytes ?? 16 * 2 ** 20);
-    this.#near = inFront === undefined ? undefined : new Near(inFront, terms.namespace, terms.log);
-    const front = this.#near && { near: this.#near, tellsEverything: inFront!.tellsEverything };
-    this.#engine = new Engine(this.#instance, library, patience, front, terms.log);
+    this.#near = inFront?.memory;
+    this.#engine = new Engine(this.#instance, library, patience, inFront, terms.log);
     this.name = this.#engine.name;
     this.#reads = new Reads(this.#engine);
     this.#renewals = new Renewals(this.#engine, terms.log);
@@ -207,7 +201,7 @@ export class RedisTier implements Tier {
   stats(): Stats {
     const stats = this.#instance.text((core) => {
       core.begin().call("shared_stats");
-      return readStats(core, { memoryHits: 0, decodeErrors: this.#reads.decodeErrors, servedStale: 0, restarts: this.#instance.era });
+      return readStats(core, { memoryHits: 0, undecodable: this.#reads.decodeErrors, staleOnError: 0, restarts: this.#instance.era });
     });
     return this.#near === undefined ? stats : { ...this.#near.addTo(stats), ...this.#near.state() };
   }

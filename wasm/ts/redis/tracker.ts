@@ -16,6 +16,7 @@ import { type Link, type Patience, numberOf } from "./link.js";
 import type { Near } from "./near.js";
 import type { Outline } from "./outline.js";
 import { plain } from "./script.js";
+import { type Front, type Keeper, Via } from "./via.js";
 
 /** How often the connection is asked for a sign of life, in milliseconds. */
 const BEAT = 500;
@@ -33,29 +34,6 @@ const BETWEEN = 1;
 /** The channel on which Redis tells one connection of changes for another. */
 const CHANGES = "__redis__:invalidate";
 
-/** Under what something is read: memory may have the answer, as long as it was answered on this very line. */
-export class Via {
-  constructor(
-    readonly line: Line,
-    readonly guard: number,
-  ) {}
-
-  /** Whether all was answered on the line. */
-  isWhole = true;
-}
-
-/** What a tracker asks of its engine. */
-export interface Front {
-  readonly link: Link;
-  /** What a key is called in Redis. */
-  nameOf(key: string): string;
-  /** Whether something is owed to Redis, which is said before anything is read. */
-  readonly isOwing: boolean;
-  /** What follows from an error that the server answered with. */
-  refused(reply: ReplyError): "nothing" | "down" | "readOnly";
-  tell(text: string): void;
-}
-
 interface Tracked {
   readonly line: Line;
   /** Told of changes in the place of the line. */
@@ -66,7 +44,7 @@ interface Tracked {
 
 type Outcome = "lost" | "unreachable" | "refused";
 
-export class Tracker implements LineOwner {
+export class Tracker implements LineOwner, Keeper {
   readonly isTroubled = false;
   readonly #front: Front;
   readonly #near: Near;
@@ -122,9 +100,12 @@ export class Tracker implements LineOwner {
     this.#near.admitTaken(via.guard, key, value, outline, this.#redisNow());
   }
 
+  /** Redis tells that it is gone. */
+  missed(): void {}
+
   /** A counter: how long it lives is asked first, and its changes since it was read keep it out. */
   async #admitCounter(via: Via, key: string, value: unknown): Promise<void> {
-    const [left] = await via.line.ask([plain("PTTL", this.#front.nameOf(key))]);
+    const [left] = await via.line!.ask([plain("PTTL", this.#front.nameOf(key))]);
     if (typeof left === "number" && this.#isOf(via)) this.#near.admitCounter(via.guard, key, value, left, this.#redisNow());
   }
 
@@ -210,7 +191,7 @@ export class Tracker implements LineOwner {
       const beside = await link.line();
       confirmed(await beside.ask([plain("PING")]));
       if (this.#isClosed || !line.isOpen || !link.isCurrent(beside)) return "lost";
-      this.#near.track(aside !== undefined);
+      this.#near.track(aside === undefined ? "itself" : "aside");
       this.#tracked = { line, aside, beside };
       await this.#beat(asked, await line.ask([plain("TIME")]));
       await this.#tend(line, aside);

@@ -99,10 +99,12 @@ export class Writes {
 
   async add(key: string, value: Isolated, { ttl }: Terms): Promise<boolean> {
     const payload = encode(value);
-    return this.#race(
+    const isAdded = await this.#race(
       () => this.#addOnce(key, value, payload, ttl),
       () => false,
     );
+    if (isAdded) this.#engine.instance.ask((core) => core.begin().call("shared_added"));
+    return isAdded;
   }
 
   async #addOnce(key: string, value: Isolated, payload: Uint8Array, ttl: number): Promise<boolean | undefined> {

@@ -20,12 +20,15 @@ from sqlalchemy.util.concurrency import in_greenlet
 from donjon._cache import Cache
 from donjon._errors import ConfigError
 from donjon._process import get_cache
+from donjon._runtime import complete
 
 from ._changes import after, before, changed_table, known_of_all, state_of
 from ._rules import Rule, Targets, rule_for
-from ._telling import tell, tell_blocking
+from ._telling import Held, announce, tell
 
 __all__ = ["Invalidation"]
+
+_LONGEST_INTENT = 3600.0
 
 
 class Invalidation:
@@ -41,6 +44,9 @@ class Invalidation:
         cache: The cache, or what gives it when it is needed. The default is `donjon.get_cache`.
         patience: Seconds for which `commit()` waits where Redis cannot be told; after it the invalidation stays queued, and an
             error is logged. 0.0 leaves it in the queue at once.
+        write_intent: Seconds for which the keys are marked in Redis just before the database commits, until they are invalidated.
+            Should this process die between the two, nobody stores or is served what was there before; without it that stays until its
+            time to live ends. Longer than any commit takes, such as 10.0. Patterns and tags cannot be marked. None marks nothing.
 
     Examples:
         >>> from sqlalchemy import create_engine
@@ -69,13 +75,22 @@ class Invalidation:
         >>> engine.dispose()
     """
 
-    def __init__(self, cache: Cache | Callable[[], Cache] = get_cache, *, patience: float = 10.0) -> None:
+    def __init__(
+        self,
+        cache: Cache | Callable[[], Cache] = get_cache,
+        *,
+        patience: float = 10.0,
+        write_intent: float | None = None,
+    ) -> None:
         if not isinstance(cache, Cache) and not callable(cache):
             raise TypeError(f"Invalidation takes a cache, or a function that gives one, not {type(cache).__name__}")
         if not patience >= 0:
             raise ConfigError(f"`patience` is seconds from 0 on, not {patience}")
+        if write_intent is not None and not 0 < write_intent <= _LONGEST_INTENT:
+            raise ConfigError(f"`write_intent` is seconds, above 0 and up to {_LONGEST_INTENT}, not {write_intent}")
         self._cache = cache
         self._patience = patience
+        self._write_intent = write_intent
         self._rules: list[Rule] = []
         self._sessions: weakref.WeakKeyDictionary[Session, _Collected] = weakref.WeakKeyDictionary()
         self._sending: set[asyncio.Task[None]] = set()
@@ -93,10 +108,10 @@ class Invalidation:
             model: A mapped class.
             keys: Keys; `{id}` stands for the column of that name, escaped.
             patterns: As for `invalidate_pattern`; what is put in is matched literally.
-            tags: As for `invalidate_tags`. With one that names a column, statements for many rows raise RuleError.
+            tags: As for `invalidate_tags`. With one that names a column, statements for many rows raise InvalidRule.
 
         Raises:
-            RuleError: No mapped class, a name that is none of its columns, or nothing to invalidate.
+            InvalidRule: No mapped class, a name that is none of its columns, or nothing to invalidate.
             InvalidTemplate: A template cannot be read.
         """
         self._rules.append(rule_for(model, keys, patterns, tags))
@@ -162,8 +177,15 @@ class Invalidation:
 
     # -- sending
     def _commits(self, session: Session) -> None:
-        if not session.in_nested_transaction():
-            self._sessions.setdefault(session, _Collected()).commits = True
+        if session.in_nested_transaction():
+            return
+        collected = self._sessions.setdefault(session, _Collected())
+        if self._write_intent is not None:
+            session.flush()  # as the commit is about to: only then is it known what changes
+            targets = collected.all()
+            if targets.keys:
+                collected.held = self._announce(targets, self._write_intent)
+        collected.commits = True
 
     def _committed(self, session: Session) -> None:
         collected = self._sessions.get(session)
@@ -172,7 +194,7 @@ class Invalidation:
         nested = session.get_nested_transaction()
         if nested is None:
             del self._sessions[session]
-            self._send(collected.all())
+            self._send(collected)
             return
         outer = nested.parent
         while outer is not None and outer.parent is not None and not outer.nested:
@@ -192,20 +214,28 @@ class Invalidation:
         del self._sessions[session]
         if collected.commits:
             # A commit that failed, or whose caller went away, may have reached the database all the same.
-            self._send(collected.all())
+            self._send(collected)
 
-    def _send(self, targets: Targets) -> None:
+    def _announce(self, targets: Targets, seconds: float) -> Held:
+        if in_greenlet():
+            return await_only(announce(self._followed(), targets, seconds))
+        return complete(announce(self._followed().sync, targets, seconds))
+
+    def _send(self, collected: _Collected) -> None:
+        targets = collected.all()
         if not targets:
             return
-        cache = self._cache if isinstance(self._cache, Cache) else self._cache()
         if not in_greenlet():
-            tell_blocking(cache, targets, self._patience)
+            complete(tell(self._followed().sync, targets, collected.held, self._patience))
             return
         # A task of its own: whoever commits may be cancelled, which must not keep others from hearing of it.
-        task = asyncio.ensure_future(tell(cache, targets, self._patience))
+        task = asyncio.ensure_future(tell(self._followed(), targets, collected.held, self._patience))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
         await_only(asyncio.shield(task))
+
+    def _followed(self) -> Cache:
+        return self._cache if isinstance(self._cache, Cache) else self._cache()
 
 
 class _Collected:
@@ -213,6 +243,7 @@ class _Collected:
 
     def __init__(self) -> None:
         self.by_transaction: dict[SessionTransaction, Targets] = {}
+        self.held: Held = {}
         self.commits = False
 
     def all(self) -> Targets:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Mapper
 
 from donjon import _donjon
 from donjon._backend import listed
-from donjon._errors import RuleError
+from donjon._errors import InvalidRule
 from donjon._keys import part
 
 __all__ = ["Rule", "Targets", "rule_for"]
@@ -61,14 +61,14 @@ class Rule:
 
         Raises:
             InvalidKey: A column's value has no stable text.
-            RuleError: A tag names a column that is not known: unlike a key it cannot be made a pattern.
+            InvalidRule: A tag names a column that is not known: unlike a key it cannot be made a pattern.
         """
         parts = {name: part(known[name]) for name in self.names if name in known}
         literal = {name: _donjon.glob_escape(parts[name]) if name in parts else "*" for name in self.names}
         for template in self._tags:
             missing = [name for name in template.names if name not in parts]
             if missing:
-                raise RuleError(
+                raise InvalidRule(
                     f"a tag of the rule for {self.mapper.class_.__qualname__} names {missing[0]!r}, which is not known of the rows "
                     "that this statement changes: load them and change the instances, or give the rule a pattern instead"
                 )
@@ -85,19 +85,19 @@ def rule_for(model: type, keys: Iterable[str], patterns: Iterable[str], tags: It
     """A rule, found good.
 
     Raises:
-        RuleError: No mapped class, a template names none of its columns, or nothing would be invalidated.
+        InvalidRule: No mapped class, a template names none of its columns, or nothing would be invalidated.
         InvalidTemplate: A template cannot be read.
     """
     mapper: Any = inspect(model, raiseerr=False)
     if not isinstance(mapper, Mapper):
-        raise RuleError(f"a rule is bound to a mapped class, not to {model!r}")
+        raise InvalidRule(f"a rule is bound to a mapped class, not to {model!r}")
     made = [[_donjon.Template(text) for text in listed(texts)] for texts in (keys, patterns, tags)]
     rule = Rule(mapper, *made)
     if not any(made):
-        raise RuleError(f"the rule for {model.__qualname__} invalidates nothing: give keys, patterns or tags")
+        raise InvalidRule(f"the rule for {model.__qualname__} invalidates nothing: give keys, patterns or tags")
     columns = {column.key for column in mapper.column_attrs}
     for name in sorted(rule.names - columns):
-        raise RuleError(
+        raise InvalidRule(
             f"the rule for {model.__qualname__} names {name!r}, which is none of its columns: {sorted(columns)}"
         )
     return rule

@@ -1,0 +1,85 @@
+//! Closed: the slots that were given back, to be handed out again: those of the lowest block first.
+//!
+//! So what comes fills gaps before it makes a row, and blocks at the end come to have no open slot, which then can go as a whole.
+//!
+//! Must not know what a slot was for. Invariant: a slot that is closed stands in the list of its block, linked through its row.
+
+use alloc::vec::Vec;
+
+use super::queue::{Link, NONE, Queued};
+use crate::blocks::{BLOCK, Blocks};
+
+/// Slots that nobody has.
+#[derive(Clone, Debug)]
+pub(super) struct Closed {
+    blocks: Vec<Block>,
+    /// A bit for each block that has one.
+    some: Vec<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    /// The one closed last; each names the one closed before it.
+    first: u32,
+    len: u32,
+}
+
+impl Closed {
+    /// None.
+    pub(super) const fn new() -> Self {
+        Self { blocks: Vec::new(), some: Vec::new() }
+    }
+
+    /// Takes note of a slot that was closed.
+    pub(super) fn push<R: Queued>(&mut self, rows: &mut Blocks<R>, slot: u32) {
+        let at = slot as usize / BLOCK;
+        if at >= self.blocks.len() {
+            self.blocks.resize(at + 1, Block { first: NONE, len: 0 });
+            self.some.resize(at / WORD + 1, 0);
+        }
+        let block = &mut self.blocks[at];
+        rows[slot as usize].set_link(Link::before(block.first));
+        *block = Block { first: slot, len: block.len + 1 };
+        self.some[at / WORD] |= 1 << (at % WORD);
+    }
+
+    /// One to be opened.
+    pub(super) fn pop<R: Queued>(&mut self, rows: &Blocks<R>) -> Option<u32> {
+        let word = self.some.iter().position(|&some| some != 0)?;
+        let at = word * WORD + self.some[word].trailing_zeros() as usize;
+        let slot = self.blocks[at].first;
+        self.blocks[at] = Block { first: rows[slot as usize].link().next(), len: self.blocks[at].len - 1 };
+        if self.blocks[at].len == 0 {
+            self.some[word] &= self.some[word] - 1;
+        }
+        Some(slot)
+    }
+
+    /// How many of `slots` are left once the blocks at their end go of which all are closed. The first stays.
+    pub(super) fn cut(&mut self, slots: usize) -> usize {
+        let mut left = slots;
+        while left > BLOCK {
+            let at = (left - 1) / BLOCK;
+            if self.blocks.get(at).is_none_or(|block| block.len as usize != left - at * BLOCK) {
+                break;
+            }
+            self.blocks.truncate(at);
+            self.some[at / WORD] &= !(1 << (at % WORD));
+            left = at * BLOCK;
+        }
+        left
+    }
+
+    /// The closed slots, in no order.
+    pub(super) fn iter<R: Queued>(&self, rows: &Blocks<R>) -> impl Iterator<Item = u32> {
+        let next = |slot: u32| (slot != NONE).then_some(slot);
+        let of = move |block: &Block| {
+            core::iter::successors(next(block.first), move |&slot| next(rows[slot as usize].link().next()))
+                .take(block.len as usize + 1)
+        };
+        self.blocks.iter().flat_map(of)
+    }
+}
+
+/// Bits of a word.
+const WORD: usize = u64::BITS as usize;
