@@ -223,6 +223,7 @@ export class MemoryTier implements Tier {
     if (number === undefined) return undefined;
     if (this.#isIsolating) return Promise.resolve(copy(this.#values[number]));
     // Who is given the value itself may be given the same promise of it: to make one takes longer than to find the value.
+    while (this.#answers.length <= number) this.#answers.push(undefined);
     return (this.#answers[number] ??= Promise.resolve(this.#values[number]));
   }
 
@@ -409,7 +410,7 @@ export class MemoryTier implements Tier {
   #place(number: number, kept: unknown, key: string | undefined): void {
     this.#values[number] = kept;
     this.#keys[number] = key;
-    if (!this.#isIsolating) this.#answers[number] = undefined;
+    if (number < this.#answers.length) this.#answers[number] = undefined;
   }
 
   set(key: string, value: Isolated, { ttl, grace, tags }: Terms): Stored {

@@ -8,9 +8,10 @@ import { ConfigError } from "./errors.js";
 import { MOST, checkNames, checkNumbers } from "./options.js";
 import type { Library } from "./redis/connection.js";
 import { Ioredis, type IoredisClient, isIoredis } from "./redis/ioredis.js";
+import type { Limits } from "./redis/limits.js";
 import { NodeRedis, type NodeRedisClient, isNodeRedis } from "./redis/node-redis.js";
 import { Near, type NearTerms } from "./redis/near.js";
-import { type RedisOptions as Limits, RedisTier } from "./redis/tier.js";
+import { RedisTier } from "./redis/tier.js";
 import { Tracker } from "./redis/tracker.js";
 import type { InFront } from "./redis/via.js";
 

@@ -4,14 +4,15 @@
 import type { TierTerms } from "../cache.js";
 import type { Capabilities } from "../capabilities.js";
 import { InvalidKeyError, UnsupportedOperationError } from "../errors.js";
-import { type RedisOptions, RedisTier } from "../redis/tier.js";
+import type { Limits } from "../redis/limits.js";
+import { RedisTier } from "../redis/tier.js";
 import type { InFront } from "../redis/via.js";
 import type { Held, Inbox, Lease, Removed, Step, Stored, Terms, Want } from "../tier.js";
 import type { Isolated } from "../value.js";
 import { PlainLibrary } from "./library.js";
 import type { Table } from "./rows.js";
 
-export interface PlainOptions extends RedisOptions {
+export interface PlainOptions extends Limits {
   /** How long a name may be, in bytes, the namespace and a colon before the key. */
   readonly maxNameBytes?: number;
 }

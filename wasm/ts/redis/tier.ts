@@ -9,6 +9,7 @@ import type { Explained, Held, Inbox, Lease, Removed, Stats, Step, Stored, Terms
 import { Texts } from "../texts.js";
 import type { Isolated } from "../value.js";
 import type { Library } from "./connection.js";
+import type { Limits } from "./limits.js";
 import { Engine } from "./engine.js";
 import { Instance } from "./instance.js";
 import { Invalidations } from "./invalidate.js";
@@ -20,16 +21,6 @@ import { Reads } from "./read.js";
 import { Renewals } from "./renewals.js";
 import type { InFront, Memory } from "./via.js";
 import { Writes } from "./write.js";
-
-/** How a tier over Redis waits, and what it takes. */
-export interface RedisOptions {
-  /** Milliseconds that a command may wait while nothing moves on the connection. Default: 100. */
-  readonly commandTimeout?: number | undefined;
-  /** Milliseconds until a connection has to be there. Default: 250. */
-  readonly connectTimeout?: number | undefined;
-  /** A larger value is not stored, and what is under its key is invalidated. Default: 16 MiB. */
-  readonly maxValueBytes?: number | undefined;
-}
 
 export class RedisTier implements Tier {
   readonly name: string;
@@ -47,7 +38,7 @@ export class RedisTier implements Tier {
   readonly #locks: Locks;
   readonly #messages: Messages;
 
-  constructor(library: Library, terms: TierTerms, options: RedisOptions, inFront?: InFront) {
+  constructor(library: Library, terms: TierTerms, options: Limits, inFront?: InFront) {
     const patience = { command: options.commandTimeout ?? 100, connect: options.connectTimeout ?? 250 };
     this.capabilities = { ...SHARED, messages: library.listen !== undefined };
     this.#texts = new Texts(terms.prepare);
