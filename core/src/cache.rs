@@ -17,7 +17,6 @@ mod words;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::chance::{Chance, Hasher, Seed};
 use crate::entry::{Freshness, Life, Weight};
@@ -28,7 +27,7 @@ use crate::moment::Moment;
 use crate::policy::Bounds;
 use crate::stats::Stats;
 use crate::store::{Held, Leaving, Shard, idle_weight, row_weight};
-use crate::sync::Mutex;
+use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::tag::InvalidTag;
 use crate::version::{Ticket, Versions};
 
@@ -293,13 +292,13 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         self.shared.versions.invalidate(names)
     }
 
-    /// Lets up to `limit` entries whose time is over leave, a shard at most; true while more may be due.
-    pub fn expire(&self, limit: usize, now: Moment) -> bool {
+    /// Lets up to `limit` entries whose time is over leave; true while more may be due. The work of one call is bounded by that.
+    pub fn expire(&self, mut limit: usize, now: Moment) -> bool {
         let mut more = false;
         for shard in &self.shared.shards {
             if shard.rows.read().next_deadline().is_some_and(|due| due <= now) {
                 let mut leaving = Leaving::new(&shard.counters, now);
-                more |= shard.rows.write().expire(limit, &mut leaving);
+                more |= shard.rows.write().expire(&mut limit, &mut leaving);
                 self.shared.settle(leaving);
             }
         }

@@ -269,7 +269,8 @@ impl<V: Clone, E: Clone> Rows<V, E> {
         }
         self.slots.put(slot, weight, life);
         leaving.counters.stores.one_alone();
-        self.expire(EXPIRE_PER_STORE, leaving);
+        let mut limit = EXPIRE_PER_STORE;
+        self.expire(&mut limit, leaving);
         while let Some((victim, why)) = self.slots.evict(leaving.now) {
             self.left(victim, why, leaving);
         }
@@ -294,13 +295,21 @@ impl<V: Clone, E: Clone> Rows<V, E> {
         }
     }
 
-    /// Lets up to `limit` entries whose time is over leave; true where more may be due.
-    pub(crate) fn expire(&mut self, limit: usize, leaving: &mut Leaving<'_, V, E>) -> bool {
-        for _ in 0..limit {
-            let Some(slot) = self.slots.expire(leaving.now) else { break };
-            self.left(slot, Removal::Expired, leaving);
+    /// Lets up to `limit` entries whose time is over leave, which is less afterwards; true where more may be due. Where many are filed
+    /// anew before one is found, fewer leave.
+    pub(crate) fn expire(&mut self, limit: &mut usize, leaving: &mut Leaving<'_, V, E>) -> bool {
+        let now = leaving.now;
+        let is_due = |rows: &Self| rows.next_deadline().is_some_and(|due| due <= now);
+        while *limit > 0 {
+            *limit -= 1;
+            match self.slots.expire(now) {
+                Some(slot) => self.left(slot, Removal::Expired, leaving),
+                // Others had to be filed anew first.
+                None if is_due(self) => {}
+                None => return false,
+            }
         }
-        self.next_deadline().is_some_and(|due| due <= leaving.now)
+        is_due(self)
     }
 
     /// Removes value and flight of `slot`, and the row. True where the value could still be served.
