@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Protocol
 
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parent.parent
@@ -34,7 +35,17 @@ from redis_cluster import RedisCluster  # noqa: E402
 from redis_server import RedisServer  # noqa: E402
 from unrest import Unrest  # noqa: E402
 
-__all__ = ["CLUSTER_LANGUAGES", "LANGUAGES", "NAIVE", "donjon", "in_rust", "on_a_cluster", "run", "run_on_a_cluster"]
+__all__ = [
+    "CLUSTER_LANGUAGES",
+    "LANGUAGES",
+    "NAIVE",
+    "donjon",
+    "harm",
+    "in_rust",
+    "on_a_cluster",
+    "run",
+    "run_on_a_cluster",
+]
 
 LANGUAGES = ("python", "rust", "node")
 CLUSTER_LANGUAGES = ("python", "rust")
@@ -102,7 +113,7 @@ def run(
         plan.save(folder / "plan.json")
         fleet = Fleet(programs, folder / "plan.json", logs, seed)
         nemesis = Nemesis(server, fleet, seed)
-        _harm(seconds, fleet, [nemesis, Outside(server.port, plan, logs)])
+        harm(seconds, fleet, [nemesis, Outside(server.port, plan, logs)])
     return _judge(logs, languages, nemesis.done)
 
 
@@ -123,11 +134,23 @@ def run_on_a_cluster(
         plan.save(folder / "plan.json")
         fleet = Fleet(programs, folder / "plan.json", logs, seed)
         unrest = Unrest(cluster, [f"{plan.namespace}:{key}" for key in plan.keys], fleet, seed)
-        _harm(seconds, fleet, [unrest])
+        harm(seconds, fleet, [unrest])
     return _judge(logs, languages, unrest.done)
 
 
-def _harm(seconds: float, fleet: Fleet, meddlers: Sequence[Nemesis | Outside | Unrest]) -> None:
+class Meddler(Protocol):
+    """Does something of its own during a run."""
+
+    def run(self, over: threading.Event) -> None:
+        """Goes on until the run is over."""
+
+
+def harm(seconds: float, fleet: Fleet, meddlers: Sequence[Meddler]) -> None:
+    """Lets processes work for some seconds and others meddle meanwhile; then all come to their end.
+
+    Raises:
+        RuntimeError: A process failed by itself.
+    """
     over = threading.Event()
     with ThreadPoolExecutor() as threads:
         at_work = [threads.submit(each.run, over) for each in meddlers]
