@@ -2,7 +2,7 @@
 # What a command builds or installs goes to target/ and .tools/, both ignored by git; `make clean` removes them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-js bench-store hit-ratio miri torture soak docs clean
+.PHONY: help demo test lint bench bench-js bench-store hit-ratio miri torture soak coverage docs clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\): ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -27,6 +27,9 @@ torture: ## put donjon and its peers under the faults that caches ship with, and
 
 soak: ## have all languages at work on one Redis while it fails, and write docs/soak.md (MINUTES=10)
 	@tools/soak.sh
+
+coverage: ## measure which lines the tests run in each language, and write docs/coverage.md
+	@tools/coverage.sh
 
 docs: ## build the documentation as a site, in target/site
 	@tools/docs.sh
