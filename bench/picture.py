@@ -12,7 +12,7 @@ NAME = 90
 """What the name of a line takes at most."""
 TICKS = 10
 """So many marks of time at most."""
-STEPS = (1, 5, 10, 30, 60, 300, 600, 1800, 3600)
+STEPS = (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 """Seconds that can lie between two of them."""
 
 Point = tuple[float, float]

@@ -333,6 +333,7 @@ mod tests {
         let next = lead(&flights, "k", at(30));
         assert_eq!(poll(&mut joined), Poll::Ready(Ending::Again));
         assert!(next.ticket() > slow.ticket());
+        assert_eq!(next.begun(), at(30));
         drop(slow);
         assert_eq!(flights.stats().flights, 1, "the one that took over is under way still");
     }
