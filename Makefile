@@ -2,7 +2,7 @@
 # What a command builds or installs goes to target/ and .tools/, both ignored by git; `make clean` removes them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-js bench-store hit-ratio miri torture soak coverage docs clean
+.PHONY: help demo test lint bench bench-js bench-store hit-ratio miri torture soak coverage mutants docs clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\): ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -31,6 +31,9 @@ soak: ## have all languages at work on one Redis while it fails, and write docs/
 coverage: ## measure which lines the tests run in each language, and write docs/coverage.md
 	@tools/coverage.sh
 
+mutants: ## break what the core decides, see whether its tests notice, and write docs/mutants.md (JOBS=1)
+	@tools/mutants.sh
+
 docs: ## build the documentation as a site, in target/site
 	@tools/docs.sh
 
@@ -47,4 +50,4 @@ clean: ## remove what the other commands built, installed and stored
 	@tools/clean.sh
 
 # What these scripts read from the command line.
-export DOCS PORT ROUNDS KEYS PYTHON TRACES MINUTES
+export DOCS PORT ROUNDS KEYS PYTHON TRACES MINUTES JOBS
