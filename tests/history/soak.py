@@ -47,6 +47,7 @@ REMEMBERED = 120_000_000_000
 WARM = 1 / 3
 """The share of a run in which memory may grow: what is used at all is loaded, what is bounded fills."""
 GROWTH = 0.05
+"""The share of what a process takes by which it may grow after that."""
 GROWTH_LEAST = 2.0
 """MiB that count as nothing, however small a process is."""
 COLOURS = {"python": "#2f6f9f", "rust": "#c0562f", "node": "#5b8c3a"}
