@@ -2,7 +2,7 @@
 # What a command builds or installs goes to target/ and .tools/, both ignored by git; `make clean` removes them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-js bench-store hit-ratio miri torture docs clean
+.PHONY: help demo test lint bench bench-js bench-store hit-ratio miri torture soak coverage mutants docs clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\): ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -25,6 +25,15 @@ bench-js: ## time JavaScript in memory and over Redis, beside what else there is
 torture: ## put donjon and its peers under the faults that caches ship with, and write docs/torture.md
 	@tools/torture.sh
 
+soak: ## have all languages at work on one Redis while it fails, and write docs/soak.md (MINUTES=10)
+	@tools/soak.sh
+
+coverage: ## measure which lines the tests run in each language, and write docs/coverage.md
+	@tools/coverage.sh
+
+mutants: ## break what the core decides, see whether its tests notice, and write docs/mutants.md (JOBS=1)
+	@tools/mutants.sh
+
 docs: ## build the documentation as a site, in target/site
 	@tools/docs.sh
 
@@ -41,4 +50,4 @@ clean: ## remove what the other commands built, installed and stored
 	@tools/clean.sh
 
 # What these scripts read from the command line.
-export DOCS PORT ROUNDS KEYS PYTHON TRACES
+export DOCS PORT ROUNDS KEYS PYTHON TRACES MINUTES JOBS

@@ -95,6 +95,12 @@ need_chromium() {
     export CHROMIUM
 }
 
+# cargo_tool NAME VERSION: sees to it that cargo has a command in .tools/rust. Built fast, as it waits for others only.
+cargo_tool() {
+    export PATH=$PWD/.tools/rust/bin:$PATH
+    CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --debug --locked --root .tools/rust "$1@$2"
+}
+
 # venv NAME REQUIREMENTS…: sees to it that .tools/NAME has what the files list; at once where it does already.
 venv() {
     local folder=.tools/$1 have want

@@ -17,12 +17,14 @@ from time import monotonic
 
 import aiohttp
 from bench.machine import machine
+from bench.picture import Band, Line, Panel, draw, over_time
 
 from .load import Call, Load, Seen
-from .picture import Band, Line, Panel, draw, over_time
 from .servers import NAME, Redis, Sentinels, application, ask, redis_with_sentinels, wait_until
 
 SECONDS = 45.0
+STEP = 0.25
+"""Seconds that one point of the picture stands for."""
 READS_A_SECOND = 150.0
 CHANGES_A_SECOND = 10.0
 
@@ -111,10 +113,13 @@ def pictured(seen: Seen, bands: list[Band], start: float, caption: str) -> str:
     panels = [
         Panel(
             "a read took",
-            [Line("p50", "#2f6f9f", over_time(reads, middle)), Line("p99", "#c0562f", over_time(reads, nearly_all))],
+            [
+                Line("p50", "#2f6f9f", over_time(reads, middle, STEP)),
+                Line("p99", "#c0562f", over_time(reads, nearly_all, STEP)),
+            ],
         ),
-        Panel("a change took", [Line("longest", "#5b8c3a", over_time(changes, max))]),
-        Panel("the oldest answer was stale for", [Line("longest", "#7a4f9a", over_time(ages, max))]),
+        Panel("a change took", [Line("longest", "#5b8c3a", over_time(changes, max, STEP))]),
+        Panel("the oldest answer was stale for", [Line("longest", "#7a4f9a", over_time(ages, max, STEP))]),
     ]
     return draw(panels, bands, SECONDS, caption)
 

@@ -425,6 +425,13 @@ mod tests {
     use crate::entry::Freshness;
 
     #[test]
+    fn a_duration_is_as_long_as_its_seconds() {
+        let (duration, seconds) = (Duration::from_millis(2_500), 2.5);
+        assert_eq!(Ttl::from_duration(duration), Ttl::from_secs(seconds));
+        assert_eq!(Grace::from_duration(duration), Grace::from_secs(seconds));
+    }
+
+    #[test]
     fn what_is_no_time_to_live_is_an_error_and_never_for_ever() {
         let ten_years = 3_650.0 * 86_400.0;
         for seconds in [0.0, -0.0, -1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e18, ten_years + 1.0, f64::MAX] {

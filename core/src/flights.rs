@@ -332,6 +332,7 @@ mod tests {
         let next = lead(&flights, "k", at(30));
         assert_eq!(poll(&mut joined), Poll::Ready(Ending::Again));
         assert!(next.ticket() > slow.ticket());
+        assert_eq!(next.begun(), at(30));
         drop(slow);
         assert_eq!(flights.stats().flights, 1, "the one that took over is under way still");
     }
@@ -351,10 +352,13 @@ mod tests {
     #[test]
     fn what_was_loaded_under_an_older_ticket_will_not_do() {
         let flights = flights();
+        let before = flights.ticket();
         let lead = lead(&flights, "k", at(0));
         let mut joined = join(&flights, "k", Some(flights.ticket()), at(0));
+        let mut content = join(&flights, "k", Some(before), at(0));
         lead.hand_on(Some(7), at(1));
         assert_eq!(poll(&mut joined), Poll::Ready(Ending::Again));
+        assert_eq!(poll(&mut content), Poll::Ready(Ending::Value(7)), "an older ticket than that of the load");
     }
 
     #[test]
@@ -362,8 +366,10 @@ mod tests {
         let flights = flights();
         let _leads: Vec<_> = ["a", "b", "c"].map(|key| lead(&flights, key, at(0))).into();
         assert!(matches!(flights.begin("d", None, at(0)), Part::Alone), "loads at once");
-        let _joined = [join(&flights, "a", None, at(0)), join(&flights, "a", None, at(0))];
+        let joined = [join(&flights, "a", None, at(0)), join(&flights, "a", None, at(0))];
         assert!(matches!(flights.begin("a", None, at(0)), Part::Alone), "callers of one load");
+        drop(joined);
+        assert!(matches!(flights.begin("a", None, at(0)), Part::Join(..)), "who has left makes room");
         let late = at(30);
         assert!(matches!(flights.begin("a", None, late), Part::Lead(_)), "taking over is no load more");
     }
@@ -372,6 +378,7 @@ mod tests {
     fn switched_off_nobody_joins() {
         let flights = flights();
         let _lead = lead(&flights, "k", at(0));
+        assert!(flights.is_enabled());
         flights.switch(false);
         assert!(matches!(flights.begin("k", None, at(0)), Part::Alone));
         assert!(!flights.is_enabled());

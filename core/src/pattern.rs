@@ -431,7 +431,9 @@ mod tests {
         for (text, everything) in
             [("*", true), ("***", true), ("*?", false), ("\\*", false), ("[*]", false), ("a*", false)]
         {
-            assert_eq!(Pattern::new(text).expect("it is valid").is_everything(), everything, "{text}");
+            let pattern = Pattern::new(text).expect("it is valid");
+            assert_eq!(pattern.is_everything(), everything, "{text}");
+            assert_eq!(pattern.to_string(), text, "it is shown as it was written");
         }
     }
 

@@ -48,6 +48,9 @@ class Adapter(Protocol):
     async def read(self, way: str, keys: Sequence[str], load: Loader) -> dict[str, Any]:
         """The values of those keys that have one. A way that takes one key reads the first."""
 
+    async def pass_by(self, key: str) -> None:
+        """Loads and stores what nobody asks for again."""
+
     async def invalidate(self, kind: str, names: Sequence[str]) -> str:
         """Invalidates keys, or a pattern, a tag or everything; says how it came out."""
 
@@ -91,6 +94,9 @@ class Naive:
         with contextlib.suppress(RedisError):
             await self._client.set(name, json.dumps(value), px=int(self._plan.keys[key].ttl * 1000))
         return {key: value}
+
+    async def pass_by(self, key: str) -> None:
+        """Left out: it could not go wrong."""
 
     async def invalidate(self, kind: str, names: Sequence[str]) -> str:
         """Unlinks what is covered, tags by a list of their keys."""
@@ -187,6 +193,10 @@ class Donjon:
             mode=mode,
         )
         return {key: value}
+
+    async def pass_by(self, key: str) -> None:
+        """As any function with a cache in front of it would."""
+        await self._cache.get_or_set(key, lambda: "", ttl=PASSING, tags=["passing"])
 
     async def invalidate(self, kind: str, names: Sequence[str]) -> str:
         """The invalidation of that kind."""
@@ -299,6 +309,7 @@ def _present(key: str, value: Any) -> dict[str, Any]:
     return {} if value is None else {key: value}
 
 
+PASSING = 1.0
 COUNTED = (
     "hits",
     "memory_hits",

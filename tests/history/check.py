@@ -3,7 +3,7 @@
 The promise: a read that begins after an invalidation returned never yields what was loaded before that invalidation began.
 Versions only grow and a loader returns the one that it saw, so this is a comparison: the version that a read yields is at
 least the one that the source had when the invalidation began. No search is needed, and a run of any length is checked in
-one pass over its reads.
+one pass over its reads. Who checks it while it is written forgets what no read can be held to any more.
 
 An invalidation that was queued binds the reads of its own process only, and one that failed binds nobody.
 
@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from history import OK, QUEUED, History, Invalidation, Read, language
+from history import OK, QUEUED, Invalidation, Read, Records, language
 
-__all__ = ["ACTS", "BOUNDS", "LEAST", "Report", "Stale", "check"]
+__all__ = ["ACTS", "BOUNDS", "LEAST", "Checker", "Report", "Stale", "check"]
 
 LEAST = {"loads_refused": 100, "takeovers": 50, "overlapping": 1000}
 """A run with less of these tried too little to prove anything."""
@@ -88,6 +88,27 @@ class Report:
     deeds: Counter[str] = field(default_factory=Counter)
     """What was done to the servers and the processes meanwhile."""
 
+    def note(self, process: str, act: str, times: int = 1) -> None:
+        """Counts what a process did, if its language had to."""
+        if act in ACTS and (acts := self.acts.get(language(process))) is not None:
+            acts[act] += times
+
+    def add(self, later: Report) -> None:
+        """Takes in what the next part of the same history shows."""
+        for who, acts in later.acts.items():
+            self.acts[who].update(acts)
+        self.reads.update(later.reads)
+        self.invalidations.update(later.invalidations)
+        self.faults.update(later.faults)
+        self.overlapping += later.overlapping
+        self.stale_reads += later.stale_reads
+        self.behind.update(later.behind)
+        self.stale = [*self.stale, *later.stale][:_SHOWN]
+        self.late = max(self.late, later.late)
+        self.furthest |= later.furthest
+        self.oldest = max(self.oldest, later.oldest)
+        self.slowest = max(self.slowest, later.slowest)
+
     @property
     def shortfalls(self) -> list[str]:
         """What this run did too little of to prove anything."""
@@ -123,58 +144,105 @@ class Report:
         return "\n".join(lines)
 
 
-def check(history: History, languages: Iterable[str] = ()) -> Report:
+def check(history: Records, languages: Iterable[str] = ()) -> Report:
     """Goes through a history, in which each of the languages has to have done everything."""
-    report = Report(acts={each: Counter() for each in languages})
+    checker = Checker(languages)
+    checker.take(history)
+    return checker.end()
 
-    def note(process: str, act: str, times: int = 1) -> None:
-        if act in ACTS and (acts := report.acts.get(language(process))) is not None:
-            acts[act] += times
 
-    everyone: dict[str, list[Invalidation]] = {}
-    own: dict[tuple[str, str], list[Invalidation]] = {}
-    ended: dict[str, list[Invalidation]] = {}
-    for invalidation in history.invalidations:
+class Checker:
+    """Goes through a history part by part. What ended in one ended before all that did in the next."""
+
+    def __init__(self, languages: Iterable[str] = ()) -> None:
+        self._whole = Report(acts={each: Counter() for each in languages})
+        self._everyone: dict[str, list[Invalidation]] = {}
+        self._own: dict[tuple[str, str], list[Invalidation]] = {}
+        self._ended: dict[str, list[Invalidation]] = {}
+        self._counted: dict[str, Mapping[str, int]] = {}
+        self._since = 0
+
+    def take(self, part: Records) -> Report:
+        """Checks the next part, and says what that shows by itself.
+
+        Raises:
+            ValueError: A read began before what was forgotten, and so cannot be checked.
+        """
+        report = Report(acts={each: Counter() for each in self._whole.acts})
+        for invalidation in part.invalidations:
+            self._note(invalidation, report)
+        self._counted.update(part.counters)
+        report.faults.update(f"{fault.way}: {fault.error}" for fault in part.faults)
+        self._read(part.reads(), report)
+        self._whole.add(report)
+        return report
+
+    def forget(self, before: int) -> None:
+        """Gives up what ended before a moment, but for what the reads that begin later are held to by it."""
+        self._since = before
+        for key, those in self._everyone.items():
+            self._everyone[key] = _kept(key, those, before)
+        for (process, key), those in self._own.items():
+            self._own[process, key] = _kept(key, those, before)
+        for key, those in self._ended.items():
+            self._ended[key] = [each for each in those if each.ended >= before]
+
+    @property
+    def remembered(self) -> int:
+        """How many invalidations reads can still be held to, counted for each key."""
+        return sum(len(those) for kept in (self._everyone, self._own, self._ended) for those in kept.values())
+
+    def end(self) -> Report:
+        """What all parts show together."""
+        for process, counters in self._counted.items():
+            self._whole.counters.update(counters)
+            for name, count in counters.items():
+                self._whole.note(process, name, count)
+        return self._whole
+
+    def _note(self, invalidation: Invalidation, report: Report) -> None:
         kind = _word(invalidation.target)
         report.invalidations[f"{kind} {invalidation.outcome}"] += 1
         if invalidation.outcome == OK:
-            note(invalidation.process, kind)
+            report.note(invalidation.process, kind)
         for key in invalidation.versions:
-            ended.setdefault(key, []).append(invalidation)
+            self._ended.setdefault(key, []).append(invalidation)
             if invalidation.outcome == OK:
-                everyone.setdefault(key, []).append(invalidation)
+                self._everyone.setdefault(key, []).append(invalidation)
             if invalidation.outcome in (OK, QUEUED):
-                own.setdefault((invalidation.process, key), []).append(invalidation)
-    for process, counters in history.counters.items():
-        report.counters.update(counters)
-        for name, count in counters.items():
-            note(process, name, count)
-    report.faults.update(f"{fault.way}: {fault.error}" for fault in history.faults)
+                self._own.setdefault((invalidation.process, key), []).append(invalidation)
 
-    required = {key: _Floor(key, those) for key, those in everyone.items()}
-    required_here = {(process, key): _Floor(key, those) for (process, key), those in own.items()}
-    spans = {key: _Spans(key, those) for key, those in ended.items()}
-    for read in history.reads():
-        report.reads[read.way] += 1
-        note(read.process, read.way)
-        report.slowest = max(report.slowest, read.ended - read.begun)
-        if (span := spans.get(read.key)) is not None:
-            report.overlapping += span.meet(read)
-            report.oldest = max(report.oldest, span.age(read))
-        by_all, allowed = required.get(read.key), 0
-        word = _word(read.way)
-        if word in BOUNDS and by_all is not None and (missed := by_all.broken_by(read)) is not None:
-            allowed = BOUNDS[word]
-            report.behind[word] += 1
-            report.furthest[word] = max(report.furthest[word], read.begun - missed.ended)
-        for floor, late in ((by_all, allowed), (required_here.get((read.process, read.key)), 0)):
-            if floor is not None and (broken := floor.broken_by(read._replace(begun=read.begun - late))) is not None:
-                report.stale_reads += 1
-                report.late = max(report.late, read.begun - broken.ended)
-                if len(report.stale) < _SHOWN:
-                    report.stale.append(Stale(read, broken))
-                break
-    return report
+    def _read(self, reads: Iterable[Read], report: Report) -> None:
+        required = {key: _Floor(key, those) for key, those in self._everyone.items()}
+        required_here = {(process, key): _Floor(key, those) for (process, key), those in self._own.items()}
+        spans = {key: _Spans(key, those) for key, those in self._ended.items()}
+        for read in reads:
+            if read.begun < self._since:
+                raise ValueError(
+                    f"{read.process} read {read.key} for {_ms(read.ended - read.begun)}: too long to check"
+                )
+            report.reads[read.way] += 1
+            report.note(read.process, read.way)
+            report.slowest = max(report.slowest, read.ended - read.begun)
+            if (span := spans.get(read.key)) is not None:
+                report.overlapping += span.meet(read)
+                report.oldest = max(report.oldest, span.age(read))
+            by_all, allowed = required.get(read.key), 0
+            word = _word(read.way)
+            if word in BOUNDS and by_all is not None and (missed := by_all.broken_by(read)) is not None:
+                allowed = BOUNDS[word]
+                report.behind[word] += 1
+                report.furthest[word] = max(report.furthest[word], read.begun - missed.ended)
+            for floor, late in ((by_all, allowed), (required_here.get((read.process, read.key)), 0)):
+                if (
+                    floor is not None
+                    and (broken := floor.broken_by(read._replace(begun=read.begun - late))) is not None
+                ):
+                    report.stale_reads += 1
+                    report.late = max(report.late, read.begun - broken.ended)
+                    if len(report.stale) < _SHOWN:
+                        report.stale.append(Stale(read, broken))
+                    break
 
 
 class _Floor:
@@ -220,6 +288,13 @@ class _Spans:
 
 def _word(way: str) -> str:
     return way.partition(" ")[0]
+
+
+def _kept(key: str, invalidations: list[Invalidation], since: int) -> list[Invalidation]:
+    """Those that ended since then, and of the earlier ones that which demands most."""
+    earlier = [each for each in invalidations if each.ended < since]
+    most = sorted(earlier, key=lambda each: each.versions[key])[-1:]
+    return most + [each for each in invalidations if each.ended >= since]
 
 
 def _listed(counts: Counter[str]) -> str:

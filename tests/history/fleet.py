@@ -53,6 +53,11 @@ class Fleet:
         timer.daemon = True
         timer.start()
 
+    def processes(self) -> dict[str, int]:
+        """The number that the system knows each by, by its name."""
+        with self._lock:
+            return {seat.label: seat.process.pid for seat in self._seats}
+
     def failures(self) -> list[str]:
         """What those said that ended by themselves, which none may."""
         with self._lock:

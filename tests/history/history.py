@@ -16,11 +16,15 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-__all__ = ["FAILED", "OK", "QUEUED", "Fault", "History", "Invalidation", "Log", "Read", "language", "now"]
+__all__ = [
+    *("FAILED", "OK", "QUEUED", "Fault", "History", "Invalidation", "Log", "Part", "Read", "Records", "Tail"),
+    *("language", "now"),
+]
 
 OK = "ok"
 """The invalidation had taken effect everywhere when it returned."""
@@ -94,6 +98,20 @@ class Log:
         os.write(self._file, (json.dumps(record) + "\n").encode())
 
 
+class Records(Protocol):
+    """What is checked: a whole history, or a part of one."""
+
+    invalidations: list[Invalidation]
+    """Every one that came to an end, well or badly."""
+    faults: list[Fault]
+    """Calls that failed though they may not."""
+    counters: dict[str, dict[str, int]]
+    """What each process counted last."""
+
+    def reads(self) -> Iterable[Read]:
+        """Every read that yielded a version."""
+
+
 class History:
     """What the processes of a run wrote into a folder.
 
@@ -103,32 +121,19 @@ class History:
     def __init__(self, folder: Path) -> None:
         self._files = sorted(folder.glob("*.jsonl"))
         self.invalidations: list[Invalidation] = []
-        """Every one that came to an end, well or badly."""
         self.faults: list[Fault] = []
-        """Calls that failed though they may not."""
         self.counters: dict[str, dict[str, int]] = {}
-        """What each process counted last."""
         for process, line in self._lines():
-            if not line.startswith(b'["r"'):
-                self._note(process, json.loads(line))
+            if not line.startswith(_READ):
+                _note(self, _record(process, line))
 
     def reads(self) -> Iterator[Read]:
         """Every read that yielded a version, process by process."""
         for process, line in self._lines():
-            if line.startswith(b'["r"'):
-                _, begun, ended, key, version, way = json.loads(line)
-                yield Read(process, begun, ended, key, version, way)
-
-    def _note(self, process: str, record: list[Any]) -> None:
-        kind, *rest = record
-        if kind == "i":
-            self.invalidations.append(Invalidation(process, *rest))
-        elif kind == "s":
-            self.counters[process] = rest[1]
-        elif kind == "f":
-            self.faults.append(Fault(process, *rest))
-        else:
-            raise ValueError(f"{process}: a record of unknown kind {kind!r}")
+            if line.startswith(_READ):
+                record = _record(process, line)
+                assert isinstance(record, Read)
+                yield record
 
     def _lines(self) -> Iterator[tuple[str, bytes]]:
         for path in self._files:
@@ -136,3 +141,88 @@ class History:
                 for line in lines:
                     if line.endswith(b"\n"):  # else its writer was killed at it
                         yield path.stem, line
+
+
+@dataclass
+class Part:
+    """A part of a history, in memory."""
+
+    read: list[Read] = field(default_factory=list)
+    invalidations: list[Invalidation] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    counters: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def reads(self) -> list[Read]:
+        """Its reads."""
+        return self.read
+
+
+class Tail:
+    """A history while it is being written: gives out each part of it once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._at: dict[Path, int] = {}
+        self._waiting: list[Read | Invalidation] = []
+        self._until = 0
+
+    def part(self, until: int) -> Part:
+        """What ended before a moment and was in no part yet, with all counters and faults that were written down.
+
+        The moment has to lie so far back that all of it is on disk by now.
+
+        Raises:
+            ValueError: Something ended before the moment of the last part and was not on disk then.
+        """
+        part = Part()
+        waiting, self._waiting = self._waiting, []
+        for record in [*waiting, *self._new()]:
+            if not isinstance(record, Read | Invalidation):
+                _note(part, record)
+            elif record.ended >= until:
+                self._waiting.append(record)
+            elif record.ended < self._until:
+                raise ValueError(f"{record} was written down too late to be checked")
+            elif isinstance(record, Read):
+                part.read.append(record)
+            else:
+                part.invalidations.append(record)
+        self._until = until
+        return part
+
+    def _new(self) -> Iterator[_Record]:
+        for path in sorted(self._folder.glob("*.jsonl")):
+            with path.open("rb") as lines:
+                lines.seek(self._at.get(path, 0))
+                for line in lines:
+                    if not line.endswith(b"\n"):  # its writer is at it
+                        break
+                    self._at[path] = self._at.get(path, 0) + len(line)
+                    yield _record(path.stem, line)
+
+
+class _Counted(NamedTuple):
+    process: str
+    at: int
+    counters: dict[str, int]
+
+
+_Record = Read | Invalidation | Fault | _Counted
+_READ = b'["r"'
+_KINDS: Mapping[str, type[_Record]] = {"r": Read, "i": Invalidation, "f": Fault, "s": _Counted}
+
+
+def _record(process: str, line: bytes) -> _Record:
+    kind, *rest = json.loads(line)
+    if kind not in _KINDS:
+        raise ValueError(f"{process}: a record of unknown kind {kind!r}")
+    return _KINDS[kind](process, *rest)
+
+
+def _note(records: History | Part, record: _Record) -> None:
+    if isinstance(record, Invalidation):
+        records.invalidations.append(record)
+    elif isinstance(record, Fault):
+        records.faults.append(record)
+    elif isinstance(record, _Counted):
+        records.counters[record.process] = record.counters

@@ -6,13 +6,14 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 
 import redis
 
 from fleet import Fleet
 from redis_server import RedisServer
 
-__all__ = ["Nemesis"]
+__all__ = ["DEEDS", "Nemesis"]
 
 REST = (0.1, 0.5)
 FREEZE = (0.05, 0.4)
@@ -27,20 +28,21 @@ STRANGERS = {f"stranger:{number}": number for number in range(4000)}
 
 
 class Nemesis:
-    """Does harm until the run is over."""
+    """Does harm until the run is over, each deed as often among all as it is weighed."""
 
-    def __init__(self, server: RedisServer, fleet: Fleet, seed: int) -> None:
+    def __init__(self, server: RedisServer, fleet: Fleet, seed: int, deeds: Mapping[str, int] = DEEDS) -> None:
         self.done: Counter[str] = Counter()
         """What it did, and how often."""
         self._server = server
         self._fleet = fleet
         self._chance = random.Random(f"{seed}/nemesis")
+        self._deeds = deeds
 
     def run(self, over: threading.Event) -> None:
         """Does one thing after another, and leaves nothing frozen."""
         with self._server.client() as client:
             while not over.wait(self._chance.uniform(*REST)):
-                deed = self._chance.choices(list(DEEDS), list(DEEDS.values()))[0]
+                deed = self._chance.choices(list(self._deeds), list(self._deeds.values()))[0]
                 self._do(deed, client)
                 self.done[deed] += 1
                 if not client.exists("stranger:0"):

@@ -37,6 +37,8 @@ class Plan:
     """Seconds that a task rests at most between two calls."""
     writes: float
     """The share of calls that write and invalidate."""
+    passing: float
+    """The share of calls that read a key which nobody reads again."""
     failing: float
     """The share of loads that fail."""
     leaving: float
@@ -71,6 +73,7 @@ class Plan:
             tasks=12,
             rest=0.02,
             writes=0.06,
+            passing=0.1,
             failing=0.02,
             leaving=0.03,
             keys=keys,

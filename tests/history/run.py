@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Protocol
 
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parent.parent
@@ -40,6 +41,7 @@ __all__ = [
     "MANY_LANGUAGES",
     "NAIVE",
     "donjon",
+    "harm",
     "in_rust",
     "on_many",
     "run",
@@ -115,7 +117,7 @@ def run(
         plan.save(folder / "plan.json")
         fleet = Fleet(programs, folder / "plan.json", logs, seed)
         nemesis = Nemesis(server, fleet, seed)
-        _harm(seconds, fleet, [nemesis, Outside(server.port, plan, logs)])
+        harm(seconds, fleet, [nemesis, Outside(server.port, plan, logs)])
     return _judge(logs, languages, nemesis.done)
 
 
@@ -136,7 +138,7 @@ def run_on_a_cluster(
         plan.save(folder / "plan.json")
         fleet = Fleet(programs, folder / "plan.json", logs, seed)
         unrest = OfACluster(cluster, [f"{plan.namespace}:{key}" for key in plan.keys], fleet, seed)
-        _harm(seconds, fleet, [unrest])
+        harm(seconds, fleet, [unrest])
     return _judge(logs, languages, unrest.done)
 
 
@@ -157,11 +159,23 @@ def run_behind_sentinels(
         plan.save(folder / "plan.json")
         fleet = Fleet(programs, folder / "plan.json", logs, seed)
         unrest = OfSentinels(watched, fleet, seed)
-        _harm(seconds, fleet, [unrest])
+        harm(seconds, fleet, [unrest])
     return _judge(logs, languages, unrest.done)
 
 
-def _harm(seconds: float, fleet: Fleet, meddlers: Sequence[Nemesis | Outside | Unrest]) -> None:
+class Meddler(Protocol):
+    """Does something of its own during a run."""
+
+    def run(self, over: threading.Event) -> None:
+        """Goes on until the run is over."""
+
+
+def harm(seconds: float, fleet: Fleet, meddlers: Sequence[Meddler]) -> None:
+    """Lets processes work for some seconds and others meddle meanwhile; then all come to their end.
+
+    Raises:
+        RuntimeError: A process failed by itself.
+    """
     over = threading.Event()
     with ThreadPoolExecutor() as threads:
         at_work = [threads.submit(each.run, over) for each in meddlers]

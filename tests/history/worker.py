@@ -60,8 +60,11 @@ class Worker:
 
     async def _work(self, over: asyncio.Event) -> None:
         while not over.is_set():
-            if self._chance.random() < self._plan.writes:
+            draw = self._chance.random()
+            if draw < self._plan.writes:
                 await self._write()
+            elif draw < self._plan.writes + self._plan.passing:
+                await self._pass()
             else:
                 await self._read()
             await asyncio.sleep(self._chance.random() * self._plan.rest)
@@ -80,6 +83,13 @@ class Worker:
         ended = now()
         for key, value in values.items():
             self._log.read(begun, ended, key, value["version"], way)
+
+    async def _pass(self) -> None:
+        """A read of a key that nobody reads again: what is held for it has to leave without being asked for."""
+        try:
+            await self._adapter.pass_by(f"passing:{self._chance.getrandbits(64):x}")
+        except Exception as error:
+            self._log.fault("passing", error)
 
     async def _load(self, key: str) -> dict[str, int]:
         """A query that sees the row at some moment, and whose answer arrives later."""

@@ -26,6 +26,7 @@ const { Redis } = require("ioredis");
 const COUNT_EVERY = 0.25;
 const END_WITHIN = 15;
 const LEAVE_WITHIN = 0.03;
+const PASSING = 1_000;
 const WAYS = { get_or_set: 10, cached: 3, lookup: 3, get_or_set_many: 2, get: 2, get_many: 1, force_refresh: 1 };
 /** How many of the reads memory in front may answer, of those that it may. */
 const LOCAL = 0.7;
@@ -83,7 +84,9 @@ class Worker {
 
   async #work() {
     while (!this.#isOver) {
-      if (this.#chance.happens(this.#plan.writes)) await this.#write();
+      const draw = this.#chance.draw();
+      if (draw < this.#plan.writes) await this.#write();
+      else if (draw < this.#plan.writes + this.#plan.passing) await this.#pass();
       else await this.#read();
       await sleep(this.#chance.draw() * this.#plan.rest * 1_000);
     }
@@ -104,6 +107,16 @@ class Worker {
     }
     const ended = now();
     for (const [key, row] of rows) this.#log.read(begun, ended, key, row.version, name);
+  }
+
+  /** A read of a key that nobody reads again: what is held for it has to leave without being asked for. */
+  async #pass() {
+    const mode = this.#isNear ? "local" : "strong";
+    try {
+      await this.#cache.getOrSet(`passing:${crypto.randomUUID()}`, () => "", { ttl: PASSING, tags: ["passing"], mode });
+    } catch (error) {
+      this.#log.fault("passing", error);
+    }
   }
 
   /** What the cache has, or loads, for the keys. A way that takes one key reads the first. */

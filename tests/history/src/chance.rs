@@ -16,19 +16,24 @@ impl Chance {
         Self(Mutex::new(fastrand::Rng::with_seed(hasher.finish())))
     }
 
+    /// From 0 to 1, without 1.
+    pub fn share(&self) -> f64 {
+        self.draw(fastrand::Rng::f64)
+    }
+
     /// Whether something of this probability happens.
     pub fn happens(&self, share: f64) -> bool {
-        self.draw(fastrand::Rng::f64) < share
+        self.share() < share
     }
 
     /// A time up to a longest one.
     pub fn up_to(&self, longest: f64) -> Duration {
-        Duration::from_secs_f64(self.draw(fastrand::Rng::f64) * longest)
+        Duration::from_secs_f64(self.share() * longest)
     }
 
     /// A delay of a load: often none, mostly short, seldom long.
     pub fn delay(&self) -> Duration {
-        let drawn = self.draw(fastrand::Rng::f64);
+        let drawn = self.share();
         let longest = match drawn {
             ..0.3 => 0.0,
             ..0.98 => 0.02,

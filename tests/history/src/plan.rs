@@ -16,6 +16,7 @@ pub struct Plan {
     pub tasks: usize,
     pub rest: f64,
     pub writes: f64,
+    pub passing: f64,
     pub failing: f64,
     pub leaving: f64,
     pub keys: BTreeMap<String, Stored>,

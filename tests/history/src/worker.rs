@@ -99,8 +99,11 @@ impl Worker {
 
     async fn work(self: Arc<Self>, over: watch::Receiver<bool>) -> io::Result<()> {
         while !*over.borrow() {
-            if self.chance.happens(self.plan.writes) {
+            let draw = self.chance.share();
+            if draw < self.plan.writes {
                 self.write().await?;
+            } else if draw < self.plan.writes + self.plan.passing {
+                self.pass().await?;
             } else {
                 self.read().await?;
             }
@@ -127,6 +130,16 @@ impl Worker {
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// A read of a key that nobody reads again: what is held for it has to leave without being asked for.
+    async fn pass(&self) -> io::Result<()> {
+        let key = format!("passing:{}", self.chance.share());
+        let load = async || Ok::<_, LoadFailed>(String::new());
+        match self.cache.get_or_set(&key, load).ttl(PASSING).tags(["passing"]).await {
+            Err(LoadError::Cache(error)) => self.log.fault("passing", &error),
+            Ok(_) | Err(LoadError::Loader(_)) => Ok(()),
         }
     }
 
@@ -293,6 +306,7 @@ impl Target {
     }
 }
 
+const PASSING: Duration = Duration::from_secs(1);
 const COUNT_EVERY: Duration = Duration::from_millis(250);
 const LEAVE_WITHIN: f64 = 0.03;
 const END_WITHIN: Duration = Duration::from_secs(15);
