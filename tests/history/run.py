@@ -34,7 +34,7 @@ from outside import Outside  # noqa: E402
 from plan import Plan  # noqa: E402
 from redis_cluster import RedisCluster, RedisSentinels  # noqa: E402
 from redis_server import RedisServer  # noqa: E402
-from unrest import OfACluster, OfSentinels, Unrest  # noqa: E402
+from unrest import OfACluster, OfSentinels  # noqa: E402
 
 __all__ = [
     "LANGUAGES",
