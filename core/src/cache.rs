@@ -17,7 +17,6 @@ mod words;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::chance::{Chance, Hasher, Seed};
 use crate::entry::{Freshness, Life, Weight};
@@ -28,7 +27,7 @@ use crate::moment::Moment;
 use crate::policy::Bounds;
 use crate::stats::Stats;
 use crate::store::{Held, Leaving, Shard, row_overhead};
-use crate::sync::Mutex;
+use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::tag::InvalidTag;
 use crate::version::{Ticket, Versions};
 

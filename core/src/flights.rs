@@ -11,7 +11,6 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
 use hashbrown::HashTable;
@@ -20,7 +19,7 @@ use crate::chance::Hasher;
 use crate::flight::{Ending, Flight, Joined, Limits};
 use crate::moment::Moment;
 use crate::stats::{Counters, Stats};
-use crate::sync::Mutex;
+use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::version::{Ticket, Tickets};
 
 /// The loads under way. Clones share everything.

@@ -10,11 +10,10 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
 use crate::moment::Moment;
-use crate::sync::Mutex;
+use crate::sync::{AtomicBool, Mutex, Ordering};
 use targets::{Room, Targets};
 
 /// What was said this long before a connection broke is said again over the next.

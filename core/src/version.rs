@@ -13,11 +13,10 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::num::NonZeroU64;
-use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::chance::Hasher;
 use crate::index::Index;
-use crate::sync::Mutex;
+use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::tag::{InvalidTag, check_tags};
 
 /// A place in the order of loads and tag invalidations. Larger is later; unique within one cache.

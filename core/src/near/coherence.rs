@@ -14,12 +14,11 @@
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::moment::Moment;
 use crate::near::TRUST;
 use crate::remote::name::TABLES;
-use crate::sync::Mutex;
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 
 /// Everything that was told, and who is told.
 #[derive(Debug)]
