@@ -22,11 +22,21 @@ use donjon_core::version::Ticket;
 /// Values and errors are numbers, each given once.
 type Cache = cache::Cache<u64, u64>;
 
-/// The keys.
-pub const NAMES: [&str; 5] = ["a0", "a1", "b0", "b1", "b2"];
+/// The keys of a cache.
+pub type Names = [&'static str; 5];
+/// Keys as they come.
+pub const NAMES: Names = ["a0", "a1", "b0", "b1", "b2"];
+/// A seed like any other.
+pub const SEED: Seed = Seed(3);
+/// Keys whose hashes are the same in all bits where the seed is [`COLLIDING_SEED`]: eight bytes of it are multiplied away by the first
+/// eight of these.
+pub const COLLIDING: Names =
+    ["ihjguvej------a0", "ihjguvej------a1", "ihjguvej------b0", "ihjguvej------b1", "ihjguvej------b2"];
+/// A seed that somebody knows.
+pub const COLLIDING_SEED: Seed = Seed(63_303_083);
 const TAGS: [&str; 3] = ["red", "green", "blue"];
 /// Patterns, of which most cover some keys.
-pub const PATTERNS: [&str; 5] = ["a*", "?1", "b[02]", "none", "**"];
+pub const PATTERNS: [&str; 5] = ["*a?", "*?1", "*b[02]", "none", "**"];
 /// After how long a load is taken over.
 pub const TIMEOUT: Duration = Duration::from_millis(50);
 /// What a cache takes: a value of so many bytes is too large.
@@ -122,6 +132,7 @@ struct Waiting {
 pub struct Pair {
     /// The cache that is tested.
     pub cache: Cache,
+    names: Names,
     /// The time.
     pub now: Moment,
     enabled: bool,
@@ -143,9 +154,10 @@ pub struct Pair {
 
 impl Pair {
     /// An empty cache with these settings, and nothing in the model.
-    pub fn new(config: &Config) -> Self {
+    pub fn new(config: &Config, seed: Seed, names: Names) -> Self {
         Self {
-            cache: Cache::new(config, Seed(3)),
+            cache: Cache::new(config, seed),
+            names,
             now: Moment::from_millis(1),
             enabled: true,
             count: 0,
@@ -165,6 +177,10 @@ impl Pair {
     pub fn draw(&mut self) -> u64 {
         self.count += 1;
         self.count
+    }
+
+    fn name(&self, key: usize) -> Key<'static> {
+        Key::new(self.names[key]).unwrap()
     }
 
     fn moved(&self, tags: u8, begun: u64) -> bool {
@@ -248,7 +264,7 @@ impl Pair {
         };
         self.counts(found);
         let ask = since.map_or_else(Ask::value, |(since, _)| Ask::newer_than(since));
-        let step = self.cache.begin(name(key), ask, self.now);
+        let step = self.cache.begin(self.name(key), ask, self.now);
         match (step, usable, flight) {
             (Step::Done(value), Some((freshness, expected)), flight) => {
                 assert_eq!(value, expected);
@@ -317,7 +333,7 @@ impl Pair {
 
     fn swap(&mut self, key: usize, how: How, seen: bool) {
         let (value, fill) = (self.draw(), self.fill_of(how));
-        let peeked = self.cache.peek(name(key), self.now);
+        let peeked = self.cache.peek(self.name(key), self.now);
         let expected = self.usable(key).filter(|_| self.enabled).map(|(_, entry)| (entry.value, entry.life));
         assert_eq!(peeked.as_ref().map(|seen| (seen.value, seen.life)), expected);
         let there = peeked.map(|seen| seen.ticket);
@@ -325,7 +341,7 @@ impl Pair {
         let other = Some(self.cache.ticket()).filter(|_| there.is_none() || value.is_multiple_of(2));
         let (claimed, agrees) = if seen { (there, true) } else { (other, false) };
         let stored = agrees.then(|| self.stores(key, how, value, value));
-        assert_eq!(self.cache.swap(name(key), claimed, value, fill, self.now), stored);
+        assert_eq!(self.cache.swap(self.name(key), claimed, value, fill, self.now), stored);
         if agrees {
             self.ends(key, &Ending::Again);
         }
@@ -333,7 +349,7 @@ impl Pair {
 
     fn retime(&mut self, key: usize, ttl: Option<u64>) {
         let expected = self.enabled && self.usable(key).is_some();
-        assert_eq!(self.cache.retime(name(key), ttl_of(ttl), self.now), expected);
+        assert_eq!(self.cache.retime(self.name(key), ttl_of(ttl), self.now), expected);
         if expected && let Some(entry) = self.entries.get_mut(&key) {
             let fresh_until = ttl_of(ttl).life(Grace::NONE, self.now).fresh_until();
             let for_ever = entry.life.fresh_until() == Moment::NEVER;
@@ -356,10 +372,10 @@ impl Pair {
             Op::Get(key) => {
                 let expected = self.expected(key);
                 self.counts(expected);
-                assert_eq!(self.cache.get(name(key), self.now), expected);
+                assert_eq!(self.cache.get(self.name(key), self.now), expected);
             }
             Op::Hit(key) => {
-                let found = self.cache.hit(name(key), self.now).map_or(Lookup::Miss, Lookup::Hit);
+                let found = self.cache.hit(self.name(key), self.now).map_or(Lookup::Miss, Lookup::Hit);
                 let expected = self.expected(key);
                 let fresh = matches!(expected, Lookup::Hit(_));
                 assert_eq!(found, if fresh { expected } else { Lookup::Miss });
@@ -393,17 +409,17 @@ impl Pair {
                 let (value, fill) = (self.draw(), self.fill_of(how));
                 let stored = self.stores(key, how, value, value);
                 self.ends(key, &Ending::Again);
-                assert_eq!(self.cache.set(name(key), value, fill, self.now), stored);
+                assert_eq!(self.cache.set(self.name(key), value, fill, self.now), stored);
             }
             Op::Swap(key, how, seen) => self.swap(key, how, seen),
             Op::Retime(key, ttl) => self.retime(key, ttl),
             Op::Delete(key) => {
                 let served = self.invalidate(key);
-                assert_eq!(self.cache.delete(name(key), self.now), served);
+                assert_eq!(self.cache.delete(self.name(key), self.now), served);
             }
             Op::Pattern(chosen) => {
-                let pattern = Pattern::new(PATTERNS[chosen]).unwrap();
-                let served = self.sweep(|key| pattern.matches(NAMES[key].as_bytes()));
+                let (pattern, names) = (Pattern::new(PATTERNS[chosen]).unwrap(), self.names);
+                let served = self.sweep(|key| pattern.matches(names[key].as_bytes()));
                 assert_eq!(self.cache.invalidate_pattern(&pattern, self.now).count, served);
             }
             Op::Clear => {
@@ -449,7 +465,7 @@ impl Pair {
         let left = stats.evictions + stats.expirations + stats.invalidations + stats.replacements;
         assert_eq!(stats.stores, stats.entries + left, "what was stored is there or has left");
         for key in 0..NAMES.len() {
-            let told = self.cache.explain(name(key), self.now);
+            let told = self.cache.explain(self.name(key), self.now);
             assert_eq!(told.freshness, self.usable(key).map(|(freshness, _)| freshness));
             assert_eq!(told.life, self.usable(key).map(|(_, entry)| entry.life));
             let loading = self.flights.get(&key).map(|flight| self.now - flight.since);
@@ -468,8 +484,4 @@ fn tags_of(bits: u8) -> impl Iterator<Item = usize> {
 
 fn ttl_of(millis: Option<u64>) -> Ttl {
     millis.map_or(Ttl::FOREVER, |millis| Ttl::from_millis(millis as f64).unwrap())
-}
-
-fn name(key: usize) -> Key<'static> {
-    Key::new(NAMES[key]).unwrap()
 }

@@ -3,7 +3,7 @@
 use donjon_core::cache::Config;
 use donjon_core::expiry::Early;
 
-use crate::cache_model::{How, NAMES, Op, PATTERNS, Pair, TIMEOUT, TOO_LARGE};
+use crate::cache_model::{How, NAMES, Op, PATTERNS, Pair, SEED, TIMEOUT, TOO_LARGE};
 
 /// A cache with room does to any list of operations what a map would do.
 ///
@@ -14,7 +14,7 @@ use crate::cache_model::{How, NAMES, Op, PATTERNS, Pair, TIMEOUT, TOO_LARGE};
 /// Where the cache answers otherwise than the model, or its counts and links do not add up.
 pub fn operations(bytes: &[u8]) {
     let config = Config { max_bytes: TOO_LARGE, early: Early::OFF, load_timeout: TIMEOUT, ..Config::default() };
-    let mut pair = Pair::new(&config);
+    let mut pair = Pair::new(&config, SEED, NAMES);
     let mut bytes = Bytes(bytes.iter());
     for _ in 0..MOST {
         let Some(op) = bytes.op() else { return };
