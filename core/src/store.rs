@@ -300,11 +300,17 @@ impl<V: Clone, E: Clone> Rows<V, E> {
 
     /// Lets up to `limit` entries whose time is over leave; true where more may be due.
     pub(crate) fn expire(&mut self, limit: usize, leaving: &mut Leaving<'_, V, E>) -> bool {
+        let now = leaving.now;
+        let is_due = |rows: &Self| rows.next_deadline().is_some_and(|due| due <= now);
         for _ in 0..limit {
-            let Some(slot) = self.policy.expire(leaving.now) else { break };
-            self.left(slot, Removal::Expired, leaving);
+            match self.policy.expire(now) {
+                Some(slot) => self.left(slot, Removal::Expired, leaving),
+                // The work of one call did not suffice to find one.
+                None if is_due(self) => {}
+                None => return false,
+            }
         }
-        self.next_deadline().is_some_and(|due| due <= leaving.now)
+        is_due(self)
     }
 
     /// Removes value and flight of `slot`, and the row. True where the value could still be served.

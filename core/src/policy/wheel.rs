@@ -25,8 +25,6 @@ const DIGIT_BITS: u32 = 6;
 const LEVELS: usize = 8;
 /// Buckets a level.
 const BUCKETS: usize = 1 << DIGIT_BITS;
-/// How many slots one call files anew at most, about 20 µs of work.
-const REFILED: usize = 256;
 
 /// No slot.
 const NONE: u32 = u32::MAX;
@@ -98,12 +96,12 @@ impl Wheel {
 
     /// Takes out one slot that is due at `now`: never early, late by less than a tick.
     ///
-    /// One call does a bounded amount of work. Where that did not suffice it returns `None` although more may be due,
+    /// One call files at most so many slots anew. Where that did not suffice it returns `None` although more may be due,
     /// and
     /// [`Wheel::next_deadline`] is not after `now`.
-    pub(super) fn expire<R: Timed>(&mut self, rows: &mut Blocks<R>, now: Moment) -> Option<u32> {
+    pub(super) fn expire<R: Timed>(&mut self, rows: &mut Blocks<R>, now: Moment, refiled: usize) -> Option<u32> {
         let now = now.as_nanos() >> TICK_BITS;
-        for _ in 0..REFILED {
+        for _ in 0..refiled {
             let aside = self.heads[ASIDE as usize];
             if aside != NONE {
                 self.unlink(rows, aside);
@@ -240,6 +238,9 @@ const fn due_tick(deadline: Moment) -> u64 {
 }
 
 #[cfg(test)]
+mod work;
+
+#[cfg(test)]
 mod tests {
     use std::time::Duration;
 
@@ -262,6 +263,8 @@ mod tests {
     }
 
     const TICK: u64 = 1 << TICK_BITS;
+    /// How many slots a call files anew at most.
+    const REFILED: usize = 256;
 
     fn filed(deadlines: impl IntoIterator<Item = Moment>) -> (Wheel, Blocks<Row>) {
         let mut rows: Blocks<_> = deadlines.into_iter().map(|deadline| Row(Node::OUT, deadline)).collect();
@@ -280,10 +283,10 @@ mod tests {
         for tick in (0..LEVELS as u32 - 1).flat_map(|level| [1_u64, 63, 64].map(|digit| digit << (level * DIGIT_BITS)))
         {
             let (mut wheel, mut rows) = filed([Moment::from_nanos(tick * TICK - 1)]);
-            assert_eq!(wheel.expire(&mut rows, Moment::from_nanos(tick * TICK - 1)), None);
+            assert_eq!(wheel.expire(&mut rows, Moment::from_nanos(tick * TICK - 1), REFILED), None);
             assert_eq!(wheel.next_deadline(), Some(ticks(tick)));
-            assert_eq!(wheel.expire(&mut rows, ticks(tick)), Some(0));
-            assert_eq!((wheel.expire(&mut rows, ticks(tick)), wheel.next_deadline()), (None, None));
+            assert_eq!(wheel.expire(&mut rows, ticks(tick), REFILED), Some(0));
+            assert_eq!((wheel.expire(&mut rows, ticks(tick), REFILED), wheel.next_deadline()), (None, None));
             wheel.validate(&rows);
         }
     }
@@ -291,7 +294,7 @@ mod tests {
     #[test]
     fn what_has_no_end_is_not_filed_and_the_last_moment_is() {
         let (mut wheel, mut rows) = filed([Moment::NEVER, Moment::from_nanos(u64::MAX - 1)]);
-        assert_eq!(wheel.expire(&mut rows, Moment::NEVER), None, "its tick is not over");
+        assert_eq!(wheel.expire(&mut rows, Moment::NEVER, REFILED), None, "its tick is not over");
         wheel.remove(&mut rows, 0);
         wheel.remove(&mut rows, 1);
         wheel.validate(&rows);
@@ -305,7 +308,7 @@ mod tests {
         let now = Moment::from_millis(10 * year);
         let mut left = Vec::new();
         while wheel.next_deadline().is_some_and(|next| next <= now) {
-            left.extend(wheel.expire(&mut rows, now));
+            left.extend(wheel.expire(&mut rows, now, REFILED));
             wheel.validate(&rows);
         }
         left.sort_unstable();
@@ -317,23 +320,23 @@ mod tests {
     #[test]
     fn a_clock_that_stands_or_goes_back_loses_nothing() {
         let (mut wheel, mut rows) = filed([ticks(100), ticks(5_000)]);
-        assert_eq!(wheel.expire(&mut rows, ticks(4_999)), Some(0));
+        assert_eq!(wheel.expire(&mut rows, ticks(4_999), REFILED), Some(0));
         for now in [4_999, 4_999, 50, 0] {
-            assert_eq!(wheel.expire(&mut rows, ticks(now)), None);
+            assert_eq!(wheel.expire(&mut rows, ticks(now), REFILED), None);
         }
         rows[0].1 = ticks(60);
         wheel.insert(&mut rows, 0);
         wheel.validate(&rows);
-        assert_eq!(wheel.expire(&mut rows, ticks(59)), None);
-        assert_eq!(wheel.expire(&mut rows, ticks(4_999)), Some(0));
-        assert_eq!(wheel.expire(&mut rows, ticks(5_000)), Some(1));
+        assert_eq!(wheel.expire(&mut rows, ticks(59), REFILED), None);
+        assert_eq!(wheel.expire(&mut rows, ticks(4_999), REFILED), Some(0));
+        assert_eq!(wheel.expire(&mut rows, ticks(5_000), REFILED), Some(1));
     }
 
     #[test]
     fn a_slot_may_leave_from_any_place_also_while_its_bucket_is_filed_anew() {
         let all = 3 * REFILED as u32;
         let (mut wheel, mut rows) = filed((0..all).map(|n| ticks(64 * 64 + 64 + u64::from(n))));
-        assert_eq!(wheel.expire(&mut rows, ticks(64 * 64)), None);
+        assert_eq!(wheel.expire(&mut rows, ticks(64 * 64), REFILED), None);
         assert_ne!(wheel.heads[ASIDE as usize], NONE, "one call did not file them all");
         for slot in (0..all).filter(|slot| slot % 3 > 0) {
             wheel.remove(&mut rows, slot);
@@ -351,11 +354,11 @@ mod tests {
         let (mut wheel, mut rows) = filed((0..all).map(|_| now.after(Duration::from_secs(1))));
         let mut calls = 0;
         while wheel.next_deadline().is_some_and(|next| next <= now) {
-            assert_eq!(wheel.expire(&mut rows, now), None);
+            assert_eq!(wheel.expire(&mut rows, now, REFILED), None);
             wheel.validate(&rows);
             calls += 1;
         }
         assert!((10..=12).contains(&calls), "{calls} calls");
-        assert!(wheel.expire(&mut rows, now.after(Duration::from_secs(2))).is_some());
+        assert!(wheel.expire(&mut rows, now.after(Duration::from_secs(2)), REFILED).is_some());
     }
 }

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod caller;
+mod expiry;
 mod flights;
 mod hosted;
 mod invalidation;
