@@ -286,13 +286,13 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         self.shared.versions.invalidate(names)
     }
 
-    /// Lets up to `limit` entries whose time is over leave, a shard at most; true while more may be due.
-    pub fn expire(&self, limit: usize, now: Moment) -> bool {
+    /// Lets up to `limit` entries whose time is over leave; true while more may be due. The work of one call is bounded by that.
+    pub fn expire(&self, mut limit: usize, now: Moment) -> bool {
         let mut more = false;
         for shard in &self.shared.shards {
             if shard.rows.read().next_deadline().is_some_and(|due| due <= now) {
                 let mut leaving = Leaving::new(&shard.counters, now);
-                more |= shard.rows.write().expire(limit, &mut leaving);
+                more |= shard.rows.write().expire(&mut limit, &mut leaving);
                 self.shared.settle(leaving);
             }
         }

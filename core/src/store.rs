@@ -273,7 +273,8 @@ impl<V: Clone, E: Clone> Rows<V, E> {
         }
         self.policy.put(slot, weight, life);
         leaving.counters.stores.one();
-        self.expire(EXPIRE_PER_STORE, leaving);
+        let mut limit = EXPIRE_PER_STORE;
+        self.expire(&mut limit, leaving);
         while let Some((victim, why)) = self.policy.evict(leaving.now) {
             self.left(victim, why, leaving);
         }
@@ -298,14 +299,16 @@ impl<V: Clone, E: Clone> Rows<V, E> {
         }
     }
 
-    /// Lets up to `limit` entries whose time is over leave; true where more may be due.
-    pub(crate) fn expire(&mut self, limit: usize, leaving: &mut Leaving<'_, V, E>) -> bool {
+    /// Lets up to `limit` entries whose time is over leave, which is less afterwards; true where more may be due. Where many are filed
+    /// anew before one is found, fewer leave.
+    pub(crate) fn expire(&mut self, limit: &mut usize, leaving: &mut Leaving<'_, V, E>) -> bool {
         let now = leaving.now;
         let is_due = |rows: &Self| rows.next_deadline().is_some_and(|due| due <= now);
-        for _ in 0..limit {
+        while *limit > 0 {
+            *limit -= 1;
             match self.policy.expire(now) {
                 Some(slot) => self.left(slot, Removal::Expired, leaving),
-                // The work of one call did not suffice to find one.
+                // Others had to be filed anew first.
                 None if is_due(self) => {}
                 None => return false,
             }

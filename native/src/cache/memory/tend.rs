@@ -71,5 +71,5 @@ impl Drop for Turn {
 
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Entries of a shard that leave under one hold of its lock.
-const SLICE: usize = 100;
+/// Entries that leave at once, before other tasks have their turn.
+const SLICE: usize = 400;
