@@ -3,19 +3,21 @@
 use donjon_core::cache::Config;
 use donjon_core::expiry::Early;
 
-use crate::cache_model::{How, NAMES, Op, PATTERNS, Pair, SEED, TIMEOUT, TOO_LARGE};
+use crate::cache_model::{COLLIDING, COLLIDING_SEED, How, NAMES, Op, PATTERNS, Pair, SEED, TIMEOUT, TOO_LARGE};
 
 /// A cache with room does to any list of operations what a map would do.
 ///
-/// A byte says which operation comes, those behind it what it is about; what is cut off counts as zeros.
+/// The first byte says whether all keys collide. Then a byte says which operation comes, those behind it what it is about; what is cut
+/// off counts as zeros.
 ///
 /// # Panics
 ///
 /// Where the cache answers otherwise than the model, or its counts and links do not add up.
 pub fn operations(bytes: &[u8]) {
     let config = Config { max_bytes: TOO_LARGE, early: Early::OFF, load_timeout: TIMEOUT, ..Config::default() };
-    let mut pair = Pair::new(&config, SEED, NAMES);
     let mut bytes = Bytes(bytes.iter());
+    let (seed, names) = if bytes.byte() % 2 == 0 { (SEED, NAMES) } else { (COLLIDING_SEED, COLLIDING) };
+    let mut pair = Pair::new(&config, seed, names);
     for _ in 0..MOST {
         let Some(op) = bytes.op() else { return };
         pair.apply(op);
