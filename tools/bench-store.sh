@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Times the memory store beside other caches in one program, in interleaved rounds, and weighs a million entries of each.
+# Times the memory store beside other caches in one program, with ordinary keys and such as were chosen to collide, and while a million
+# entries leave; weighs a million entries of each.
 source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
 
 need_rust
@@ -7,5 +8,7 @@ step "the peers, built into target/bench-store (some minutes at first)" \
     cargo build --quiet --release --manifest-path bench/store/Cargo.toml --target-dir target/bench-store
 printf '\n'
 target/bench-store/release/donjon-bench-store speed "${ROUNDS:-7}"
-printf '\n'
-target/bench-store/release/donjon-bench-store memory
+for what in collisions expiry memory; do
+    printf '\n'
+    target/bench-store/release/donjon-bench-store "$what"
+done

@@ -1,8 +1,11 @@
 //! What the memory store keeps and what it costs, beside other caches.
 //!
-//! `hit-ratio TRACES INTO` replays a folder of traces; `speed ROUNDS` times calls; `memory` weighs a million entries. The caches beside
-//! it are used through their public interfaces, with what they do by default.
+//! `hit-ratio TRACES INTO` replays a folder of traces; `speed ROUNDS` times calls; `memory` weighs a million entries; `collisions` times
+//! hits among keys that were chosen to collide, `expiry` calls while a million entries leave. The caches beside it are used through their
+//! public interfaces, with what they do by default.
 
+mod collisions;
+mod expiry;
 mod memory;
 mod optimum;
 mod picture;
@@ -35,7 +38,15 @@ fn main() -> ExitCode {
             memory::run();
             Ok(())
         }
-        _ => Err("usage: hit-ratio TRACES INTO, or speed ROUNDS, or memory".into()),
+        ["collisions"] => {
+            collisions::run();
+            Ok(())
+        }
+        ["expiry"] => {
+            expiry::run();
+            Ok(())
+        }
+        _ => Err("usage: hit-ratio TRACES INTO, or speed ROUNDS, or memory, collisions or expiry".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

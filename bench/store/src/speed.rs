@@ -179,7 +179,7 @@ fn together(threads: usize, work: impl Fn(usize) + Sync) -> f64 {
 }
 
 /// What this thread has had of a processor so far.
-fn processor_time() -> Duration {
+pub fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
@@ -216,6 +216,6 @@ fn median(sorted: &[f64]) -> f64 {
     sorted[sorted.len() / 2]
 }
 
-fn sorted_median(figures: impl IntoIterator<Item = f64>) -> f64 {
+pub fn sorted_median(figures: impl IntoIterator<Item = f64>) -> f64 {
     median(&sorted(&figures.into_iter().collect::<Vec<_>>()))
 }

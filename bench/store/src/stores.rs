@@ -24,12 +24,12 @@ pub trait Store: Send + Sync {
     }
 }
 
-type Made = Box<dyn Store>;
-type Make = fn(usize) -> Made;
+pub type Made = Box<dyn Store>;
+pub type Make = fn(usize) -> Made;
 
 /// By name, donjon first.
 pub const ALL: [(&str, Make); 6] = [
-    ("donjon", |entries| Box::new(Donjon::new(entries))),
+    ("donjon", |entries| Box::new(Donjon::new(entries, 0x5eed))),
     ("quick_cache", |entries| Box::new(quick_cache::sync::Cache::<String, Value>::new(entries))),
     ("moka", |entries| Box::new(moka(entries))),
     ("mini-moka", |entries| Box::new(mini_moka::sync::Cache::<String, Value>::new(entries as u64))),
@@ -37,17 +37,17 @@ pub const ALL: [(&str, Make); 6] = [
     ("foyer s3fifo", |entries| Box::new(foyer(entries, foyer_memory::S3FifoConfig::default().into()))),
 ];
 
-struct Donjon {
+pub struct Donjon {
     cache: Cache<Value, ()>,
 }
 
 impl Donjon {
-    fn new(entries: usize) -> Self {
+    pub fn new(entries: usize, seed: u128) -> Self {
         let config = Config { max_entries: Some(entries as u64), max_bytes: u64::MAX / 2, ..Config::default() };
-        Self { cache: Cache::new(&config, Seed(0x5eed)) }
+        Self { cache: Cache::new(&config, Seed(seed)) }
     }
 
-    fn now() -> Moment {
+    pub fn now() -> Moment {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
         Moment::from_nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
     }
