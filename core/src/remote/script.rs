@@ -49,15 +49,6 @@ pub static RELEASE: Script = Script {
 return redis.call('UNLINK', KEYS[1])",
 };
 
-/// `header`: removes what is there, unless it is a hold-down with another header. 1: done; 0: that is there, or nothing.
-pub static LIFT: Script = Script {
-    name: "lift",
-    keys: 1,
-    text: "local have = redis.call('GETRANGE', KEYS[1], 0, 19)
-if string.sub(have, 1, 2) == '\\193D' and string.sub(have, 4, 4) == 'T' and have ~= ARGV[1] then return 0 end
-return redis.call('UNLINK', KEYS[1])",
-};
-
 /// `header soft hard milliseconds`: gives the entry with this header another life, its token staying as it is; a counter, whose
 /// header is all of it, has only the milliseconds. 0 of them mean for ever. 1: done; 0: something else is there, or nothing.
 pub static TOUCH: Script = Script {
@@ -159,6 +150,15 @@ redis.call('PUBLISH', ARGV[2], '')
 return 1",
 };
 
+/// `header`: removes what is there, unless it is a hold-down with another header. 1: done; 0: that is there, or nothing.
+pub static LIFT: Script = Script {
+    name: "lift",
+    keys: 1,
+    text: "local have = redis.call('GETRANGE', KEYS[1], 0, 19)
+if string.sub(have, 1, 2) == '\\193D' and string.sub(have, 4, 4) == 'T' and have ~= ARGV[1] then return 0 end
+return redis.call('UNLINK', KEYS[1])",
+};
+
 /// All of them. A host that names them by number counts in this order.
 pub static ALL: [&Script; 10] =
-    [&FILL, &RENEW, &RELEASE, &LIFT, &TOUCH, &INCREMENT, &MOVE_TAGS, &ACQUIRE, &EXTEND, &UNLOCK];
+    [&FILL, &RENEW, &RELEASE, &TOUCH, &INCREMENT, &MOVE_TAGS, &ACQUIRE, &EXTEND, &UNLOCK, &LIFT];
