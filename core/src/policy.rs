@@ -285,7 +285,7 @@ impl<T: Default> Policy<T> {
 
     /// What they weigh together, in bytes.
     pub fn weight(&self) -> u64 {
-        u64::try_from(self.order.weight()).unwrap_or(u64::MAX)
+        self.order.weight()
     }
 
     /// Recounts everything. For tests.

@@ -28,7 +28,7 @@ use crate::moment::Moment;
 /// How much may be held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// The most that all values may weigh together, in bytes.
+    /// The most that all values may weigh together, in bytes; more than 2^62 is as good as 2^62.
     pub max_weight: u64,
     /// The most values, or `None` for as many as their weight allows.
     pub max_entries: Option<u64>,
@@ -53,7 +53,8 @@ impl Order {
     /// An order of nothing.
     pub(super) fn new(bounds: Bounds) -> Self {
         Self {
-            bounds,
+            // What is held, one that is over the bound, and what is idle: no sum of them wraps.
+            bounds: Bounds { max_weight: bounds.max_weight.min(1 << 62), ..bounds },
             window: Queue::new(),
             main: Queue::new(),
             slots: 0,
@@ -85,7 +86,7 @@ impl Order {
     }
 
     /// What they weigh together.
-    pub(super) const fn weight(&self) -> u128 {
+    pub(super) const fn weight(&self) -> u64 {
         self.window.weight() + self.main.weight()
     }
 
@@ -152,7 +153,7 @@ impl Order {
                 return candidate;
             }
             // A heavy candidate stays one until it has won against each value that has to leave for it.
-            if !self.exceeds(self.entries() - 1, self.weight() - u128::from(old.weight)) {
+            if !self.exceeds(self.entries() - 1, self.weight() - old.weight) {
                 self.promote(rows, candidate);
             }
             return oldest;
@@ -204,8 +205,8 @@ impl Order {
         (self.slots as u64 - entries) * self.bounds.idle_weight
     }
 
-    fn exceeds(&self, entries: u64, weight: u128) -> bool {
-        weight + u128::from(self.idle(entries)) > u128::from(self.bounds.max_weight)
+    fn exceeds(&self, entries: u64, weight: u64) -> bool {
+        weight + self.idle(entries) > self.bounds.max_weight
             || self.bounds.max_entries.is_some_and(|most| entries > most)
     }
 
@@ -213,9 +214,9 @@ impl Order {
         self.is_too_much_for_window(self.window.len(), self.window.weight())
     }
 
-    fn is_too_much_for_window(&self, entries: u64, weight: u128) -> bool {
+    fn is_too_much_for_window(&self, entries: u64, weight: u64) -> bool {
         let part = self.share.part();
-        weight > u128::from(self.bounds.max_weight / part)
+        weight > self.bounds.max_weight / part
             || self.bounds.max_entries.is_some_and(|most| entries > (most / part).max(1))
     }
 
@@ -253,7 +254,7 @@ impl Order {
 
     /// Whether a narrow window is over its share even without its candidate, as one is that was wide lately.
     fn is_narrowing<T>(&self, rows: &Blocks<Row<T>>, candidate: u32) -> bool {
-        let weight = self.window.weight() - u128::from(rows[candidate as usize].weight);
+        let weight = self.window.weight() - rows[candidate as usize].weight;
         self.share.is_narrow() && self.is_too_much_for_window(self.window.len() - 1, weight)
     }
 
