@@ -53,7 +53,7 @@ for (const [name, { crate }] of Object.entries(MODULES)) {
     const small = ["-Oz", "--converge", "--low-memory-unused", "--dealign", "--ignore-implicit-traps"];
     const anew = ["--flatten", "--rereloop", ...small];
     const known = ["--generate-global-effects", ...small];
-    const strip = ["--reorder-functions-by-name", "--strip-debug", "--strip-producers"];
+    const strip = ["--reorder-functions-by-name", "--strip-debug", "--strip-producers", "--strip-target-features"];
     const passes = ["--remove-exports=__*", ...small, ...anew, ...anew, ...known, ...strip];
     run("node_modules/.bin/wasm-opt", [...passes, "-o", packed, compiled]);
   }

@@ -200,7 +200,7 @@ impl Grace {
 /// assert_eq!(classes.resolve("5m"), Ttl::from_secs(300.0));
 /// assert_eq!(
 ///     classes.resolve("stat").unwrap_err().to_string(),
-///     "there is no ttl class `stat`; the nearest is `stats`, and a new one is defined by `CACHE_TTL_STAT`"
+///     "there is no ttl class `stat`; the nearest is `stats`, and a new one is defined where the cache is made"
 /// );
 /// # Ok::<(), donjon_core::expiry::InvalidTtl>(())
 /// ```
@@ -316,10 +316,9 @@ pub enum InvalidTtl {
     },
     /// A class that nobody defined.
     #[error(
-        "there is no ttl class `{}`; the nearest is `{}`, and a new one is defined by `CACHE_TTL_{}`",
+        "there is no ttl class `{}`; the nearest is `{}`, and a new one is defined where the cache is made",
         Plain(.given),
-        Plain(.nearest),
-        Plain(&.given.to_ascii_uppercase())
+        Plain(.nearest)
     )]
     UnknownClass {
         /// What was given.

@@ -28,10 +28,8 @@ pub const MAX_TAG_BYTES: usize = 256;
 /// assert_eq!(check_tag("*"), Err(InvalidTag::Star));
 /// ```
 pub fn check_tag(name: &str) -> Result<(), InvalidTag> {
-    if name.is_empty() {
-        Err(InvalidTag::Empty)
-    } else if name.len() > MAX_TAG_BYTES {
-        Err(InvalidTag::TooLong { bytes: name.len() })
+    if name.is_empty() || name.len() > MAX_TAG_BYTES {
+        Err(InvalidTag::Length { bytes: name.len() })
     } else if name.bytes().any(|byte| byte == 0) {
         Err(InvalidTag::Reserved)
     } else if name == "*" {
@@ -66,12 +64,9 @@ pub fn check_tags<S: AsRef<str>>(names: &[S]) -> Result<(), InvalidTag> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidTag {
-    /// The name has no letters.
-    #[error("a tag must have a name of 1 to {} bytes, got an empty one", Count(MAX_TAG_BYTES))]
-    Empty,
-    /// The name is longer than [`MAX_TAG_BYTES`].
-    #[error("a tag must have a name of 1 to {} bytes, got {}", Count(MAX_TAG_BYTES), Count(*.bytes))]
-    TooLong {
+    /// The name has no letters, or more than [`MAX_TAG_BYTES`].
+    #[error("a tag must have a name of 1 to {} bytes, got one of {}", Count(MAX_TAG_BYTES), Count(*.bytes))]
+    Length {
         /// How long it is.
         bytes: usize,
     },
@@ -96,8 +91,8 @@ mod tests {
     #[test]
     fn a_name_is_measured_in_bytes() {
         assert_eq!(check_tag(&"ä".repeat(128)), Ok(()));
-        assert_eq!(check_tag(&"ä".repeat(129)), Err(InvalidTag::TooLong { bytes: 258 }));
-        assert_eq!(check_tag(""), Err(InvalidTag::Empty));
+        assert_eq!(check_tag(&"ä".repeat(129)), Err(InvalidTag::Length { bytes: 258 }));
+        assert_eq!(check_tag(""), Err(InvalidTag::Length { bytes: 0 }));
         assert_eq!(check_tag("*"), Err(InvalidTag::Star));
     }
 
@@ -110,7 +105,7 @@ mod tests {
 
     #[test]
     fn one_bad_name_spoils_the_list() {
-        assert_eq!(check_tags(&["a", ""]), Err(InvalidTag::Empty));
+        assert_eq!(check_tags(&["a", ""]), Err(InvalidTag::Length { bytes: 0 }));
         assert_eq!(check_tags(&vec!["a"; MAX_TAGS]), Ok(()));
         assert_eq!(check_tags(&vec!["a"; 10_000]), Err(InvalidTag::TooMany { tags: 10_000 }));
         assert_eq!(check_tags::<&str>(&[]), Ok(()));

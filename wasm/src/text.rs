@@ -4,11 +4,10 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::time::Duration;
 
-use donjon_core::expiry::{Grace, InvalidTtl, Ttl, TtlClasses};
+use donjon_core::expiry::{Grace, Ttl, TtlClasses};
 use donjon_core::key::{Namespace, Part, build, build_pattern};
 use donjon_core::lock::{LOOK_AGAIN, Pace};
 use donjon_core::pattern::{Pattern, glob_escape};
-use donjon_core::shown::Plain;
 use donjon_core::tag::check_tags;
 use donjon_wasm_host::bridge::{Kind, Refused, cross, register};
 use donjon_wasm_host::given::key;
@@ -103,18 +102,7 @@ fn resolve(is_grace: bool) -> i32 {
         } else {
             classes.resolve(text).map(Ttl::as_duration)
         }
-        .map_err(|why| match why {
-            // Nobody sets variables here.
-            InvalidTtl::UnknownClass { given, nearest } => Refused::new(
-                Kind::Ttl,
-                &format_args!(
-                    "there is no ttl class `{}`; the nearest is `{}`, and a new one is defined by the option `ttlClasses`",
-                    Plain(&given),
-                    Plain(&nearest)
-                ),
-            ),
-            why => Refused::new(Kind::Ttl, &why),
-        })?;
+        .map_err(Refused::of(Kind::Ttl))?;
         register(0, span.map_or(f64::INFINITY, numbers::millis));
         Ok(0)
     })
