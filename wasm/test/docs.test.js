@@ -15,6 +15,7 @@ const IMPORTED = /(from |resolve\()"((?:donjon|redis|ioredis|keyv)\b[^"]*)"/g;
 const pages = [
   "README.md",
   "CONTRIBUTING.md",
+  "wasm/README.md",
   ...(await readdir(join(top, "docs"))).filter((name) => name.endsWith(".md")).map((name) => join("docs", name)),
 ];
 
