@@ -111,7 +111,7 @@ class Worker {
 
   /** A read of a key that nobody reads again: what is held for it has to leave without being asked for. */
   async #pass() {
-    const mode = this.#isNear ? "local" : "strong";
+    const mode = this.#front === undefined ? "strong" : "local";
     try {
       await this.#cache.getOrSet(`passing:${crypto.randomUUID()}`, () => "", { ttl: PASSING, tags: ["passing"], mode });
     } catch (error) {
