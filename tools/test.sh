@@ -71,7 +71,7 @@ step "packages for the tests, in wasm/node_modules" npm_packages wasm
 source tools/lint-steps.sh
 step "Rust tests" rust_tests
 step "Rust tests over Redis 6.2" oldest_redis_tests
-step "Rust examples in the documentation" cargo test --quiet --doc --workspace --exclude donjon-python
+step "Rust examples in the documentation" cargo test --quiet --doc --workspace --exclude donjon-python --exclude donjon-schedules
 step "the core builds for WebAssembly" wasm_build
 step "the core runs in Node and imports nothing" node --test tests/wasm/probe.mjs
 step "the npm package is built" node wasm/build.mjs
