@@ -481,7 +481,7 @@ test("an option that no call has is refused, with those that there are", async (
 });
 
 test("an unknown class of times is told which is nearest, and where one is defined", async ({ cache }) => {
-  await rejects(() => cache().set("k", 1, { ttl: "stat" }), InvalidTtlError, /`stats`.*option `ttlClasses`/);
+  await rejects(() => cache().set("k", 1, { ttl: "stat" }), InvalidTtlError, /`stats`.*where the cache is made/);
 });
 
 test("errors and caches are shown by their names, though what is packed has short ones", async ({ cache }) => {
