@@ -40,6 +40,7 @@ __all__ = [
     "LANGUAGES",
     "MANY_LANGUAGES",
     "NAIVE",
+    "begin",
     "donjon",
     "harm",
     "in_rust",
@@ -101,6 +102,14 @@ def on_many() -> list[Program]:
     return [program for program in donjon() if not program.name.startswith("node")]
 
 
+def begin(what: str, programs: Sequence[Program], seconds: float, seed: int, folder: Path) -> Path:
+    """Says what is run, and makes the folder of its logs."""
+    print(f"{what}: seed {seed}, {len(programs)} processes for {seconds:.0f} s; written to {folder}", flush=True)
+    logs = folder / "logs"
+    logs.mkdir(parents=True)
+    return logs
+
+
 def run(
     programs: Sequence[Program], seconds: float, seed: int, folder: Path, languages: Sequence[str] = LANGUAGES
 ) -> Report:
@@ -109,9 +118,7 @@ def run(
     Raises:
         RuntimeError: A process failed by itself.
     """
-    print(f"history: seed {seed}, {len(programs)} processes for {seconds:.0f} s; written to {folder}", flush=True)
-    logs = folder / "logs"
-    logs.mkdir(parents=True)
+    logs = begin("history", programs, seconds, seed, folder)
     with RedisServer() as server:
         plan = Plan.of(server.url, folder / "source", seed)
         plan.save(folder / "plan.json")
@@ -129,9 +136,7 @@ def run_on_a_cluster(
     Raises:
         RuntimeError: A process failed by itself.
     """
-    print(f"history: seed {seed}, {len(programs)} processes for {seconds:.0f} s; written to {folder}", flush=True)
-    logs = folder / "logs"
-    logs.mkdir(parents=True)
+    logs = begin("history", programs, seconds, seed, folder)
     # Nobody takes over by himself from one that is only frozen; by order, from the same one after twice this time again.
     with RedisCluster(replicas=1, options={"cluster-node-timeout": "5000"}) as cluster:
         plan = Plan.of(cluster.url, folder / "source", seed)
@@ -150,9 +155,7 @@ def run_behind_sentinels(
     Raises:
         RuntimeError: A process failed by itself.
     """
-    print(f"history: seed {seed}, {len(programs)} processes for {seconds:.0f} s; written to {folder}", flush=True)
-    logs = folder / "logs"
-    logs.mkdir(parents=True)
+    logs = begin("history", programs, seconds, seed, folder)
     # Nobody takes over by himself from one that is only frozen.
     with RedisSentinels(after=10.0) as watched:
         plan = Plan.of(watched.url, folder / "source", seed)

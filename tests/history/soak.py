@@ -33,7 +33,7 @@ from nemesis import DEEDS, Nemesis  # noqa: E402
 from outside import Outside  # noqa: E402
 from plan import Plan  # noqa: E402
 from redis_server import RedisServer  # noqa: E402
-from run import LANGUAGES, donjon, harm  # noqa: E402
+from run import LANGUAGES, begin, donjon, harm  # noqa: E402
 
 __all__ = ["Growth", "Watch", "growth"]
 
@@ -151,9 +151,7 @@ def soak(seconds: float, seed: int, folder: Path) -> tuple[Report, Watch]:
         RuntimeError: A process failed by itself.
     """
     programs = donjon()
-    print(f"soak: seed {seed}, {len(programs)} processes for {seconds:.0f} s; written to {folder}", flush=True)
-    logs = folder / "logs"
-    logs.mkdir(parents=True)
+    logs = begin("soak", programs, seconds, seed, folder)
     with RedisServer() as server:
         plan = Plan.of(server.url, folder / "source", seed)
         plan.save(folder / "plan.json")
