@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -26,7 +27,7 @@ OPEN = (0.05, 0.5)
 """Seconds that a slot stays open while some of its keys have gone."""
 
 
-class Unrest:
+class Unrest(ABC):
     """Does all that until the run is over."""
 
     deeds: ClassVar[Mapping[str, int]]
@@ -54,9 +55,9 @@ class Unrest:
         else:
             self._harm(deed, self._server())
 
+    @abstractmethod
     def _server(self) -> RedisServer:
         """One that processes talk to."""
-        raise NotImplementedError
 
     def _harm(self, deed: str, server: RedisServer) -> None:
         if deed == "freeze":
