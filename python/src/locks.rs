@@ -3,10 +3,11 @@
 //! Converts names, times and wakers; who holds a lock is the core's to say.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use donjon::clock::Clock;
 use donjon_core::expiry::Ttl;
-use donjon_core::lock::{Locks as CoreLocks, Token};
+use donjon_core::lock::{Locks as CoreLocks, Pace, Token};
 use pyo3::prelude::*;
 
 use crate::clock::{ManualClock, given};
@@ -44,6 +45,14 @@ impl Locks {
         let Some(place) = self.locks.wait(text::key(name)?, waker(wake), now) else { return Ok(None) };
         let locks = Arc::clone(&self.locks);
         Ok(Some(Waiting::new((place.until - now).as_secs_f64(), move || locks.leave(&place))))
+    }
+
+    /// After how many seconds a lock that lives for `ttl` is to be renewed.
+    #[staticmethod]
+    #[pyo3(signature = (ttl, /))]
+    fn renew_after(ttl: f64) -> PyResult<f64> {
+        let ttl = Ttl::from_secs(ttl).map_err(Refused::raised)?;
+        Ok(Pace::of(ttl.as_duration().unwrap_or(Duration::MAX)).renew.as_secs_f64())
     }
 
     /// Holds the lock for `ttl` from now; false where it was lost.

@@ -361,6 +361,9 @@ class Locks:
         """(token, fence), or None where another holds it."""
     def notify(self, name: str, wake: Callable[[], object], /) -> Waiting | None:
         """Calls `wake` when the lock is given back. None, and no call, where it is free now."""
+    @staticmethod
+    def renew_after(ttl: float, /) -> float:
+        """After how many seconds a lock that lives for `ttl` is to be renewed."""
     def renew(self, name: str, token: int, ttl: float, /) -> bool: ...
     def release(self, name: str, token: int, /) -> bool: ...
 

@@ -216,7 +216,8 @@ class Lock(_Lock[asyncio.Event]):
             keeping.add_done_callback(partial(_kept, weakref.ref(self)))
             self._renewal = keeping
         else:
-            self._renewal = asyncio.get_running_loop().call_later(self._ttl / 3, _renew, weakref.ref(self))
+            pause = _donjon.Locks.renew_after(self._ttl)
+            self._renewal = asyncio.get_running_loop().call_later(pause, _renew, weakref.ref(self))
 
     def __del__(self) -> None:
         # A lock that nobody can release any longer must run out.
