@@ -6,7 +6,7 @@
 use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
-use core::cell::{Cell, RefCell};
+use core::cell::RefCell;
 use core::task::Poll;
 
 use bytes::Bytes;
@@ -199,7 +199,7 @@ pub extern "C" fn name_of_key() -> i32 {
     })
 }
 
-static START: Kept<[Cell<u8>; START_BYTES]> = Kept::new([const { Cell::new(0) }; START_BYTES]);
+static START: Kept<RefCell<[u8; START_BYTES]>> = Kept::new(RefCell::new([0; START_BYTES]));
 
 /// All that is needed to tell what an entry without tags is.
 const START_BYTES: usize = 64;
@@ -207,21 +207,20 @@ const START_BYTES: usize = 64;
 /// Where the host writes the first bytes of what it was answered. It never moves.
 #[unsafe(no_mangle)]
 pub extern "C" fn start_at() -> *const u8 {
-    START.with(|start| start.as_ptr().cast())
+    START.with(|start| start.as_ptr().cast_const().cast())
 }
 
 /// Whether what is under a key is a value that can be served without another question: one more than where its payload begins, with its
 /// codec in register 0, counted as a hit. 0 where it is not, counted as nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn hit_start(written: u32, beyond: u32, clock: f64) -> i32 {
-    SHARED.with_borrow(|shared| {
+    let found = SHARED.with_borrow(|shared| {
         let shared = shared.as_ref().expect("the host opens the tier first");
-        let start = START.with(|start| start.each_ref().map(Cell::get));
-        let found = shared.remote.hit_start(&start[..written as usize], beyond as usize, moment(clock));
-        found.map_or(0, |(codec, from)| {
-            register(0, codec_number(codec).into());
-            (from as u32 + 1).cast_signed()
-        })
+        START.with_borrow(|start| shared.remote.hit_start(&start[..written as usize], beyond as usize, moment(clock)))
+    });
+    found.map_or(0, |(codec, from)| {
+        register(0, codec_number(codec).into());
+        (from as u32 + 1).cast_signed()
     })
 }
 
