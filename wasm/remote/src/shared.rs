@@ -24,7 +24,7 @@ use donjon_core::remote::call::Call;
 use donjon_core::remote::lease::{Filling, Lease, Sent};
 use donjon_core::remote::look::{Look, Pending, Step, Want};
 use donjon_core::remote::sight::{Header, Seen, Sight, values_removed};
-use donjon_core::remote::{Notes, Noting, Remote, See, Storing, Tagged};
+use donjon_core::remote::{Asking, Notes, Noting, Remote, See, Storing, Tagged, Told};
 use donjon_core::version::Ticket;
 use donjon_wasm_host::bridge::{Input, Kind, Output, Refused, cross, register};
 use donjon_wasm_host::given::{config, key};
@@ -46,7 +46,10 @@ struct Shared {
     joined: Slab<Joined<Payload, ()>>,
     leases: Slab<Lease<()>>,
     sent: Slab<Box<Sent<()>>>,
-    tagged: Slab<Box<Tagged>>,
+    tagged: Slab<Tagged>,
+    asking: Slab<Asking>,
+    /// How the tags stand that were asked about, as was told last.
+    told: Told,
     noting: Slab<Noting>,
     notes: Slab<Notes>,
     seen: Slab<Seen>,
@@ -89,6 +92,8 @@ pub extern "C" fn open_shared(jitter: f64, early: f64, load_timeout: f64, max_va
             leases: Slab::new(),
             sent: Slab::new(),
             tagged: Slab::new(),
+            asking: Slab::new(),
+            told: Told::default(),
             noting: Slab::new(),
             notes: Slab::new(),
             seen: Slab::new(),
@@ -437,15 +442,14 @@ fn sight(shared: &mut Shared, sight: Sight, clock: f64, output: &mut Output<'_>)
     VALUE
 }
 
-/// What the bytes under a key are, or none where the host has none. 2: send the calls first, and go on with the number in register 0.
+/// What the bytes under a key are, or none where the host has none. 2: its tags are to be asked about, under the number in register 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn see(is_there: i32, clock: f64) -> i32 {
     with(|shared, input, output| {
         let bytes = (is_there != 0).then(|| input.sized().to_vec());
         Ok(match shared.remote.see(bytes, moment(clock)) {
             See::Plain(found) => sight(shared, found, clock, output),
-            See::Tagged(tagged, calls) => {
-                write_calls(&calls, output);
+            See::Tagged(tagged) => {
                 register(0, shared.tagged.insert(tagged) as f64);
                 ASK
             }
@@ -453,18 +457,37 @@ pub extern "C" fn see(is_there: i32, clock: f64) -> i32 {
     })
 }
 
+/// Asks about the tags of these, each table once: send the calls and say to [`tags_told`], by the number in register 0, what was answered.
+#[unsafe(no_mangle)]
+pub extern "C" fn ask_about() -> i32 {
+    with(|shared, input, output| {
+        let tagged = (0..input.count()).map(|_| &shared.tagged[input.count()]);
+        let (asking, calls) = shared.remote.ask_about(tagged);
+        write_calls(&calls, output);
+        register(0, shared.asking.insert(asking) as f64);
+        Ok(0)
+    })
+}
+
+/// Reads how they stand, by which [`see_tagged`] goes until it is told the next. What kept all of it from being answered the host notices.
+#[unsafe(no_mangle)]
+pub extern "C" fn tags_told(asking: u32) -> i32 {
+    with(|shared, input, _| {
+        let asking = shared.asking.remove(asking as usize);
+        shared.told = read_outcome(input).map_or_else(|_| Told::default(), |replies| asking.replied(replies));
+        if let Some(fault) = shared.told.fault() {
+            shared.remote.noticed(fault);
+        }
+        Ok(0)
+    })
+}
+
 /// As [`see`], once it is known how the tags stand. Where that cannot be known there is nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn see_tagged(tagged: u32, clock: f64) -> i32 {
-    with(|shared, input, output| {
+    with(|shared, _, output| {
         let tagged = shared.tagged.remove(tagged as usize);
-        let found = match read_outcome(input).and_then(|replies| tagged.replied(replies)) {
-            Ok(found) => found,
-            Err(fault) => {
-                shared.remote.noticed(&fault);
-                Sight::Absent
-            }
-        };
+        let found = shared.told.judge(tagged).unwrap_or(Sight::Absent);
         Ok(sight(shared, found, clock, output))
     })
 }
