@@ -101,13 +101,24 @@ pub struct Storing {
 pub enum See {
     /// It is known.
     Plain(Sight),
-    /// Send these in one go and say by [`Tagged::replied`] what was answered.
-    Tagged(Box<Tagged>, Vec<Call>),
+    /// It has tags: see [`Remote::ask_about`].
+    Tagged(Tagged),
 }
 
-/// A value whose tags are being asked about.
+/// Values whose tags are asked about together, at most: a table of theirs is then one short command.
+pub const ASKED_TOGETHER: usize = 1_000;
+
+/// A value whose tags are to be asked about.
 #[derive(Debug)]
-pub struct Tagged(Seen, ToRead);
+pub struct Tagged(Seen);
+
+/// Tags that are being asked about.
+#[derive(Debug)]
+pub struct Asking(ToRead);
+
+/// How the tags stand that were asked about, as far as it was answered.
+#[derive(Debug, Default)]
+pub struct Told(Standing, Option<Fault>);
 
 /// Tables of tags that are being noted.
 #[derive(Debug)]
@@ -192,14 +203,18 @@ impl<E: Clone> Remote<E> {
     /// Says what is under a key. Counts nothing.
     pub fn see(&self, bytes: Option<Vec<u8>>, clock: Moment) -> See {
         match Sight::of(bytes, clock) {
-            Sight::Value(seen) if !seen.marks.is_empty() => {
-                let tags = ToRead::of(seen.marks.iter().map(|mark| &*mark.name));
-                let mut calls = Vec::new();
-                self.ask_tags(&tags, &mut calls);
-                See::Tagged(Box::new(Tagged(seen, tags)), calls)
-            }
+            Sight::Value(seen) if !seen.marks.is_empty() => See::Tagged(Tagged(seen)),
             sight => See::Plain(sight),
         }
+    }
+
+    /// Asks how the tags of all these values stand, each table once. Send the calls in one go and say by [`Asking::replied`] what was
+    /// answered. Takes time by the square of how many different tags they have: ask about no more than [`ASKED_TOGETHER`] at once.
+    pub fn ask_about<'t>(&self, tagged: impl IntoIterator<Item = &'t Tagged>) -> (Asking, Vec<Call>) {
+        let tags = ToRead::of(tagged.into_iter().flat_map(|Tagged(seen)| seen.tags()));
+        let mut calls = Vec::new();
+        self.ask_tags(&tags, &mut calls);
+        (Asking(tags), calls)
     }
 
     /// Counts a plain read by what it found.
@@ -488,16 +503,31 @@ impl<E: Clone> Remote<E> {
     }
 }
 
-impl Tagged {
-    /// What is under the key, now that it is known how its tags stand.
+impl Asking {
+    /// How they stand.
+    pub fn replied(self, replies: Vec<Reply>) -> Told {
+        let (standing, fault) = self.0.read_each(&mut Replies::new(replies));
+        Told(standing, fault)
+    }
+}
+
+impl Told {
+    /// Why not all of it is known; `None` where it is.
+    pub fn fault(&self) -> Option<&Fault> {
+        self.1.as_ref()
+    }
+
+    /// What is under the key of a value that was asked about.
     ///
     /// # Errors
     ///
-    /// [`Fault`] where a table could not be read: then the value may be dead.
-    pub fn replied(self, replies: Vec<Reply>) -> Result<Sight, Fault> {
-        let Self(seen, tags) = self;
-        let standing: Standing = tags.read(&mut Replies::new(replies))?;
-        Ok(if standing.keeps(&seen.marks) == Some(true) { Sight::Value(seen) } else { Sight::Dead(seen.header) })
+    /// [`Fault`] where a table of its tags could not be read: then the value may be dead.
+    pub fn judge(&self, Tagged(seen): Tagged) -> Result<Sight, Fault> {
+        match self.0.keeps(&seen.marks) {
+            Some(true) => Ok(Sight::Value(seen)),
+            Some(false) => Ok(Sight::Dead(seen.header)),
+            None => Err(self.1.clone().unwrap_or(Fault::Protocol)),
+        }
     }
 }
 
@@ -517,5 +547,65 @@ fn lasting(life: Life, clock: Moment) -> u64 {
     match life.usable_until() {
         Moment::NEVER => 0,
         until => ((until - clock).as_millis() as u64).max(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::name::table_of;
+    use super::tables::Mark;
+    use super::*;
+
+    fn tagged(tags: &[&str]) -> Tagged {
+        let mark = |tag: &&str| Mark { name: (*tag).into(), epoch: 1, version: 5 };
+        Tagged(Seen {
+            payload: Payload::json(b"1".to_vec()),
+            header: Header::of(&[]),
+            life: Life::FOREVER,
+            load_time: Duration::ZERO,
+            marks: tags.iter().map(mark).collect(),
+            counter: false,
+        })
+    }
+
+    fn digits(number: u64) -> Reply {
+        Reply::Bytes(number.to_string().into_bytes())
+    }
+
+    #[test]
+    fn the_tags_of_many_values_are_asked_about_by_one_call_a_table_and_one_that_fails_tells_nothing_of_its_own() {
+        let remote = Remote::<()>::new(Namespace::new("app").unwrap(), &Config::default(), 1_000, Seed(1));
+        let own: Vec<_> =
+            (0..).map(|n| format!("own:{n}")).filter(|own| table_of(own) != table_of("all")).take(200).collect();
+        let values: Vec<_> = own.iter().map(|own| tagged(&["all", own])).collect();
+        let (asking, calls) = remote.ask_about(&values);
+        assert!(calls.len() <= usize::from(name::TABLES), "{} calls", calls.len());
+        let arguments = |call: &Call| if let Call::Plain(args) = call { args.len() - 4 } else { 0 };
+        assert_eq!(
+            calls.iter().map(arguments).sum::<usize>(),
+            201,
+            "each tag once, behind command, table, epoch and floor"
+        );
+
+        // The table of the first value's own tag cannot be read; all versions of the last one's have moved.
+        let (lost, moved) = (table_of(&own[0]), table_of(&own[199]));
+        assert_ne!(lost, moved);
+        let reply = |call: &Call| {
+            if call.name() == Some(&remote.names().table(lost)[..]) {
+                return Reply::Error(Fault::TimedOut);
+            }
+            let version = if call.name() == Some(&remote.names().table(moved)[..]) { 6 } else { 5 };
+            Reply::List([1, 0].into_iter().chain((0..arguments(call)).map(|_| version)).map(digits).collect())
+        };
+        let told = asking.replied(calls.iter().map(reply).collect());
+        assert_eq!(told.fault(), Some(&Fault::TimedOut));
+        for (own, value) in own.iter().zip(values) {
+            let sight = told.judge(value);
+            match table_of(own) {
+                table if table == lost => assert!(matches!(sight, Err(Fault::TimedOut))),
+                table if table == moved => assert!(matches!(sight, Ok(Sight::Dead(_)))),
+                _ => assert!(matches!(sight, Ok(Sight::Value(_)))),
+            }
+        }
     }
 }

@@ -16,6 +16,16 @@ test("whole numbers that a number cannot hold come as bigint, wherever they stan
   assert.equal(parse("1234567890123456"), 1234567890123456);
 });
 
+test("a long whole number is found at any place, and behind any fraction", () => {
+  const whole = 9007199254740993n;
+  for (let before = 0; before < 40; before++) {
+    const letters = "x".repeat(before);
+    assert.deepEqual(parse(`["${letters}",${whole}]`), [letters, whole]);
+    const fraction = `0.${"1".repeat(1 + before)}`;
+    assert.deepEqual(parse(`[${fraction},${whole}]`), [Number(fraction), whole]);
+  }
+});
+
 test("a fraction of many digits needs no more than the host's own parser", (t) => {
   const text = JSON.stringify({ score: 1 / 7, list: [-2 / 3, 1e-9] });
   const { mock } = t.mock.method(JSON, "parse");

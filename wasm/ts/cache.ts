@@ -219,13 +219,14 @@ export class Cache {
    * {@link Cache.getOrSet}, {@link Cache.wrap} or {@link Cache.lookup}, which cannot.
    */
   get<T = unknown>(key: string, options?: ReadOptions): Promise<T | undefined> {
-    const answer = options === undefined && this.#mode === "local" ? this.#answer(key) : undefined;
-    return (answer ?? this.#get(key, options)) as Promise<T | undefined>;
-  }
-
-  async #get(key: string, options: ReadOptions | undefined): Promise<unknown> {
-    const value = this.#isLocal(options) ? this.#hit(key) : undefined;
-    return value === undefined ? this.#open().get(this.#key(key)) : value;
+    try {
+      const isLocal = options === undefined ? this.#mode === "local" : this.#isLocal(options);
+      const answer = isLocal ? this.#answer(key) : undefined;
+      // No function that is `async`: each takes another promise, and three turns to pass on what it was given.
+      return (answer ?? Promise.resolve(this.#open().get(this.#key(key)))) as Promise<T | undefined>;
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
   }
 
   /** As {@link Cache.get}, at once, of what is in memory; over a store, of what is in memory in front of it, if any. */

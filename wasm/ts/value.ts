@@ -208,16 +208,24 @@ export function parse(text: string): unknown {
   }
 }
 
-/** Sixteen digits in a row may be a number that has to be looked at, or a part of a text. */
-const LONG_NUMBER = /(?<![.\d])\d{16}/;
-
-/** So many digits in a row have one at every sixteenth place: most texts need no closer look. */
+/** Whether there are sixteen digits in a row that are no fraction: a number that has to be looked at, or a part of a text. */
 function mayHaveLongNumber(text: string): boolean {
+  // So many have one at every sixteenth place: most texts need no closer look.
   for (let at = 15; at < text.length; at += 16) {
-    const letter = text.charCodeAt(at);
-    if (letter >= 0x30 && letter <= 0x39) return LONG_NUMBER.test(text);
+    if (!isDigit(text, at)) continue;
+    let [from, end] = [at, at + 1];
+    while (from > at - 16 && isDigit(text, from - 1)) from--;
+    // A row that was looked at sixteen places before is a fraction.
+    if (from === at - 16 || text[from - 1] === ".") continue;
+    while (end < from + 16 && isDigit(text, end)) end++;
+    if (end === from + 16) return true;
   }
   return false;
+}
+
+function isDigit(text: string, at: number): boolean {
+  const letter = text.charCodeAt(at);
+  return letter >= 0x30 && letter <= 0x39;
 }
 
 /** Where so many lists and objects open, they may be within each other. */

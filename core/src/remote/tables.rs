@@ -105,16 +105,18 @@ pub(crate) struct ToRead(Vec<(u8, Vec<Box<str>>)>);
 
 impl ToRead {
     pub(crate) fn of<'t>(tags: impl IntoIterator<Item = &'t str>) -> Self {
-        let mut tables: Vec<(u8, Vec<Box<str>>)> = Vec::new();
-        for tag in tags {
-            let table = table_of(tag);
-            match tables.iter_mut().find(|(there, _)| *there == table) {
-                Some((_, tags)) if tags.iter().any(|there| **there == *tag) => {}
-                Some((_, tags)) => tags.push(tag.into()),
-                None => tables.push((table, vec![tag.into()])),
-            }
+        let mut read = Self::default();
+        tags.into_iter().for_each(|tag| read.add(tag));
+        read
+    }
+
+    fn add(&mut self, tag: &str) {
+        let table = table_of(tag);
+        match self.0.iter_mut().find(|(there, _)| *there == table) {
+            Some((_, tags)) if tags.iter().any(|there| **there == *tag) => {}
+            Some((_, tags)) => tags.push(tag.into()),
+            None => self.0.push((table, vec![tag.into()])),
         }
-        Self(tables)
     }
 
     /// Adds a call a table.
@@ -126,16 +128,22 @@ impl ToRead {
     }
 
     pub(crate) fn read(self, replies: &mut Replies) -> Result<Standing, Fault> {
-        let mut tables = Vec::new();
+        let (standing, fault) = self.read_each(replies);
+        fault.map_or(Ok(standing), Err)
+    }
+
+    /// As [`ToRead::read`], of tables that need not all have been read: why the first of the rest was not.
+    pub(crate) fn read_each(self, replies: &mut Replies) -> (Standing, Option<Fault>) {
+        let (mut tables, mut first) = (Vec::new(), None);
         for (number, tags) in self.0 {
-            let mut fields = Fields::of(replies.take()?)?;
-            let mut table = Table { number, epoch: fields.next()?, floor: fields.next()?, versions: Vec::new() };
-            for tag in tags {
-                table.versions.push((tag, fields.next()?));
+            match replies.take().and_then(|reply| Table::read(number, tags, reply)) {
+                Ok(table) => tables.push(table),
+                Err(fault) => {
+                    first.get_or_insert(fault);
+                }
             }
-            tables.push(table);
         }
-        Ok(Standing(tables))
+        (Standing(tables), first)
     }
 }
 
@@ -149,6 +157,17 @@ struct Table {
     epoch: u64,
     floor: u64,
     versions: Vec<(Box<str>, u64)>,
+}
+
+impl Table {
+    fn read(number: u8, tags: Vec<Box<str>>, reply: Reply) -> Result<Self, Fault> {
+        let mut fields = Fields::of(reply)?;
+        let mut table = Self { number, epoch: fields.next()?, floor: fields.next()?, versions: Vec::new() };
+        for tag in tags {
+            table.versions.push((tag, fields.next()?));
+        }
+        Ok(table)
+    }
 }
 
 impl Standing {

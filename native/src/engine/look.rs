@@ -124,18 +124,24 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         let bytes = self.fetch(key).await?;
         match self.remote().see(bytes, self.clock(key)) {
             See::Plain(sight) => Ok(sight),
-            See::Tagged(tagged, calls) => tagged.replied(self.read(&calls).await?),
+            See::Tagged(tagged) => {
+                let (asking, calls) = self.remote().ask_about([&tagged]);
+                asking.replied(self.read(&calls).await?).judge(tagged)
+            }
         }
     }
 
     pub(super) async fn judge(&self, key: Key<'_>, bytes: Option<Vec<u8>>) -> Sight {
         let judged = match self.remote().see(bytes, self.clock(key)) {
             See::Plain(sight) => return sight,
-            // Boxed, as in `fetch`.
-            See::Tagged(tagged, calls) => match Box::pin(self.read(&calls)).await {
-                Ok(replies) => tagged.replied(replies),
-                Err(fault) => Err(fault),
-            },
+            See::Tagged(tagged) => {
+                let (asking, calls) = self.remote().ask_about([&tagged]);
+                // Boxed, as in `fetch`.
+                match Box::pin(self.read(&calls)).await {
+                    Ok(replies) => asking.replied(replies).judge(tagged),
+                    Err(fault) => Err(fault),
+                }
+            }
         };
         judged.unwrap_or_else(|fault| {
             self.remote().noticed(&fault);

@@ -3,9 +3,9 @@
 use donjon_core::fault::Fault;
 use donjon_core::key::Key;
 use donjon_core::payload::Payload;
-use donjon_core::remote::See;
 use donjon_core::remote::call::{Call, Reply};
 use donjon_core::remote::sight::Sight;
+use donjon_core::remote::{ASKED_TOGETHER, See};
 
 use super::via::Via;
 use super::{Engine, Way};
@@ -56,27 +56,36 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
             return Ok(keys.iter().map(|_| Sight::Absent).collect());
         }
         let found = self.fetch_many(keys, via).await?;
-        let (mut sights, mut tagged, mut calls) = (Vec::with_capacity(found.len()), Vec::new(), Vec::new());
+        let (mut sights, mut places, mut tagged) = (Vec::with_capacity(found.len()), Vec::new(), Vec::new());
         for (place, reply) in found.into_iter().enumerate() {
             let bytes = if let Reply::Bytes(bytes) = reply { Some(bytes) } else { None };
             match self.remote().see(bytes, self.clock(keys[place])) {
                 See::Plain(sight) => sights.push(sight),
-                See::Tagged(asked, own) => {
+                See::Tagged(asked) => {
                     sights.push(Sight::Absent);
-                    tagged.push((place, asked, own.len()));
-                    calls.extend(own);
+                    places.push(place);
+                    tagged.push(asked);
                 }
             }
         }
-        if calls.is_empty() {
+        if tagged.is_empty() {
             return Ok(sights);
+        }
+        let (mut asking, mut calls) = (Vec::new(), Vec::new());
+        for part in tagged.chunks(ASKED_TOGETHER) {
+            let (asked, own) = self.remote().ask_about(part);
+            asking.push((asked, own.len()));
+            calls.extend(own);
         }
         match self.read_via(via, &calls).await {
             Ok(replies) => {
-                let mut replies = replies.into_iter();
-                for (place, asked, count) in tagged {
-                    if let Ok(sight) = asked.replied(replies.by_ref().take(count).collect()) {
-                        sights[place] = sight;
+                let (mut replies, mut tagged) = (replies.into_iter(), places.into_iter().zip(tagged));
+                for (asked, count) in asking {
+                    let told = asked.replied(replies.by_ref().take(count).collect());
+                    for (place, asked) in tagged.by_ref().take(ASKED_TOGETHER) {
+                        if let Ok(sight) = told.judge(asked) {
+                            sights[place] = sight;
+                        }
                     }
                 }
             }

@@ -233,7 +233,10 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     async fn judge_for_write(&self, key: Key<'_>, bytes: Vec<u8>) -> Result<Sight, Fault> {
         match self.remote().see(Some(bytes), self.clock(key)) {
             See::Plain(sight) => Ok(sight),
-            See::Tagged(tagged, calls) => tagged.replied(self.ask(&calls).await?),
+            See::Tagged(tagged) => {
+                let (asking, calls) = self.remote().ask_about([&tagged]);
+                asking.replied(self.ask(&calls).await?).judge(tagged)
+            }
         }
     }
 

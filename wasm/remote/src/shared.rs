@@ -6,7 +6,7 @@
 use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
-use core::cell::{Cell, RefCell};
+use core::cell::RefCell;
 use core::task::Poll;
 
 use bytes::Bytes;
@@ -24,7 +24,7 @@ use donjon_core::remote::call::Call;
 use donjon_core::remote::lease::{Filling, Lease, Sent};
 use donjon_core::remote::look::{Look, Pending, Step, Want};
 use donjon_core::remote::sight::{Header, Seen, Sight, values_removed};
-use donjon_core::remote::{Notes, Noting, Remote, See, Storing, Tagged};
+use donjon_core::remote::{Asking, Notes, Noting, Remote, See, Storing, Tagged, Told};
 use donjon_core::version::Ticket;
 use donjon_wasm_host::bridge::{Input, Kind, Output, Refused, cross, register};
 use donjon_wasm_host::given::{config, key};
@@ -46,7 +46,10 @@ struct Shared {
     joined: Slab<Joined<Payload, ()>>,
     leases: Slab<Lease<()>>,
     sent: Slab<Box<Sent<()>>>,
-    tagged: Slab<Box<Tagged>>,
+    tagged: Slab<Tagged>,
+    asking: Slab<Asking>,
+    /// How the tags stand that were asked about, as was told last.
+    told: Told,
     noting: Slab<Noting>,
     notes: Slab<Notes>,
     seen: Slab<Seen>,
@@ -89,6 +92,8 @@ pub extern "C" fn open_shared(jitter: f64, early: f64, load_timeout: f64, max_va
             leases: Slab::new(),
             sent: Slab::new(),
             tagged: Slab::new(),
+            asking: Slab::new(),
+            told: Told::default(),
             noting: Slab::new(),
             notes: Slab::new(),
             seen: Slab::new(),
@@ -199,7 +204,7 @@ pub extern "C" fn name_of_key() -> i32 {
     })
 }
 
-static START: Kept<[Cell<u8>; START_BYTES]> = Kept::new([const { Cell::new(0) }; START_BYTES]);
+static START: Kept<RefCell<[u8; START_BYTES]>> = Kept::new(RefCell::new([0; START_BYTES]));
 
 /// All that is needed to tell what an entry without tags is.
 const START_BYTES: usize = 64;
@@ -207,21 +212,20 @@ const START_BYTES: usize = 64;
 /// Where the host writes the first bytes of what it was answered. It never moves.
 #[unsafe(no_mangle)]
 pub extern "C" fn start_at() -> *const u8 {
-    START.with(|start| start.as_ptr().cast())
+    START.with(|start| start.as_ptr().cast_const().cast())
 }
 
 /// Whether what is under a key is a value that can be served without another question: one more than where its payload begins, with its
 /// codec in register 0, counted as a hit. 0 where it is not, counted as nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn hit_start(written: u32, beyond: u32, clock: f64) -> i32 {
-    SHARED.with_borrow(|shared| {
+    let found = SHARED.with_borrow(|shared| {
         let shared = shared.as_ref().expect("the host opens the tier first");
-        let start = START.with(|start| start.each_ref().map(Cell::get));
-        let found = shared.remote.hit_start(&start[..written as usize], beyond as usize, moment(clock));
-        found.map_or(0, |(codec, from)| {
-            register(0, codec_number(codec).into());
-            (from as u32 + 1).cast_signed()
-        })
+        START.with_borrow(|start| shared.remote.hit_start(&start[..written as usize], beyond as usize, moment(clock)))
+    });
+    found.map_or(0, |(codec, from)| {
+        register(0, codec_number(codec).into());
+        (from as u32 + 1).cast_signed()
     })
 }
 
@@ -438,15 +442,14 @@ fn sight(shared: &mut Shared, sight: Sight, clock: f64, output: &mut Output<'_>)
     VALUE
 }
 
-/// What the bytes under a key are, or none where the host has none. 2: send the calls first, and go on with the number in register 0.
+/// What the bytes under a key are, or none where the host has none. 2: its tags are to be asked about, under the number in register 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn see(is_there: i32, clock: f64) -> i32 {
     with(|shared, input, output| {
         let bytes = (is_there != 0).then(|| input.sized().to_vec());
         Ok(match shared.remote.see(bytes, moment(clock)) {
             See::Plain(found) => sight(shared, found, clock, output),
-            See::Tagged(tagged, calls) => {
-                write_calls(&calls, output);
+            See::Tagged(tagged) => {
                 register(0, shared.tagged.insert(tagged) as f64);
                 ASK
             }
@@ -454,18 +457,37 @@ pub extern "C" fn see(is_there: i32, clock: f64) -> i32 {
     })
 }
 
+/// Asks about the tags of these, each table once: send the calls and say to [`tags_told`], by the number in register 0, what was answered.
+#[unsafe(no_mangle)]
+pub extern "C" fn ask_about() -> i32 {
+    with(|shared, input, output| {
+        let tagged = (0..input.count()).map(|_| &shared.tagged[input.count()]);
+        let (asking, calls) = shared.remote.ask_about(tagged);
+        write_calls(&calls, output);
+        register(0, shared.asking.insert(asking) as f64);
+        Ok(0)
+    })
+}
+
+/// Reads how they stand, by which [`see_tagged`] goes until it is told the next. What kept all of it from being answered the host notices.
+#[unsafe(no_mangle)]
+pub extern "C" fn tags_told(asking: u32) -> i32 {
+    with(|shared, input, _| {
+        let asking = shared.asking.remove(asking as usize);
+        shared.told = read_outcome(input).map_or_else(|_| Told::default(), |replies| asking.replied(replies));
+        if let Some(fault) = shared.told.fault() {
+            shared.remote.noticed(fault);
+        }
+        Ok(0)
+    })
+}
+
 /// As [`see`], once it is known how the tags stand. Where that cannot be known there is nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn see_tagged(tagged: u32, clock: f64) -> i32 {
-    with(|shared, input, output| {
+    with(|shared, _, output| {
         let tagged = shared.tagged.remove(tagged as usize);
-        let found = match read_outcome(input).and_then(|replies| tagged.replied(replies)) {
-            Ok(found) => found,
-            Err(fault) => {
-                shared.remote.noticed(&fault);
-                Sight::Absent
-            }
-        };
+        let found = shared.told.judge(tagged).unwrap_or(Sight::Absent);
         Ok(sight(shared, found, clock, output))
     })
 }

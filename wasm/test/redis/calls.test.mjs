@@ -56,6 +56,24 @@ forEachClient((client) =>
       }
     });
 
+    test("a read of many asks each table of tags once, however many values have tags there", async (t) => {
+      const cache = open(t, server.url, { client });
+      const keys = Array.from({ length: 300 }, (_, n) => `user:${n}`);
+      const expected = new Map(keys.map((key, n) => [key, n]));
+      for (const [key, n] of expected) await cache.set(key, n, { tags: ["all", `user-${n}`, `group-${n % 7}`] });
+      await cache.set("plain", -1);
+      await server.ask("CONFIG", "RESETSTAT");
+      assert.deepEqual(await cache.getMany([...keys, "plain", "none"]), expected.set("plain", -1));
+      const calls = (command, stats) => Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)[1]);
+      const stats = await server.ask("INFO", "commandstats");
+      assert.equal(calls("mget", stats), 1);
+      // There are 64 of them, and some may have none of these tags.
+      assert.ok(calls("hmget", stats) <= 64);
+      await cache.invalidateTags("user-5", "group-6");
+      for (const [key, n] of expected) if (n === 5 || n % 7 === 6) expected.delete(key);
+      assert.deepEqual(await cache.getMany([...keys, "plain"]), expected);
+    });
+
     test("reads of one and of many, and what is known of a key", async (t) => {
       const cache = open(t, server.url, { client });
       assert.equal(await cache.get("k"), undefined);

@@ -37,12 +37,18 @@ export interface Reader {
   gotNothing(key: string, error: unknown): unknown;
 }
 
-/** Who waits for it. */
-interface Gathered {
-  readonly name: string;
-  readonly key: string;
-  readonly reader: Reader;
-  readonly resolve: (value: unknown) => void;
+/** What is asked for together. */
+interface Batch {
+  readonly names: string[];
+  /** As many may come. */
+  readonly most: number;
+  /** What came of it: bytes in the order of the names, or why there are none. */
+  readonly answer: Promise<readonly (Uint8Array | null)[] | Nothing>;
+}
+
+/** Stands for a fault, or an error that the server answered with, in the place of bytes. */
+class Nothing {
+  constructor(readonly error: unknown) {}
 }
 
 /** As many are asked for together, as long as the answer is not likely to be larger than this. */
@@ -70,7 +76,8 @@ export class Line {
   #said = 0;
   #saidOfLate = 0;
   #looker: ReturnType<typeof setTimeout> | undefined;
-  #gathered: Gathered[] = [];
+  /** What is being gathered. */
+  #batch: Batch | undefined;
   /** The largest value that was answered of late. Nothing is known at first. */
   #largest = Infinity;
 
@@ -125,52 +132,47 @@ export class Line {
    * together, once all who ask in it have come: so nobody is given what was asked for before.
    */
   get(name: string, key: string, reader: Reader): Promise<unknown> {
-    return new Promise((resolve) => {
-      if (this.#gathered.push({ name, key, reader, resolve }) === 1) queueMicrotask(this.#getGathered);
-    });
+    const { names, most, answer } = (this.#batch ??= this.#gather());
+    const at = names.push(name) - 1;
+    if (at + 1 === most) this.#batch = undefined;
+    return answer.then((found) => (found instanceof Nothing ? reader.gotNothing(key, found.error) : reader.got(key, found[at] ?? null)));
   }
 
-  readonly #getGathered = (): void => {
-    const all = this.#gathered;
-    this.#gathered = [];
+  #gather(): Batch {
+    const names: string[] = [];
     // One answer to all is whole only with the last of them: large values are better asked for one by one.
     const most = Math.max(1, Math.min(MOST_TOGETHER, Math.floor(BYTES_TOGETHER / this.#largest)));
-    for (let at = 0; at < all.length; at += most) void this.#getTogether(at === 0 && all.length <= most ? all : all.slice(at, at + most));
-  };
+    const answer = Promise.resolve().then(() => {
+      if (this.#batch?.names === names) this.#batch = undefined;
+      return this.#getTogether(names);
+    });
+    return { names, most, answer };
+  }
 
-  async #getTogether(some: readonly Gathered[]): Promise<void> {
-    let found: readonly Reply[];
+  async #getTogether(names: readonly string[]): Promise<readonly (Uint8Array | null)[] | Nothing> {
+    let found: readonly (Uint8Array | null)[];
     try {
       if (!this.isOpen) throw new Fault("unreachable");
-      this.#begun(some.length * GET_BYTES);
+      this.#begun(names.length * GET_BYTES);
       try {
-        found = some.length === 1 ? [await this.#connection.get(some[0]!.name)] : await this.#getMany(some);
+        found = names.length === 1 ? [await this.#connection.get(names[0]!)] : await this.#getMany(names);
       } catch (error) {
         throw error instanceof RefusedError ? error : this.#failed(error);
       }
       this.#answered();
     } catch (error) {
-      for (const { key, reader, resolve } of some) resolve(reader.gotNothing(key, error));
-      return;
+      return new Nothing(error);
     }
     let largest = 0;
-    for (let at = 0; at < some.length; at++) {
-      const { key, reader, resolve } = some[at]!;
-      const bytes = found[at] as Uint8Array | null;
-      if (bytes !== null && bytes.length > largest) largest = bytes.length;
-      try {
-        resolve(reader.got(key, bytes));
-      } catch (error) {
-        resolve(Promise.reject(error as Error));
-      }
-    }
+    for (const bytes of found) if (bytes !== null && bytes.length > largest) largest = bytes.length;
     // What was large of late may come again.
     this.#largest = Math.max(largest, this.#largest === Infinity ? 1 : this.#largest * 0.9);
+    return found;
   }
 
-  async #getMany(some: readonly Gathered[]): Promise<readonly Reply[]> {
-    const [found] = await this.#connection.send([["MGET", ...some.map(({ name }) => name)]], () => undefined);
-    if (Array.isArray(found) && found.length === some.length) return found as readonly Reply[];
+  async #getMany(names: readonly string[]): Promise<readonly (Uint8Array | null)[]> {
+    const [found] = await this.#connection.send([["MGET", ...names]], () => undefined);
+    if (Array.isArray(found) && found.length === names.length) return found as readonly (Uint8Array | null)[];
     this.#answered();
     const reply = found instanceof ReplyError ? found : new ReplyError("ERR as many answers as keys were expected");
     this.#owner.refused(this, [reply]);

@@ -11,7 +11,10 @@ import type { Reader } from "./line.js";
 import { AT_ONCE, asBytes, asFault, inParts, mayBeAgain, readPage } from "./replies.js";
 import { plain } from "./script.js";
 import type { Via } from "./via.js";
-import { type Seen, type Sight, decode, readSight, writeOutcome } from "./wire.js";
+import { type Seen, type Sight, decode, readCalls, readSight, writeOutcome } from "./wire.js";
+
+/** In the place of a value: it has to be judged. */
+const JUDGED = Symbol("judged");
 
 export class Reads implements Reader {
   readonly #engine: Engine;
@@ -31,12 +34,18 @@ export class Reads implements Reader {
 
   /** Of what was answered: a hit, most times. */
   got(key: string, bytes: Uint8Array | null, via?: Via): unknown {
+    const value = this.#served(key, bytes, via);
+    return value === JUDGED ? this.#judged([key], [bytes!], via).then(([value]) => value) : value;
+  }
+
+  /** What is served of it without another question, if only nothing; else {@link JUDGED}, as it has to be. */
+  #served(key: string, bytes: Uint8Array | null, via: Via | undefined): unknown {
     if (bytes === null) {
       this.#engine.keeper?.missed(via, key);
       return this.#countMiss();
     }
     try {
-      return this.plainly(key, bytes, via) ?? this.#judged(key, bytes, via);
+      return this.plainly(key, bytes, via) ?? JUDGED;
     } catch (error) {
       return this.undecodable(key, error);
     }
@@ -85,23 +94,25 @@ export class Reads implements Reader {
     this.#engine.instance.ask((core) => core.begin().call("count_read", seen?.number ?? -1, clock));
   }
 
-  /** The value that bytes are, counted; `undefined` where they are none. */
-  async #judged(key: string, bytes: Uint8Array | null, via?: Via): Promise<unknown> {
-    const seen = await this.#see(bytes, via);
-    this.#count(seen);
-    if (seen === undefined) {
-      this.#engine.keeper?.missed(via, key);
-      return undefined;
-    }
-    this.forget(seen);
-    try {
-      const value = decode(seen.payload, 0, seen.codec);
-      this.#engine.keeper?.admit(via, key, value, bytes!);
-      return value;
-    } catch (error) {
-      this.undecodable(key, error);
-      return undefined;
-    }
+  /** The values that bytes are, counted; `undefined` where they are none. */
+  async #judged(keys: readonly string[], found: readonly Uint8Array[], via?: Via): Promise<unknown[]> {
+    const sights = await this.#see(found, via, (fault) => this.#engine.notice(fault));
+    return sights.map((sight, at) => {
+      const [key, seen] = [keys[at]!, seenOf(sight)];
+      this.#count(seen);
+      if (seen === undefined) {
+        this.#engine.keeper?.missed(via, key);
+        return undefined;
+      }
+      this.forget(seen);
+      try {
+        const value = decode(seen.payload, 0, seen.codec);
+        this.#engine.keeper?.admit(via, key, value, found[at]!);
+        return value;
+      } catch (error) {
+        return this.undecodable(key, error);
+      }
+    });
   }
 
   /** Counts a value that cannot be read, which is none. */
@@ -111,38 +122,44 @@ export class Reads implements Reader {
     this.#engine.tell(`the value of ${key} cannot be read: ${error.message}`);
   }
 
-  /** What is under a key, its tags known. */
-  async #see(bytes: Uint8Array | null, via?: Via): Promise<Seen | undefined> {
+  /** What is under keys. Each table that has some of their tags is asked once; where that fails, nothing is where tags are. */
+  async #see(found: readonly (Uint8Array | null)[], via: Via | undefined, failed: (fault: Fault) => void): Promise<Sight[]> {
     const { instance, link } = this.#engine;
+    const { era } = instance;
     const clock = link.clock();
-    const first = instance.ask((core) => {
-      core.begin();
-      if (bytes !== null) core.sized(bytes);
-      return readSight(core, core.call("see", bytes === null ? 0 : 1, clock));
+    const sights = instance.ask((core) =>
+      found.map((bytes) => {
+        core.begin();
+        if (bytes !== null) core.sized(bytes);
+        return readSight(core, core.call("see", bytes === null ? 0 : 1, clock));
+      }),
+    );
+    const tagged = sights.flatMap((sight) => ("tagged" in sight ? sight.tagged : []));
+    if (tagged.length === 0) return sights;
+    const { asking, calls } = instance.ask((core) => {
+      core.begin().count(tagged.length);
+      for (const number of tagged) core.count(number);
+      core.call("ask_about");
+      return { asking: core.register(0), calls: readCalls(core) };
     });
-    if (!("calls" in first)) return "number" in first ? first : undefined;
-    const replies = await this.#engine.readVia(via, first.calls).catch(asFault);
-    const second = this.#seeTagged(first.tagged, replies, clock);
-    return "number" in second ? second : undefined;
-  }
-
-  #seeTagged(tagged: number, outcome: readonly Reply[] | Fault, clock: number): Sight {
-    return this.#engine.instance.ask((core) => readSight(core, writeOutcome(core.begin(), outcome).call("see_tagged", tagged, clock)));
+    const outcome = await this.#engine.readVia(via, calls).catch(asFault);
+    if (outcome instanceof Fault) failed(outcome);
+    // Of what it was asked about, a core that was started since knows nothing.
+    if (era !== instance.era) return sights.map((sight) => ("tagged" in sight ? {} : sight));
+    return instance.ask((core) => {
+      writeOutcome(core.begin(), outcome).call("tags_told", asking);
+      return sights.map((sight) => ("tagged" in sight ? readSight(core, core.begin().call("see_tagged", sight.tagged, clock)) : sight));
+    });
   }
 
   /** Whether what is under a key is dead, or somebody's lease. */
   async isReplaceable(bytes: Uint8Array): Promise<boolean> {
-    const { instance, link } = this.#engine;
-    const clock = link.clock();
-    let sight = instance.ask((core) => readSight(core, core.begin().sized(bytes).call("see", 1, clock)));
-    if ("calls" in sight) {
-      const { tagged, calls } = sight;
-      const outcome = await this.#engine.readBy(calls).catch(asFault);
-      if (outcome instanceof Fault) throw outcome;
-      sight = this.#seeTagged(tagged, outcome, clock);
-    }
-    if ("number" in sight) this.forget(sight);
-    return "isReplaceable" in sight;
+    let fault: Fault | undefined;
+    const [sight] = await this.#see([bytes], undefined, (failed) => (fault = failed));
+    if (fault !== undefined) throw fault;
+    const seen = seenOf(sight!);
+    if (seen !== undefined) this.forget(seen);
+    return "isReplaceable" in sight!;
   }
 
   forget(seen: Seen): void {
@@ -164,7 +181,19 @@ export class Reads implements Reader {
       this.#engine.notice(error);
       found = keys.map(() => null);
     }
-    return Promise.all(keys.map((key, at) => this.got(key, asBytes(found[at]), via)));
+    const values = keys.map((key, at) => this.#served(key, asBytes(found[at]), via));
+    const rest = values.flatMap((value, at) => (value === JUDGED ? at : []));
+    const parts = Array.from({ length: Math.ceil(rest.length / AT_ONCE) }, (_, part) => rest.slice(part * AT_ONCE, (part + 1) * AT_ONCE));
+    const judge = async (part: readonly number[]): Promise<void> => {
+      const judged = await this.#judged(
+        part.map((at) => keys[at]!),
+        part.map((at) => found[at] as Uint8Array),
+        via,
+      );
+      for (const [place, at] of part.entries()) values[at] = judged[place];
+    };
+    await Promise.all(parts.map(judge));
+    return values;
   }
 
   /** What is under a key; to be forgotten. `undefined` without a value. */
@@ -172,7 +201,8 @@ export class Reads implements Reader {
     const { instance } = this.#engine;
     if (!instance.isEnabled) return undefined;
     const [bytes] = await this.#engine.readBy([plain("GET", instance.prefix + key)]);
-    return this.#see(asBytes(bytes));
+    const [sight] = await this.#see([asBytes(bytes)], undefined, (fault) => this.#engine.notice(fault));
+    return seenOf(sight!);
   }
 
   /** What is known of a key; `undefined` without a value. */
@@ -285,4 +315,8 @@ class KeptRead implements Reader {
     // What went wrong on the line that is told of changes need not go wrong on the other.
     return this.#via.line === undefined ? this.#reads.gotNothing(key, error) : this.#reads.getSlowly(key);
   }
+}
+
+function seenOf(sight: Sight): Seen | undefined {
+  return "number" in sight ? sight : undefined;
 }

@@ -35,15 +35,11 @@ export interface Seen {
   readonly payload: Uint8Array;
 }
 
-/** What a look at bytes has come to: a value, calls that have to be answered first, what may be replaced, or nothing. */
-export type Sight =
-  | Seen
-  | { readonly tagged: number; readonly calls: readonly Call[] }
-  | { readonly isReplaceable: true }
-  | Record<never, never>;
+/** What a look at bytes has come to: a value, one whose tags have to be asked about first, what may be replaced, or nothing. */
+export type Sight = Seen | { readonly tagged: number } | { readonly isReplaceable: true } | Record<never, never>;
 
 export function readSight(core: Core, sight: number): Sight {
-  if (sight === ASK) return { tagged: core.register(0), calls: readCalls(core) };
+  if (sight === ASK) return { tagged: core.register(0) };
   if (sight === REPLACEABLE) return { isReplaceable: true };
   if (sight !== VALUE) return {};
   const [number, freshFor, usableFor, loadTime, isCounter] = [0, 1, 2, 3, 4].map((register) => core.register(register)) as [
