@@ -1,7 +1,8 @@
 """Says how many lines of each part the tests run, out of what was found in each language, and writes `docs/coverage.md`.
 
-python tools/coverage.py FOLDER
+python tools/coverage.py FOLDER [FAILED…]
 
+FAILED are the steps in which tests failed, of which the page says that something may be missing.
 Reads lcov, which all three tools write. Tests that stand under the Rust code are not counted as lines of it.
 """
 
@@ -86,6 +87,9 @@ def main() -> None:
         worst.append(f"| `{each.file}` | {each.lines:,} | {percent([each]):.1f} % |")
     print("\n" + "\n".join(rows))
     page = (TOP / "tools/coverage.md").read_text()
+    failed = sys.argv[2:]
+    missing = f"Tests failed meanwhile ({', '.join(failed)}), and what they would have run besides is missing.\n\n"
+    page = page.replace("{failed}\n", missing if failed else "")
     for mark, table in (("{parts}", rows), ("{worst}", worst)):
         page = page.replace(mark, "\n".join(table))
     (TOP / "docs/coverage.md").write_text(page)

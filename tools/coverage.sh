@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Measures which lines the tests run in each language, and writes docs/coverage.md.
+# Measures which lines the tests run in each language, and writes docs/coverage.md. Tests that fail do not end it: what they ran is
+# measured all the same, the page says so, and so does how it ends.
 source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
 
 need_rust
@@ -12,6 +13,17 @@ need_chromium
 built=${CARGO_TARGET_DIR:-$PWD/target}
 found=$built/coverage/found
 export COVERAGE_RCFILE=$PWD/tools/coverage.ini COVERAGE_FILE=$found/python/data
+
+failed=()
+
+# tests TITLE COMMAND…: a step that goes on where tests fail, and keeps their title.
+tests() {
+    step "$1" noted "$@"
+}
+
+noted() {
+    "${@:2}" || failed+=("$1")
+}
 
 javascript_tests() {
     .tools/mcr/node_modules/.bin/mcr --reports lcovonly --outputDir "$found/javascript" --baseDir "$PWD" \
@@ -62,14 +74,19 @@ step "what measures JavaScript, in .tools/mcr" npm install --prefix .tools/mcr -
 step "packages for the tests, in wasm/node_modules" npm_packages wasm
 step "a core that traps when told to is built" node wasm/build.mjs --trap --maps
 step "the npm package is built, with maps to its source" node wasm/build.mjs --maps
-step "JavaScript tests" javascript_tests
+tests "JavaScript tests" javascript_tests
 step "Rust is measured from here on" measure_rust
-step "Rust tests" rust_tests
+tests "Rust tests" rust_tests
 step "the Python package is built and installed" python_build
 for folder in python tests/torture examples/fastapi tests/history; do
-    step "Python tests in $folder" python_tests "$folder"
+    tests "Python tests in $folder" python_tests "$folder"
 done
 step "what ran of Python" python_report
 step "what ran of Rust" rust_report
 printf '\n'
-.tools/coverage/bin/python tools/coverage.py "$found"
+.tools/coverage/bin/python tools/coverage.py "$found" ${failed[@]+"${failed[@]}"}
+summary "docs/coverage.md is written"
+if [ ${#failed[@]} -gt 0 ]; then
+    printf '\nFAILED meanwhile: %s\n' "${failed[@]}" >&2
+    exit 1
+fi

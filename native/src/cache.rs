@@ -315,7 +315,7 @@ impl Cache {
     ///
     /// [`Error::InvalidKey`] as for [`get`](Self::get).
     pub async fn explain(&self, key: &str) -> Result<Explained, Error> {
-        self.shared.open()?.explain(Key::new(key)?).await
+        Ok(self.shared.open()?.explain(Key::new(key)?).await)
     }
 
     fn undecodable<T>(&self, key: Key<'_>, why: &Uncodable) {

@@ -1,6 +1,6 @@
 //! The cases of every call, as data in `tests/cases/calls`: Rust comes to the same results on every backend.
 //!
-//! Owns how a case is run; `cases/spelling.rs` says how Rust spells the calls that a step names.
+//! Owns how a case is run; `cases/spelling.rs` says how Rust spells the options, calls and errors that it names.
 
 #[path = "cases/spelling.rs"]
 mod spelling;
@@ -13,34 +13,31 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::PATIENCE;
-use donjon::{Builder, Cache, LockGuard, ManualClock, Miss, Subscription};
+use donjon::{Builder, Cache, ManualClock};
 use donjon_test_redis::Server;
 use parking_lot::Mutex;
 use serde_json::Value;
-use spelling::{items, name_of, span, texts};
+use spelling::{Down, Held, configured, name_of, texts};
+use tokio::time::{sleep, timeout};
 
-/// What the loader of a case fails with.
-#[derive(Debug, thiserror::Error)]
-#[error("down")]
-struct Down;
-
-/// What is in hand, under the name that a case has for it.
-enum Held {
-    Miss(Miss),
-    Lock(LockGuard),
-    Messages(Subscription),
-}
-
-/// One case on one cache.
-struct Run {
-    cache: Cache,
+/// One case on caches of its own.
+struct Run<'a> {
+    builder: Builder,
+    server: Option<&'a Server>,
     clock: ManualClock,
     at_ms: AtomicU64,
+    /// By the name that the case has for one; the first has none.
+    caches: Mutex<HashMap<String, Cache>>,
     held: Mutex<HashMap<String, Held>>,
     risen: AtomicU64,
 }
 
-impl Run {
+impl Run<'_> {
+    fn cache(&self, by: &Value) -> Cache {
+        let make = || self.builder.clone().build().expect("the options are good");
+        self.caches.lock().entry(by.as_str().unwrap_or_default().to_owned()).or_insert_with(make).clone()
+    }
+
     fn steps<'a>(&'a self, steps: &'a Value) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(async move {
             for step in steps.as_array().into_iter().flatten() {
@@ -52,9 +49,7 @@ impl Run {
     }
 
     async fn step(&self, step: &Value) {
-        if let Some(at_ms) = step["at_ms"].as_u64() {
-            self.clock.advance(Duration::from_millis(at_ms - self.at_ms.swap(at_ms, Ordering::Relaxed)));
-        }
+        self.prepare(step).await;
         let (given, failed) = match self.call(step).await {
             Ok(given) => (given, None),
             Err(error) => (None, Some(name_of(&*error))),
@@ -62,15 +57,38 @@ impl Run {
         assert_eq!(failed.as_deref(), step["fails"].as_str(), "{step}");
         assert!(step.get("nothing").is_none() || given.is_none(), "{given:?} {step}");
         if let Some(gives) = step.get("gives") {
-            assert_eq!(given.as_ref(), Some(gives), "{step}");
+            let given = given.as_ref().map(|given| given.get("count").unwrap_or(given));
+            assert_eq!(given, Some(gives), "{step}");
         }
         if let Some(name) = step["rises"].as_str() {
             let now = given.as_ref().and_then(|given| given[name].as_u64()).expect("a number");
             assert!(now > self.risen.swap(now, Ordering::Relaxed), "{step}");
         }
-        for (told, facts) in [(given.unwrap_or_default(), &step["has"]), (self.stats(), &step["stats"])] {
+        for (told, facts) in [(given.unwrap_or_default(), &step["has"]), (self.stats(step), &step["stats"])] {
             for (name, fact) in facts.as_object().into_iter().flatten() {
                 assert_eq!(&told[name], fact, "{name} {step}");
+            }
+        }
+    }
+
+    /// Makes it the time of the step, and Redis what it says.
+    async fn prepare(&self, step: &Value) {
+        if let Some(at_ms) = step["at_ms"].as_u64() {
+            self.clock.advance(Duration::from_millis(at_ms - self.at_ms.swap(at_ms, Ordering::Relaxed)));
+        }
+        if let Some(wait_ms) = step["wait_ms"].as_u64() {
+            self.clock.advance(Duration::from_millis(wait_ms));
+            sleep(Duration::from_millis(wait_ms)).await;
+        }
+        if let Some(place) = step["redis"].as_str() {
+            let (server, cache) = (self.server.expect("the case needs a server"), self.cache(&Value::Null));
+            if place == "away" {
+                server.kill();
+            } else {
+                server.restart();
+            }
+            while cache.ping().await.is_ok() == (place == "away") {
+                sleep(Duration::from_millis(10)).await;
             }
         }
     }
@@ -85,23 +103,8 @@ impl Run {
     }
 }
 
-/// The builder of a case's cache, with what it says of it, and neither jitter nor early refresh.
-fn made(builder: Builder, options: &Value) -> Builder {
-    items(options).iter().fold(builder.early(0.0), |builder, (option, value)| match option.as_str() {
-        "default_ttl" => builder.default_ttl(span(value, "")),
-        "ttl_classes" => items(value).iter().fold(builder, |it, (name, ttl)| it.ttl_class(name, span(ttl, ""))),
-        "enabled" => builder.enabled(value == true),
-        "jitter" => builder.jitter(value.as_f64().expect("a number")),
-        "max_entries" => builder.max_entries(value.as_u64().expect("a number")),
-        "max_value_bytes" => builder.max_value_bytes(value.as_u64().expect("a number") as usize),
-        // What the others have to be told is always so here.
-        "strict" => builder,
-        other => panic!("there is no option {other}"),
-    })
-}
-
-/// All cases of which a place has what they need, each on a cache of its own.
-async fn all_of(has: &[&str], place: impl Fn(&ManualClock) -> Builder) {
+/// All cases of which a place has what they need, each on caches of its own.
+async fn all_of(has: &[&str], server: Option<&Server>, place: impl Fn(&ManualClock) -> Builder) {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/cases/calls");
     let mut count = 0;
     for file in std::fs::read_dir(folder).expect("the cases are there") {
@@ -113,31 +116,33 @@ async fn all_of(has: &[&str], place: impl Fn(&ManualClock) -> Builder) {
             }
             println!("{}: {}", subject["about"], case["name"]);
             let clock = ManualClock::default();
-            let builder = made(place(&clock), &case["cache"]).namespace(format!("case{count}"));
-            let cache = builder.build().expect("the options are good");
-            let run = Run { cache, clock, at_ms: 0.into(), held: Mutex::default(), risen: 0.into() };
-            tokio::time::timeout(Duration::from_secs(30), run.steps(&case["steps"])).await.expect("it ends");
+            let builder = configured(place(&clock), &case["cache"]).namespace(format!("case{count}"));
+            let (caches, held) = (Mutex::default(), Mutex::default());
+            let run = Run { builder, server, clock, at_ms: 0.into(), caches, held, risen: 0.into() };
+            timeout(Duration::from_secs(30), run.steps(&case["steps"])).await.expect("it ends");
             count += 1;
         }
     }
     assert!(count > 50, "{count}");
 }
 
+async fn all_over_redis(near: impl Fn(Builder) -> Builder) {
+    let server = Server::builder().append_only().start();
+    let place = |_: &_| near(Cache::redis(&server.url()).connect_timeout(PATIENCE).command_timeout(PATIENCE));
+    all_of(&["redis", "time", "max_value_bytes"], Some(&server), place).await;
+}
+
 #[tokio::test]
 async fn calls_give_in_memory_what_they_give_everywhere() {
-    all_of(&["clock", "bounds", "max_value_bytes"], |clock| Cache::memory().clock(clock)).await;
+    all_of(&["clock", "bounds", "max_value_bytes"], None, |clock| Cache::memory().clock(clock)).await;
 }
 
 #[tokio::test]
 async fn calls_give_over_redis_what_they_give_everywhere() {
-    let server = Server::start();
-    let place = |_: &_| Cache::redis(&server.url()).connect_timeout(PATIENCE).command_timeout(PATIENCE);
-    all_of(&["max_value_bytes"], place).await;
+    all_over_redis(|builder| builder).await;
 }
 
 #[tokio::test]
 async fn calls_give_with_memory_in_front_what_they_give_everywhere() {
-    let server = Server::start();
-    let place = |_: &_| Cache::redis(&server.url()).connect_timeout(PATIENCE).command_timeout(PATIENCE).near();
-    all_of(&["max_value_bytes"], place).await;
+    all_over_redis(Builder::near).await;
 }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
 import math
-from collections.abc import Awaitable, Mapping
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,14 @@ from typing import Any
 import pytest
 from loaders import PATIENT
 
-from donjon import FOREVER, Cache, DonjonError, Hit, Miss, _errors
+from donjon import FOREVER, Cache, DonjonError, Hit, Miss
 from donjon.testing import ManualClock
-from redis_server import RedisServer
 
 FILES = sorted((Path(__file__).parents[2] / "tests" / "cases" / "calls").glob("*.json"))
 CASES = [(path.stem, case) for path in FILES for case in json.loads(path.read_text("utf-8"))["cases"]]
 # What each place has of what cases need.
-PLACES = {"memory": {"clock", "bounds"}, "redis": {"max_value_bytes"}, "near": {"max_value_bytes"}}
+OVER_REDIS = {"redis", "time", "strict", "max_value_bytes"}
+PLACES = {"memory": {"clock", "bounds"}, "redis": OVER_REDIS, "near": OVER_REDIS}
 RUNS = [
     pytest.param(place, case, id=f"{place}: {about}: {case['name']}")
     for about, case in CASES
@@ -29,7 +30,6 @@ RUNS = [
     if has.issuperset(case.get("needs", []))
 ]
 NOTHING = object()
-
 Step = dict[str, Any]
 
 
@@ -38,11 +38,12 @@ class Down(Exception):
 
 
 class Run:
-    """One case on one cache: what it has in hand, and how its steps are done."""
+    """One case on caches of its own: what it has in hand, and how its steps are done."""
 
-    def __init__(self, cache: Cache, clock: ManualClock) -> None:
-        self.cache = cache
+    def __init__(self, make: Callable[[], Cache], clock: ManualClock, server: Any) -> None:
+        self.caches = defaultdict(make)  # by the name that a case has for one; the first has none
         self.clock = clock
+        self.server = server
         self.at_ms = 0
         self.held: dict[str, Any] = {}
         self.risen = 0
@@ -53,8 +54,12 @@ class Run:
 
     async def step(self, step: Step) -> None:
         at_ms = step.get("at_ms", self.at_ms)
-        self.clock.advance((at_ms - self.at_ms) / 1000)
+        self.clock.advance((at_ms - self.at_ms + step.get("wait_ms", 0)) / 1000)
         self.at_ms = at_ms
+        if "wait_ms" in step:
+            await asyncio.sleep(step["wait_ms"] / 1000)
+        if "redis" in step:
+            await self.redis(step["redis"])
         given, failed = NOTHING, None
         try:
             given = await self.call(step)
@@ -70,24 +75,25 @@ class Run:
         for name, fact in step.get("has", {}).items():
             assert (given[name] if isinstance(given, Mapping) else getattr(given, name)) == fact, (name, step)
         for name, fact in step.get("stats", {}).items():
-            assert getattr(self.cache.stats(), name) == fact, (name, step)
+            assert getattr(self.caches[step.get("by")].stats(), name) == fact, (name, step)
 
     async def call(self, step: Step) -> Any:
         """What the call gives that a step names, as Python spells it."""
         name, *args = step["do"]
+        cache = self.caches[step.get("by")]
         options = {name: FOREVER if it == "forever" else it for name, it in step.get("with", {}).items()}
         held = self.held.get(step.get("of", ""))
         if isinstance(held, Miss):
-            return await self.cache.fill(held, *args, **options)
+            return await cache.fill(held, *args, **options)
         if name == "next":
             return await anext(held)
         if name == "enabled":
-            return setattr(self.cache, name, *args)
+            return setattr(cache, name, *args)
         if name == "get":
             args.append(NOTHING)
         if name in {"get_or_set", "get_or_set_many", "warm"}:
             args.append(self.loader(step))
-        given = attrgetter(name)(held or self.cache)(*args, **options)
+        given = attrgetter(name)(held or cache)(*args, **options)
         if isinstance(given, Awaitable):
             given = await given
         if hasattr(given, "__aenter__"):  # what is held until it is given back: a lock, a subscription, a miss
@@ -99,6 +105,12 @@ class Run:
         if name == "delete":
             return bool(given)
         return given.value if isinstance(given, Hit) else NOTHING if isinstance(given, Miss) else given
+
+    async def redis(self, where: str) -> None:
+        """Ends the server, or starts it again with what it has on disk, and waits until the cache knows."""
+        (self.server.kill if where == "away" else self.server.restart)()
+        while await self.caches[None].ping() is (where == "away"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
     def loader(self, step: Step) -> Any:
         """Gives what the step says that it loads, once the steps are done that come meanwhile."""
@@ -116,34 +128,23 @@ class Run:
         return load
 
 
-def made(place: str, options: dict[str, Any], clock: ManualClock, request: pytest.FixtureRequest) -> Cache:
-    options = {"early": 0.0, **options}
-    if place == "memory":
-        return Cache.memory(clock=clock, **options)
-    server: RedisServer = request.getfixturevalue("redis_server")
-    namespace = request.getfixturevalue("namespace")
-    return Cache.redis(server.url, namespace=namespace, near=place == "near", **PATIENT, **options)
-
-
 @pytest.mark.parametrize(("place", "case"), RUNS)
 async def test_a_call_gives_what_it_gives_everywhere(
-    place: str, case: dict[str, Any], request: pytest.FixtureRequest
+    place: str, case: dict[str, Any], namespace: str, request: pytest.FixtureRequest
 ) -> None:
-    clock = ManualClock()
-    async with made(place, case.get("cache", {}), clock, request) as cache:
-        await Run(cache, clock).steps(case["steps"])
-
-
-def test_each_call_has_a_case() -> None:
-    done = json.dumps([case for _, case in CASES])
-    calls = {name for name in dir(Cache) if name[0] != "_" and inspect.isroutine(getattr(Cache, name))}
-    elsewhere = "announce cached connect from_env get_hit_rate get_miss_rate get_size memory redis stats"
-    assert {name for name in calls if f'["{name}"' not in done} == set(elsewhere.split())
-
-
-def test_each_error_has_a_case() -> None:
-    failed = {step["fails"] for _, case in CASES for step in case["steps"] if "fails" in step}
-    # Those of settings and templates are in files of their own; the rest take Python's types, an outage or real time.
-    elsewhere = "ConfigError InvalidNamespace InvalidTemplate UnsupportedValue DecodeError BackendUnavailable InvalidationQueued LoadTimeout"
-    bases = {"DonjonError", "LockError"}
-    assert failed | set(elsewhere.split()) | bases == set(_errors.__all__) | {"Down"}
+    clock, server, own = ManualClock(), None, "redis" in case.get("needs", [])
+    options: dict[str, Any] = {"early": 0.0, "namespace": namespace, **case.get("cache", {})}
+    if "load_timeout" in options:
+        options["load_timeout"] /= 1000
+    if place == "memory":
+        make = partial(Cache.memory, clock=clock, **options)
+    else:
+        fixture = request.getfixturevalue
+        server = fixture("own_server")(append_only=True) if own else fixture("redis_server")
+        make = partial(Cache.redis, server.url, near=place == "near", **PATIENT, **options)
+    run = Run(make, clock, server)
+    try:
+        await run.steps(case["steps"])
+    finally:
+        for cache in run.caches.values():
+            await cache.close()

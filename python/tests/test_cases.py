@@ -1,5 +1,6 @@
 """The cases that every runtime is held to, as data in `tests/cases`: Python comes to the same results."""
 
+import inspect
 import json
 import subprocess
 import sys
@@ -8,9 +9,21 @@ from typing import Any
 
 import pytest
 
-from donjon import ANY, Cache, ConfigError, InvalidKey, InvalidNamespace, InvalidTemplate, _donjon, key, pattern
+from donjon import (
+    ANY,
+    Cache,
+    ConfigError,
+    InvalidKey,
+    InvalidNamespace,
+    InvalidTemplate,
+    _donjon,
+    _errors,
+    key,
+    pattern,
+)
 
 CASES = Path(__file__).parents[2] / "tests" / "cases"
+CALLS = [case for path in (CASES / "calls").glob("*.json") for case in json.loads(path.read_text("utf-8"))["cases"]]
 KEYS: dict[str, Any] = json.loads((CASES / "keys.json").read_text("utf-8"))
 SETTINGS: dict[str, Any] = json.loads((CASES / "settings.json").read_text("utf-8"))
 GLOB: dict[str, Any] = json.loads((CASES / "glob.json").read_text("utf-8"))
@@ -85,6 +98,21 @@ def test_settings_that_cannot_be_are_refused_in_words_that_say_what_can(case: di
         Cache.from_env(case["given"])
     assert all(word in str(refused.value) for word in case["words"])
     assert "hunter2" not in str(refused.value)
+
+
+def test_each_call_has_a_case() -> None:
+    done = json.dumps(CALLS)
+    calls = {name for name in dir(Cache) if name[0] != "_" and inspect.isroutine(getattr(Cache, name))}
+    elsewhere = "announce cached connect from_env get_hit_rate get_miss_rate get_size memory redis stats"
+    assert {name for name in calls if f'"do": ["{name}"' not in done} == set(elsewhere.split())
+
+
+def test_each_error_has_a_case() -> None:
+    failed = {step["fails"] for case in CALLS for step in case["steps"] if "fails" in step}
+    # `tests/cases/README.md` says where the rest are.
+    elsewhere = "ConfigError InvalidNamespace InvalidTemplate UnsupportedValue DecodeError LoadTimeout"
+    bases = "DonjonError LockError"
+    assert failed - {"Down"} == set(_errors.__all__) - set(f"{elsewhere} {bases}".split())
 
 
 def test_the_golden_envelopes_are_what_a_second_writer_makes_of_the_layout() -> None:

@@ -216,6 +216,7 @@ async def test_t09_the_caller_gets_the_loaders_error_unchanged(cache: Cache, fac
     assert caught.value is failure
     assert failure.__cause__ is None
     assert failure.args == ("no such user",)
+    assert await cache.get_or_set("k", lambda: "there") == "there"
 
 
 async def test_t11_none_is_a_value(cache: Cache) -> None:

@@ -112,7 +112,8 @@ export interface CoherenceFacts {
 export interface Explained extends CoherenceFacts {
   /** Where the value is: in memory, or in the store; `undefined` without one. */
   readonly tier: string | undefined;
-  readonly state: "fresh" | "stale" | "absent";
+  /** `unknown` where the store could not be asked. */
+  readonly state: "fresh" | "stale" | "absent" | "unknown";
   /** Why there is nothing to serve. */
   readonly whyAbsent: string | undefined;
   /** Since when it has been stored. */

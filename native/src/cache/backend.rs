@@ -259,9 +259,9 @@ impl Backend {
         }
     }
 
-    pub(crate) async fn explain(&self, key: Key<'_>) -> Result<Explained, Error> {
+    pub(crate) async fn explain(&self, key: Key<'_>) -> Explained {
         match self {
-            Self::Memory(memory) => Ok(memory.explain(key)),
+            Self::Memory(memory) => memory.explain(key),
             Self::Redis(redis) => redis.explain(key).await,
         }
     }

@@ -1,5 +1,6 @@
 //! Explained: what is known of one key, for people who wonder why it is served, or why not.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use donjon_core::cache::Explained as InMemory;
@@ -27,10 +28,10 @@ impl Remaining {
 pub struct Explained {
     /// Where its value is found, `memory` or `redis`, where it has one that may be served.
     pub tier: Option<&'static str>,
-    /// `fresh`, `stale` or `absent`.
+    /// `fresh`, `stale`, `absent`, or `unknown` where Redis could not be asked.
     pub state: &'static str,
     /// Why there is nothing to serve, in a word.
-    pub why_absent: Option<&'static str>,
+    pub why_absent: Option<Cow<'static, str>>,
     /// How long ago it was stored.
     pub age: Option<Duration>,
     /// For how much longer it is fresh.
@@ -57,11 +58,11 @@ pub struct Explained {
 
 impl Explained {
     /// Of a key without a value that may be served.
-    pub(super) fn absent(why: &'static str) -> Self {
+    pub(super) fn absent(why: impl Into<Cow<'static, str>>) -> Self {
         Self {
             tier: None,
             state: "absent",
-            why_absent: Some(why),
+            why_absent: Some(why.into()),
             age: None,
             fresh_for: None,
             usable_for: None,
@@ -80,7 +81,7 @@ impl Explained {
         Self {
             tier: known.freshness.filter(|freshness| *freshness != Freshness::Over).map(|_| "memory"),
             state: known.state(),
-            why_absent: known.why_absent(),
+            why_absent: known.why_absent().map(Cow::Borrowed),
             age: known.age,
             fresh_for: known.life.map(|life| Remaining::until(life.fresh_until(), now)),
             usable_for: known.life.map(|life| Remaining::until(life.usable_until(), now)),

@@ -171,17 +171,20 @@ impl Redis {
         }
     }
 
-    pub(super) async fn explain(&self, key: Key<'_>) -> Result<Explained, Error> {
+    pub(super) async fn explain(&self, key: Key<'_>) -> Explained {
         let near = self.near.as_ref().and_then(|near| near.explain(key, now()));
         let mut explained = match near {
             Some(known) => Explained::in_memory(known, now()),
-            None => self.engine.peek(key).await?.map_or_else(|| Explained::absent("not in redis"), explained),
+            None => match self.engine.peek(key).await {
+                Ok(peeked) => peeked.map_or_else(|| Explained::absent("not in redis"), explained),
+                Err(fault) => Explained { state: "unknown", ..Explained::absent(fault.to_string()) },
+            },
         };
         explained.is_redis_left_alone = self.engine.is_left_alone();
         if let Some((state, last_push)) = self.coherence() {
             (explained.coherence, explained.last_push) = (Some(state.word()), last_push);
         }
-        Ok(explained)
+        explained
     }
 
     pub(super) async fn delete(&self, keys: &[Key<'_>]) -> Removed {

@@ -1,17 +1,45 @@
-//! Spelling: how Rust spells the calls and errors that the cases name.
+//! Spelling: how Rust spells the options, calls and errors that the cases name.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use donjon::{FOREVER, Found, Mode, Remaining, Span, Targets};
+use donjon::{Builder, FOREVER, Found, LockGuard, Miss, Mode, Remaining, Removed, Span, Subscription, Targets};
 use serde_json::{Value, json};
 
-use super::{Down, Held, Run};
+use super::Run;
+
+/// What the loader of a case fails with.
+#[derive(Debug, thiserror::Error)]
+#[error("down")]
+pub(super) struct Down;
+
+/// What is in hand, under the name that a case has for it.
+pub(super) enum Held {
+    Miss(Miss),
+    Lock(LockGuard),
+    Messages(Subscription),
+}
+
+/// The builder of a case's caches, with what it says of them, and neither jitter nor early refresh.
+pub(super) fn configured(builder: Builder, options: &Value) -> Builder {
+    items(options).iter().fold(builder.early(0.0), |builder, (option, value)| match option.as_str() {
+        "default_ttl" => builder.default_ttl(span(value, "")),
+        "ttl_classes" => items(value).iter().fold(builder, |it, (name, ttl)| it.ttl_class(name, span(ttl, ""))),
+        "enabled" => builder.enabled(value == true),
+        "jitter" => builder.jitter(value.as_f64().expect("a number")),
+        "load_timeout" => builder.load_timeout(Duration::from_millis(value.as_u64().expect("a number"))),
+        "max_entries" => builder.max_entries(value.as_u64().expect("a number")),
+        "max_value_bytes" => builder.max_value_bytes(value.as_u64().expect("a number") as usize),
+        // A value that is too large is an error here in any case.
+        "strict" => builder,
+        other => panic!("there is no option {other}"),
+    })
+}
 
 /// Whatever a call fails with, the cache's own or the loader's.
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
-impl Run {
+impl Run<'_> {
     /// What the call gives that a step names; none where it found nothing.
     pub(super) async fn call(&self, step: &Value) -> Result<Option<Value>, Failed> {
         if let Some(name) = step["of"].as_str() {
@@ -20,9 +48,9 @@ impl Run {
         let (first, second, with) = (&step["do"][1], &step["do"][2], &step["with"]);
         let (key, keys, rest) = (&*text(first), texts(first), texts(&step["do"]).split_off(1));
         let (ttl, grace, tags) = (span(&with["ttl"], "default"), span(&with["grace"], "0s"), texts(&with["tags"]));
-        let cache = &match with["mode"].as_str() {
-            None => self.cache.clone(),
-            Some(mode) => self.cache.in_mode(if mode == "strong" { Mode::Strong } else { Mode::Local }),
+        let cache = &match (self.cache(&step["by"]), with["mode"].as_str()) {
+            (cache, None) => cache,
+            (cache, Some(mode)) => cache.in_mode(if mode == "strong" { Mode::Strong } else { Mode::Local }),
         };
         let given = match &*text(&step["do"][0]) {
             "get" => return Ok(cache.get(key).await?),
@@ -60,11 +88,11 @@ impl Run {
                 Found::Miss(miss) => return Ok(self.hold(step, Held::Miss(miss), None)),
             },
             "delete" => (cache.delete(key).await?.count > 0).into(),
-            "delete_many" => cache.delete_many(keys).await?.count.into(),
-            "invalidate_pattern" => cache.invalidate_pattern(key).await?.count.into(),
-            "invalidate_tags" => cache.invalidate_tags(rest).await?.count.into(),
-            "clear" => cache.clear().await?.count.into(),
-            "emit" => cache.emit(key, items(with).iter().map(|(name, it)| (name, text(it)))).await?.count.into(),
+            "delete_many" => removed(cache.delete_many(keys).await?),
+            "invalidate_pattern" => removed(cache.invalidate_pattern(key).await?),
+            "invalidate_tags" => removed(cache.invalidate_tags(rest).await?),
+            "clear" => removed(cache.clear().await?),
+            "emit" => removed(cache.emit(key, items(with).iter().map(|(name, it)| (name, text(it)))).await?),
             "rules.on" => {
                 let [keys, patterns, tags] = ["keys", "patterns", "tags"].map(|name| texts(&with[name]));
                 let [keys, patterns, tags] = [&keys, &patterns, &tags].map(|all| all.iter().map(|it| &**it).collect());
@@ -99,17 +127,17 @@ impl Run {
             }
             Held::Lock(guard) if step["do"][0] == "release" => return Ok(guard.release().await?.into()),
             Held::Lock(guard) => {
-                let extended = guard.extend(span(first, "")).await;
-                (Held::Lock(guard), extended?.into())
+                let extended = guard.extend(span(first, "")).await.map(Value::from);
+                (Held::Lock(guard), extended)
             }
             Held::Messages(mut messages) => {
                 let message = messages.next().await.expect("the cache is open");
                 let told = json!({ "channel": *message.channel, "data": message.decode::<Value>()? });
-                (Held::Messages(messages), told)
+                (Held::Messages(messages), Ok(told))
             }
         };
         self.held.lock().insert(name.to_owned(), kept);
-        Ok(given)
+        Ok(given?)
     }
 
     fn hold(&self, step: &Value, held: Held, told: Option<Value>) -> Option<Value> {
@@ -117,8 +145,8 @@ impl Run {
         told
     }
 
-    pub(super) fn stats(&self) -> Value {
-        let stats = self.cache.stats();
+    pub(super) fn stats(&self, step: &Value) -> Value {
+        let stats = self.cache(&step["by"]).stats();
         macro_rules! told {
             ($($name:ident)*) => { json!({ $(stringify!($name): stats.$name,)* "hit_rate": stats.hit_rate(), "miss_rate": stats.miss_rate() }) };
         }
@@ -137,9 +165,14 @@ pub(super) fn name_of(error: &(dyn std::error::Error + Send + Sync)) -> String {
         "Rule" => "InvalidRule",
         "Closed" => "CacheClosed",
         "LockWithoutEnd" => "InvalidTtl",
+        "Redis" => "BackendUnavailable",
         name => name,
     }
     .to_owned()
+}
+
+fn removed(removed: Removed) -> Value {
+    json!({ "count": removed.count, "queued": removed.queued })
 }
 
 fn remaining(left: Remaining) -> Value {
@@ -149,7 +182,7 @@ fn remaining(left: Remaining) -> Value {
     }
 }
 
-pub(super) fn text(value: &Value) -> String {
+fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
@@ -157,11 +190,11 @@ pub(super) fn texts(value: &Value) -> Vec<String> {
     value.as_array().into_iter().flatten().map(text).collect()
 }
 
-pub(super) fn items(value: &Value) -> HashMap<String, Value> {
+fn items(value: &Value) -> HashMap<String, Value> {
     value.as_object().into_iter().flatten().map(|(name, it)| (name.clone(), it.clone())).collect()
 }
 
-pub(super) fn span(value: &Value, default: &'static str) -> Span {
+fn span(value: &Value, default: &'static str) -> Span {
     match value.as_str() {
         Some("forever") => FOREVER,
         Some(text) => text.to_owned().into(),

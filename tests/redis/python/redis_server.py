@@ -67,6 +67,8 @@ class RedisServer:
         self.socket = self.folder / "redis.sock"
         self.authority = self.folder / "authority.pem" if tls else None
         self._options = ["--save", "", "--appendonly", "yes" if append_only else "no"]
+        # What was answered is on disk, also where the server is killed at once: by default it may put writing off by two seconds.
+        self._options += ["--appendfsync", "always"]
         # A replica gets its copy at once, where the default waits for others to come.
         self._options += ["--daemonize", "no", "--repl-diskless-sync-delay", "0"]
         self._options += ["--dir", str(self.folder), "--unixsocket", str(self.socket)]

@@ -266,6 +266,9 @@ impl Builder {
         let mut arguments: Vec<String> =
             ["--bind", "127.0.0.1", "--port", plain, "--save", "", "--appendonly", append_only]
                 .into_iter()
+                // What was answered is on disk, also where the server is killed at once: by default it may put writing off by two
+                // seconds.
+                .chain(["--appendfsync", "always"])
                 // A replica gets its copy at once, where the default waits for others to come.
                 .chain(["--daemonize", "no", "--repl-diskless-sync-delay", "0"])
                 .chain(["--user", USER, "on", &format!(">{PASSWORD}"), "~*", "&*", "+@all"])

@@ -47,6 +47,8 @@ export class RedisServer {
     this.folder = mkdtempSync(join(tmpdir(), "donjon-redis-"));
     this.socket = join(this.folder, "redis.sock");
     this.#options = ["--save", "", "--appendonly", appendOnly ? "yes" : "no", "--repl-diskless-sync-delay", "0"];
+    // What was answered is on disk, also where the server is killed at once: by default it may put writing off by two seconds.
+    this.#options.push("--appendfsync", "always");
     this.#options.push("--dir", this.folder, "--unixsocket", this.socket);
     this.#options.push("--user", USER, "on", `>${PASSWORD}`, "~*", "&*", "+@all");
     if (password !== undefined) this.#options.push("--requirepass", password);

@@ -259,7 +259,7 @@ export class Reads implements Reader {
     try {
       seen = await this.#look(key);
     } catch (error) {
-      return absent(this.#engine.unavailable(error).message);
+      return { ...absent(this.#engine.unavailable(error).message), state: "unknown" };
     }
     const { name } = this.#engine;
     if (seen === undefined) return absent(`not in ${name}, or invalidated, expired, or being loaded`);
