@@ -155,23 +155,16 @@ impl<V: Clone, E: Clone> Cache<V, E> {
             let (freshness, held) = rows.usable(slot, now)?;
             let served = serve(&held.value)?;
             rows.touch(slot);
-            Some((freshness, served))
+            Some(if freshness == Freshness::Fresh { Lookup::Hit(served) } else { Lookup::Stale(served) })
         });
         drop(rows);
+        let found = found.unwrap_or(Lookup::Miss);
         match found {
-            Some((Freshness::Fresh, value)) => {
-                shard.counters.hits.one();
-                Lookup::Hit(value)
-            }
-            Some((_, value)) => {
-                shard.counters.stale.one();
-                Lookup::Stale(value)
-            }
-            None => {
-                shard.counters.misses.one();
-                Lookup::Miss
-            }
+            Lookup::Hit(_) => shard.counters.hits.one(),
+            Lookup::Stale(_) => shard.counters.stale.one(),
+            Lookup::Miss => shard.counters.misses.one(),
         }
+        found
     }
 
     /// The hot path of a call that would load: a fresh value that need not be refreshed early. Counts a hit, or nothing: on

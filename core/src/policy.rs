@@ -243,8 +243,10 @@ impl<T: Default> Policy<T> {
     #[inline]
     pub fn freshness(&self, slot: Slot, now: Moment) -> Option<Freshness> {
         let row = self.rows.at(slot.index());
-        let freshness = if row.is_fresh(now) { Freshness::Fresh } else { row.life().at(now) };
-        row.place.is_held().then_some(freshness)
+        if !row.place.is_held() {
+            return None;
+        }
+        Some(if row.is_fresh(now) { Freshness::Fresh } else { row.life().at(now) })
     }
 
     /// What is kept beside the value, if that is fresh at `now`. With [`Policy::touch`] this is the whole of a hit.
