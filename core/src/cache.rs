@@ -378,6 +378,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
             Held { value, ticket: self.shared.versions.ticket(), tags: fill.tags.0, stored: now, load_micros: 0 };
         let mut leaving = Leaving::new(&shard.counters, now);
         let mut rows = shard.rows.write();
+        rows.foresee();
         let there = rows.find(hash, key.as_str());
         let enabled = self.shared.enabled();
         // Switched off, there is nothing to see: `peek` says the same.

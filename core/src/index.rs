@@ -12,6 +12,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::hint::black_box;
 
 /// From hashes to the numbers of rows.
 #[derive(Debug, Default)]
@@ -61,6 +62,12 @@ impl Index {
         if self.len < self.groups.len() && self.groups.len() > 1 {
             self.rebuild(self.groups.len().div_ceil(4));
         }
+    }
+
+    /// Lets memory bring where a row with this hash is looked for first.
+    #[inline]
+    pub(crate) fn foresee(&self, hash: u32) {
+        black_box(self.groups.get(self.home(hash)).map(|group| group.tags));
     }
 
     /// Takes all rows out.

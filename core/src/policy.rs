@@ -184,6 +184,13 @@ impl<T: Default> Policy<T> {
         }
     }
 
+    /// Lets memory bring what a call after the next will look at, where that will move or evict a value, and gives the hash of its slot.
+    /// Decides nothing.
+    #[inline]
+    pub(crate) fn foresee(&self) -> Option<u32> {
+        self.order.foresee(&self.rows)
+    }
+
     /// Whether the slot holds a value.
     pub fn holds(&self, slot: Slot) -> bool {
         self.rows[slot.index()].place.is_held()

@@ -139,6 +139,14 @@ impl<V: Clone, E: Clone> Rows<V, E> {
         self.slots.touch(slot);
     }
 
+    /// Lets memory bring what makes room for the value after the one that comes now, while the place of this one is still on its way.
+    #[inline]
+    pub(crate) fn foresee(&self) {
+        if let Some(hash) = self.slots.foresee() {
+            self.index.foresee(hash);
+        }
+    }
+
     pub(crate) fn flight(&self, slot: Slot) -> Option<&Arc<Flight<V, E>>> {
         self.slots[slot].flight.as_ref()
     }
