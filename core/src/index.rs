@@ -60,7 +60,7 @@ impl Index {
         self.groups[stands].tags &= !(0xff << (place * 8));
         self.len -= 1;
         if self.len < self.groups.len() && self.groups.len() > 1 {
-            self.rebuild(self.groups.len().div_ceil(4));
+            self.rebuild(self.groups.len() / 4 + 1);
         }
     }
 
@@ -85,10 +85,13 @@ impl Index {
         let mut at = self.home(hash);
         for _ in 0..self.groups.len() {
             let group = &self.groups[at];
-            for place in places(group.like(hash)) {
+            let mut like = group.like(hash);
+            while like != 0 {
+                let place = like.trailing_zeros() as usize / 8;
                 if group.hashes[place] == hash && is_it(group.rows[place]) {
                     return Some((at, place));
                 }
+                like &= like - 1;
             }
             if group.passed() == 0 {
                 break;
@@ -103,7 +106,8 @@ impl Index {
         let mut at = self.home(hash);
         loop {
             let group = &mut self.groups[at];
-            if let Some(place) = places(group.free()).next() {
+            if group.free() != 0 {
+                let place = group.free().trailing_zeros() as usize / 8;
                 group.tags |= tag(hash) << (place * 8);
                 (group.hashes[place], group.rows[place]) = (hash, row);
                 return;
@@ -114,12 +118,14 @@ impl Index {
     }
 
     /// The group that a hash sends a row to: by its highest bits, so that a table is rebuilt from one end to the other.
-    #[inline(always)]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    #[cfg_attr(target_family = "wasm", inline(never))]
     fn home(&self, hash: u32) -> usize {
         ((u64::from(hash) * self.groups.len() as u64) >> 32) as usize
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    #[cfg_attr(target_family = "wasm", inline(never))]
     fn after(&self, at: usize) -> usize {
         if at + 1 < self.groups.len() { at + 1 } else { 0 }
     }
@@ -136,7 +142,8 @@ impl Group {
     const EMPTY: Self = Self { tags: 0, hashes: [0; WIDTH], rows: [0; WIDTH] };
 
     /// The places whose tag is that of this hash, and perhaps some others: a bit each.
-    #[inline(always)]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    #[cfg_attr(target_family = "wasm", inline(never))]
     const fn like(&self, hash: u32) -> u64 {
         let differ = self.tags ^ (tag(hash) * ONES);
         differ.wrapping_sub(ONES) & !differ & TAGGED
