@@ -155,23 +155,16 @@ impl<V: Clone, E: Clone> Cache<V, E> {
             let (freshness, held) = rows.usable(slot, now)?;
             let served = serve(&held.value)?;
             rows.touch(slot);
-            Some((freshness, served))
+            Some(if freshness == Freshness::Fresh { Lookup::Hit(served) } else { Lookup::Stale(served) })
         });
         drop(rows);
+        let found = found.unwrap_or(Lookup::Miss);
         match found {
-            Some((Freshness::Fresh, value)) => {
-                shard.counters.hits.one();
-                Lookup::Hit(value)
-            }
-            Some((_, value)) => {
-                shard.counters.stale.one();
-                Lookup::Stale(value)
-            }
-            None => {
-                shard.counters.misses.one();
-                Lookup::Miss
-            }
+            Lookup::Hit(_) => shard.counters.hits.one(),
+            Lookup::Stale(_) => shard.counters.stale.one(),
+            Lookup::Miss => shard.counters.misses.one(),
         }
+        found
     }
 
     /// The hot path of a call that would load: a fresh value that need not be refreshed early. Counts a hit, or nothing: on
@@ -385,6 +378,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
             Held { value, ticket: self.shared.versions.ticket(), tags: fill.tags.0, stored: now, load_micros: 0 };
         let mut leaving = Leaving::new(&shard.counters, now);
         let mut rows = shard.rows.write();
+        rows.foresee();
         let there = rows.find(hash, key.as_str());
         let enabled = self.shared.enabled();
         // Switched off, there is nothing to see: `peek` says the same.

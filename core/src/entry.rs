@@ -36,6 +36,7 @@ impl Life {
     pub const FOREVER: Self = Self { fresh_until: Moment::NEVER, usable_until: Moment::NEVER };
 
     /// Fresh until the one moment, usable until the other; a grace that would end before freshness does counts as none.
+    #[inline]
     pub fn new(fresh_until: Moment, usable_until: Moment) -> Self {
         Self { fresh_until, usable_until: usable_until.max(fresh_until) }
     }

@@ -1,65 +1,73 @@
 //! Index: where the rows of a table are, by their hashes.
 //!
-//! One array, a bucket a row: to find a row takes a look at one place of memory, or at two side by side, and its hash is compared before
-//! the row is. An open table in which each row stands as near to where its hash sends it as those that it passes (P. Celis, "Robin Hood
-//! Hashing", Waterloo 1986), so that it may be full to seven eighths, what is missing is known to be missing after a few buckets, and
-//! nothing marks where a row was taken out.
+//! Groups of seven, each a line of memory: seven bits of each row's hash in one word, by which all are compared at once, then the whole
+//! hashes, which are compared before a row is looked at, and the numbers. A row stands in the group that its hash sends it to, or, where
+//! that was full, in the next that was not; how many went past it a group counts. So to find a row takes a look at one place of memory,
+//! hardly ever at the one beside it, and what is missing is known to be missing as soon as a group has let nobody past (N. Bronson, X. Shi,
+//! "Open-sourcing F14", 2019). The table may be full to six sevenths, and nothing moves or marks where a row was taken out.
 //!
 //! It knows numbers alone, so that those of values and of tags share its code. It shrinks, too: what is bounded in bytes counts on that.
 //!
-//! Invariants: from where its hash sends a row to where it stands there is no empty bucket, and none of a row that stands nearer to its own.
+//! Invariant: a group counts the rows that stand behind it and were sent to it or before it, up to [`MOST`].
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::hint::black_box;
 
 /// From hashes to the numbers of rows.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    /// As many as a power of two, or none.
-    buckets: Vec<Bucket>,
+    groups: Vec<Group>,
     len: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Bucket {
-    hash: u32,
-    row: u32,
+#[repr(C, align(64))]
+struct Group {
+    /// A byte for each place, zero where nobody stands in it; in the highest byte how many rows went past.
+    tags: u64,
+    hashes: [u32; WIDTH],
+    rows: [u32; WIDTH],
 }
+
+/// Where a row stands: its group, and its place in that.
+type Place = (usize, usize);
 
 impl Index {
     /// The row with this hash that is the one.
     #[inline]
     pub(crate) fn find(&self, hash: u32, is_it: impl FnMut(u32) -> bool) -> Option<u32> {
-        self.place(hash, is_it).map(|at| self.buckets[at].row)
+        self.place(hash, is_it).map(|(at, place)| self.groups[at].rows[place])
     }
 
     /// Adds a row that is not in it.
     pub(crate) fn add(&mut self, hash: u32, row: u32) {
-        if self.len >= self.buckets.len() / 8 * 7 {
-            self.rebuild((self.buckets.len() * 2).max(LEAST));
+        if self.len >= self.groups.len() * FULL {
+            self.rebuild(self.groups.len() * 3 / 2 + 1);
         }
         self.len += 1;
-        self.put(Bucket { hash, row });
+        self.put(hash, row);
     }
 
     /// Takes a row out, where it is in it.
     pub(crate) fn take_out(&mut self, hash: u32, row: u32) {
-        let Some(mut at) = self.place(hash, |other| other == row) else { return };
-        let mask = self.buckets.len() - 1;
-        loop {
-            let next = (at + 1) & mask;
-            let follows = self.buckets[next];
-            if follows.row == NONE || self.way(follows.hash, next) == 0 {
-                break;
-            }
-            self.buckets[at] = follows;
-            at = next;
+        let Some((stands, place)) = self.place(hash, |other| other == row) else { return };
+        let mut at = self.home(hash);
+        while at != stands {
+            self.groups[at].unpass();
+            at = self.after(at);
         }
-        self.buckets[at] = EMPTY;
+        self.groups[stands].tags &= !(0xff << (place * 8));
         self.len -= 1;
-        if self.len < self.buckets.len() / 8 && self.buckets.len() > LEAST {
-            self.rebuild((self.buckets.len() / 4).max(LEAST));
+        if self.len < self.groups.len() && self.groups.len() > 1 {
+            self.rebuild(self.groups.len() / 4 + 1);
         }
+    }
+
+    /// Lets memory bring where a row with this hash is looked for first.
+    #[inline]
+    pub(crate) fn foresee(&self, hash: u32) {
+        black_box(self.groups.get(self.home(hash)).map(|group| group.tags));
     }
 
     /// Takes all rows out.
@@ -73,76 +81,149 @@ impl Index {
     }
 
     #[inline]
-    fn place(&self, hash: u32, mut is_it: impl FnMut(u32) -> bool) -> Option<usize> {
-        let buckets: &[Bucket] = &self.buckets;
-        let mask = buckets.len().checked_sub(1)?;
-        let first = home(hash, mask);
-        for way in 0..=mask {
-            let at = (first + way) & mask;
-            let bucket = buckets[at];
-            if bucket.hash == hash && bucket.row != NONE && is_it(bucket.row) {
-                return Some(at);
+    fn place(&self, hash: u32, mut is_it: impl FnMut(u32) -> bool) -> Option<Place> {
+        let mut at = self.home(hash);
+        for _ in 0..self.groups.len() {
+            let group = &self.groups[at];
+            let mut like = group.like(hash);
+            while like != 0 {
+                let place = like.trailing_zeros() as usize / 8;
+                if group.hashes[place] == hash && is_it(group.rows[place]) {
+                    return Some((at, place));
+                }
+                like &= like - 1;
             }
-            if bucket.row == NONE || self.way(bucket.hash, at) < way {
+            if group.passed() == 0 {
                 break;
             }
+            at = self.after(at);
         }
         None
     }
 
-    /// Puts it where its hash sends it or behind that, and moves on whoever has come a shorter way.
-    fn put(&mut self, mut bucket: Bucket) {
-        let mask = self.buckets.len() - 1;
-        let (mut at, mut way) = (home(bucket.hash, mask), 0);
-        while self.buckets[at].row != NONE {
-            let other = self.way(self.buckets[at].hash, at);
-            if other < way {
-                core::mem::swap(&mut self.buckets[at], &mut bucket);
-                way = other;
+    /// Puts a row into the first group with room from where its hash sends it.
+    fn put(&mut self, hash: u32, row: u32) {
+        let mut at = self.home(hash);
+        loop {
+            let group = &mut self.groups[at];
+            if group.free() != 0 {
+                let place = group.free().trailing_zeros() as usize / 8;
+                group.tags |= tag(hash) << (place * 8);
+                (group.hashes[place], group.rows[place]) = (hash, row);
+                return;
             }
-            at = (at + 1) & mask;
-            way += 1;
+            group.pass();
+            at = self.after(at);
         }
-        self.buckets[at] = bucket;
     }
 
-    /// How far from where its hash sends it a row stands that stands at `at`.
-    fn way(&self, hash: u32, at: usize) -> usize {
-        let mask = self.buckets.len() - 1;
-        at.wrapping_sub(home(hash, mask)) & mask
+    /// The group that a hash sends a row to: by its highest bits, so that a table is rebuilt from one end to the other.
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    fn home(&self, hash: u32) -> usize {
+        ((u64::from(hash) * self.groups.len() as u64) >> 32) as usize
     }
 
-    fn rebuild(&mut self, buckets: usize) {
-        let old = core::mem::replace(&mut self.buckets, vec![EMPTY; buckets]);
-        old.into_iter().filter(|bucket| bucket.row != NONE).for_each(|bucket| self.put(bucket));
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    fn after(&self, at: usize) -> usize {
+        if at + 1 < self.groups.len() { at + 1 } else { 0 }
+    }
+
+    fn rebuild(&mut self, groups: usize) {
+        let old = core::mem::replace(&mut self.groups, vec![Group::EMPTY; groups]);
+        for group in old {
+            places(group.tags & TAGGED).for_each(|place| self.put(group.hashes[place], group.rows[place]));
+        }
     }
 }
 
-/// The bucket that a hash sends a row to: by its highest bits, so that a table is rebuilt from one end to the other.
-const fn home(hash: u32, mask: usize) -> usize {
-    ((hash as u64 * (mask as u64 + 1)) >> 32) as usize
+impl Group {
+    const EMPTY: Self = Self { tags: 0, hashes: [0; WIDTH], rows: [0; WIDTH] };
+
+    /// The places whose tag is that of this hash, and perhaps some others: a bit each.
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    const fn like(&self, hash: u32) -> u64 {
+        let differ = self.tags ^ (tag(hash) * ONES);
+        differ.wrapping_sub(ONES) & !differ & TAGGED
+    }
+
+    /// The places that nobody has, a bit each.
+    #[inline(always)]
+    const fn free(&self) -> u64 {
+        !self.tags & TAGGED
+    }
+
+    #[inline(always)]
+    const fn passed(&self) -> u64 {
+        self.tags >> PASSED
+    }
+
+    /// One more went past.
+    const fn pass(&mut self) {
+        if self.passed() < MOST {
+            self.tags += 1 << PASSED;
+        }
+    }
+
+    /// One that went past was taken out. Where there were too many to count, nobody knows how many are left.
+    const fn unpass(&mut self) {
+        if self.passed() < MOST {
+            self.tags -= 1 << PASSED;
+        }
+    }
 }
 
-/// No row.
-const NONE: u32 = u32::MAX;
-const EMPTY: Bucket = Bucket { hash: 0, row: NONE };
-/// Buckets of the smallest table.
-const LEAST: usize = 8;
+/// What a word has of a hash: the lowest bits, as the highest say the group.
+#[inline(always)]
+const fn tag(hash: u32) -> u64 {
+    (hash as u64 & 0x7f) | 0x80
+}
+
+/// The places of the bits that are set.
+#[inline(always)]
+fn places(mut set: u64) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let place = (set != 0).then(|| set.trailing_zeros() as usize / 8);
+        set &= set.wrapping_sub(1);
+        place
+    })
+}
+
+/// Rows a group.
+const WIDTH: usize = 7;
+/// How many of them there may be on the average.
+const FULL: usize = 6;
+/// The lowest bit of each tag.
+const ONES: u64 = 0x0001_0101_0101_0101;
+/// The highest bit of each tag, which those have that are not zero.
+const TAGGED: u64 = ONES << 7;
+/// Where in a word those are counted that went past, and how far.
+const PASSED: u32 = 56;
+const MOST: u64 = 0xff;
 
 #[cfg(test)]
 impl Index {
-    /// Recounts, and checks that each row stands where it is found.
+    /// Recounts what stands in it and what went past each group.
     fn validate(&self) {
+        let mut passed = vec![0; self.groups.len()];
         let mut len = 0;
-        for (at, bucket) in self.buckets.iter().enumerate().filter(|(_, bucket)| bucket.row != NONE) {
-            len += 1;
-            let way = self.way(bucket.hash, at);
-            let before = self.buckets[at.wrapping_sub(1) & (self.buckets.len() - 1)];
-            let shorter = if before.row == NONE { 0 } else { self.way(before.hash, at.wrapping_sub(1)) + 1 };
-            assert!(way <= shorter, "the row at {at} is {way} from home, behind one that is {shorter} less one");
+        for (stands, group) in self.groups.iter().enumerate() {
+            for place in places(group.tags & TAGGED) {
+                len += 1;
+                let mut at = self.home(group.hashes[place]);
+                while at != stands {
+                    passed[at] += 1;
+                    at = self.after(at);
+                }
+            }
+        }
+        for (group, passed) in self.groups.iter().zip(passed) {
+            assert!(group.passed() == passed || group.passed() == MOST, "{passed} went past {group:?}");
         }
         assert_eq!(len, self.len, "rows in the table");
-        assert!(len <= self.buckets.len() / 8 * 7, "{len} rows in {} buckets", self.buckets.len());
+        assert!(len <= self.groups.len() * FULL, "{len} rows in {} groups", self.groups.len());
     }
 }
 
@@ -200,13 +281,13 @@ mod tests {
     }
 
     #[test]
-    fn it_has_at_most_eight_buckets_a_row_also_when_most_have_left() {
+    fn it_has_at_most_seven_places_a_row_also_when_most_have_left() {
         let mut index = Index::default();
         (0..10_000_u32).for_each(|row| index.add(row.wrapping_mul(0x9E37_79B9), row));
-        assert!(index.buckets.len() <= 10_000 * 16 / 7);
+        assert!(index.groups.len() * WIDTH <= 10_000 * 7 / 4 + WIDTH);
         for row in 0..9_990_u32 {
             index.take_out(row.wrapping_mul(0x9E37_79B9), row);
-            assert!(index.buckets.len() <= 8 * index.len().max(1));
+            assert!(index.groups.len() <= index.len().max(1));
         }
         index.validate();
     }

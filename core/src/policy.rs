@@ -184,6 +184,13 @@ impl<T: Default> Policy<T> {
         }
     }
 
+    /// Lets memory bring what a call after the next will look at, where that will move or evict a value, and gives the hash of its slot.
+    /// Decides nothing.
+    #[inline]
+    pub(crate) fn foresee(&self) -> Option<u32> {
+        self.order.foresee(&self.rows)
+    }
+
     /// Whether the slot holds a value.
     pub fn holds(&self, slot: Slot) -> bool {
         self.rows[slot.index()].place.is_held()
@@ -243,8 +250,10 @@ impl<T: Default> Policy<T> {
     #[inline]
     pub fn freshness(&self, slot: Slot, now: Moment) -> Option<Freshness> {
         let row = self.rows.at(slot.index());
-        let freshness = if row.is_fresh(now) { Freshness::Fresh } else { row.life().at(now) };
-        row.place.is_held().then_some(freshness)
+        if !row.place.is_held() {
+            return None;
+        }
+        Some(if row.is_fresh(now) { Freshness::Fresh } else { row.life().at(now) })
     }
 
     /// What is kept beside the value, if that is fresh at `now`. With [`Policy::touch`] this is the whole of a hit.

@@ -139,6 +139,17 @@ impl<V: Clone, E: Clone> Rows<V, E> {
         self.slots.touch(slot);
     }
 
+    /// Lets memory bring what makes room for the value after the one that comes now, while the place of this one is still on its way.
+    /// Not where code is to be small.
+    #[inline]
+    pub(crate) fn foresee(&self) {
+        if cfg!(not(target_family = "wasm"))
+            && let Some(hash) = self.slots.foresee()
+        {
+            self.index.foresee(hash);
+        }
+    }
+
     pub(crate) fn flight(&self, slot: Slot) -> Option<&Arc<Flight<V, E>>> {
         self.slots[slot].flight.as_ref()
     }
@@ -396,7 +407,7 @@ pub(crate) const fn idle_weight<V, E>() -> u64 {
     slot_bytes::<Row<V, E>>() as u64
 }
 
-/// What a row takes of the index and of the policy's sketch, about: both have places for up to twice as many.
+/// What a row takes of the index, 10.7 to 16, and of the policy's sketch, 4.3 to 8.5, about: both have places to spare.
 const TABLES: u64 = 20;
 
 /// Bounds what one store pays for others: more than one leaves for each that comes, so none pile up.

@@ -15,9 +15,10 @@
 //! Invariant: a row says of itself in which queue it stands.
 
 use core::cmp::Ordering;
+use core::hint::black_box;
 use core::sync::atomic;
 
-use super::queue::Queue;
+use super::queue::{Queue, Queued as _};
 use super::row::{Place, Row};
 use super::share::Share;
 use super::sketch::Sketch;
@@ -88,6 +89,21 @@ impl Order {
     /// What they weigh together.
     pub(super) const fn weight(&self) -> u64 {
         self.window.weight() + self.main.weight()
+    }
+
+    /// Where one more value is too much for the window: lets memory bring what there is to know of the slot that stands second in it, and
+    /// gives that slot's hash.
+    ///
+    /// The first has to go on or leave for the value that comes now, the second for the one after that. None of it is at hand, and who
+    /// chooses asks for one thing after another and waits for each. Asked for as early as this, it has come by then. Nothing rests on it.
+    pub(super) fn foresee<T>(&self, rows: &Blocks<Row<T>>) -> Option<u32> {
+        let first = rows.at(self.window.front()? as usize);
+        if !self.is_too_much_for_window(self.window.len() + 1, self.window.weight() + first.weight) {
+            return None;
+        }
+        let second = rows.get(first.link().next() as usize)?;
+        black_box((second.weight, self.sketch.estimate(second.hash)));
+        Some(second.hash)
     }
 
     /// Lets a new value in: at the back of the window, whose first go on to main while there is room.
