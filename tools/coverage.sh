@@ -47,8 +47,10 @@ rust_tests() {
     fi
 }
 
+# As the tests are built, what they depend on with them; by the profile of tests itself cargo would make a test of it.
 python_build() {
-    env VIRTUAL_ENV="$PWD/.tools/coverage" .tools/coverage/bin/maturin develop --quiet --profile test --manifest-path python/Cargo.toml
+    env VIRTUAL_ENV="$PWD/.tools/coverage" CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=line-tables-only \
+        .tools/coverage/bin/maturin develop --quiet --manifest-path python/Cargo.toml
 }
 
 python_tests() { # FOLDER
