@@ -234,7 +234,9 @@ fn remedy(code: &str, class: Class, detail: &str) -> &'static str {
         (_, Class::Config) => "check the URL, the user's rights and the server's version against docs/redis.md",
         (_, Class::Retry) => "slots are on the move: try again",
         ("REDIRECT", _) => "this server is no primary any more: let the URL lead to the one that is",
-        (_, Class::Reroute) => "this is a cluster: say so by a URL that begins with `redis+cluster://`",
+        ("CROSSSLOT", _) | (_, Class::Reroute) => {
+            "this is a cluster: say so by a URL that begins with `redis+cluster://`"
+        }
         (_, Class::Down) => "it cannot serve now: try again in a while",
         (_, Class::ReadOnly) => "this is a replica: let the URL lead to the primary",
         (_, Class::Full) => "its memory is full: raise maxmemory, or set maxmemory-policy to allkeys-lru",

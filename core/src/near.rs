@@ -196,14 +196,17 @@ impl<V: Clone> Near<V> {
         Track::new(&self.shared.coherence, told)
     }
 
-    /// A connection was told that what has this name in Redis changed, or may have.
-    pub fn pushed(&self, name: &[u8], now: Moment) {
+    /// A connection was told that what has this name in Redis changed, or may have. True where that is the list of what is being
+    /// swept: then its [`Track`] is to [`doubt`](Track::doubt) until that was read.
+    pub fn pushed(&self, name: &[u8], now: Moment) -> bool {
         self.shared.coherence.pushed(now);
-        match self.shared.names.read(name) {
+        let named = self.shared.names.read(name);
+        match named {
             Some(Named::Key(key)) => self.forget(key, now),
             Some(Named::Table(table)) => self.forget_table(table),
-            None => {}
+            Some(Named::Sweeps) | None => {}
         }
+        named == Some(Named::Sweeps)
     }
 
     /// This process is about to change a key, or just has.

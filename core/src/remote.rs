@@ -9,6 +9,7 @@
 //! | how a loaded value gets there | [`lease`] |
 //! | what bytes under a key mean | [`sight`] |
 //! | how tags are kept | `tables` |
+//! | what is dead since a pattern is being swept that covers it | [`sweeps`] |
 //! | what things are called in Redis | [`name`] |
 //! | commands, answers and scripts | [`call`], [`script`] |
 
@@ -18,6 +19,7 @@ pub mod look;
 pub mod name;
 pub mod script;
 pub mod sight;
+pub mod sweeps;
 mod tables;
 
 use alloc::boxed::Box;
@@ -47,6 +49,7 @@ use look::{Look, Step, Want};
 use name::Names;
 use script::{ACQUIRE, EXTEND, INCREMENT, LIFT, TOUCH, UNLOCK};
 use sight::{Header, Seen, Sight};
+use sweeps::{Id, List, Sweeps};
 use tables::{Standing, ToNote, ToRead};
 
 pub use tables::Notes;
@@ -68,6 +71,7 @@ struct Shared<E> {
     names: Names,
     /// Where loads of this process meet, and what is counted of them.
     flights: Flights<Payload, E>,
+    sweeps: Sweeps,
     jitter: Jitter,
     early: Early,
     load_timeout: Duration,
@@ -105,6 +109,15 @@ pub enum See {
     Tagged(Tagged),
 }
 
+/// What was read of a key.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// None where there is nothing, or no string.
+    pub bytes: Option<Vec<u8>>,
+    /// Whether it is dead, as it is older than something that is being swept.
+    pub is_swept: bool,
+}
+
 /// Values whose tags are asked about together, at most: a table of theirs is then one short command.
 pub const ASKED_TOGETHER: usize = 1_000;
 
@@ -134,6 +147,7 @@ impl<E: Clone> Remote<E> {
             shared: Arc::new(Shared {
                 names: Names::new(namespace),
                 flights: Flights::new(config.limits(), hasher),
+                sweeps: Sweeps::default(),
                 jitter: config.jitter,
                 early: config.early,
                 load_timeout: config.load_timeout,
@@ -169,12 +183,67 @@ impl<E: Clone> Remote<E> {
         Look::new(self, key.as_str(), self.shared.names.key(key), Want::default()).bypass(now)
     }
 
-    /// The hot path of a call that would load: takes the value out of these bytes, where it is fresh, has no tags and need not
-    /// be refreshed early. Counts a hit, or nothing: on `None` go on with [`Remote::look`].
-    pub fn hit(&self, bytes: &mut Option<Vec<u8>>, clock: Moment) -> Option<Payload> {
-        let (codec, from, fingerprint) = self.plain(bytes.as_deref()?, 0, clock)?;
+    /// What reads keys; [`Remote::found_many`] reads what it answers.
+    pub fn get_many(&self, keys: &[Key<'_>]) -> Call {
+        let names = keys.iter().map(|key| self.shared.names.key(*key));
+        let list = self.reads_sweeps().then(|| self.shared.names.sweeps());
+        Call::Plain(core::iter::once(b"MGET"[..].into()).chain(names.chain(list).map(Into::into)).collect())
+    }
+
+    /// What was answered to [`Remote::get_many`] of these keys.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`] where they could not be read.
+    pub fn found_many(&self, keys: &[Key<'_>], reply: Reply, now: Moment) -> Result<Vec<Found>, Fault> {
+        let mut found = reply.into_list()?;
+        let list = if self.reads_sweeps() { found.pop() } else { None };
+        if found.len() != keys.len() {
+            return Err(Fault::Protocol);
+        }
+        let sweeps = self.sweeps_in(list.as_ref().and_then(Reply::as_bytes), now);
+        let found = found.into_iter().zip(keys).map(|(reply, key)| {
+            let bytes = reply.into_bytes().unwrap_or_default();
+            Found::under(sweeps.as_deref(), key.as_str(), bytes)
+        });
+        Ok(found.collect())
+    }
+
+    /// What was read of one key, and in the list of what is being swept.
+    pub fn found(&self, key: Key<'_>, bytes: Option<Vec<u8>>, list: Option<&[u8]>, now: Moment) -> Found {
+        Found::under(self.sweeps_in(list, now).as_deref(), key.as_str(), bytes)
+    }
+
+    /// What was read of a key by a command of its own, to be judged by what this process knows.
+    pub fn found_before(&self, key: Key<'_>, bytes: Vec<u8>) -> Found {
+        let is_swept = self.shared.sweeps.covers(key.as_str(), &Header::of(&bytes));
+        Found { bytes: Some(bytes), is_swept }
+    }
+
+    /// What reads one key, alone or with what is being swept.
+    fn get(&self, name: &[u8]) -> Call {
+        let call = Call::plain(if self.reads_sweeps() { "MGET" } else { "GET" }, name);
+        if self.reads_sweeps() { call.with(self.shared.names.sweeps()) } else { call }
+    }
+
+    /// What was answered to that.
+    fn got(&self, key: &str, reply: Reply, now: Moment) -> Result<Found, Fault> {
+        if !self.reads_sweeps() {
+            return Ok(Found::from(reply.into_bytes()?));
+        }
+        let [value, list] = <[Reply; 2]>::try_from(reply.into_list()?).map_err(|_| Fault::Protocol)?;
+        Ok(Found::under(self.sweeps_in(list.as_bytes(), now).as_deref(), key, value.into_bytes()?))
+    }
+
+    /// The hot path of a call that would load: takes the value out of what was found, where it is fresh, has no tags, need
+    /// not be refreshed early, and is not being swept. Counts a hit, or nothing: on `None` go on with [`Remote::look`].
+    pub fn hit(&self, found: &mut Found, clock: Moment) -> Option<Payload> {
+        if found.is_swept {
+            return None;
+        }
+        let (codec, from, fingerprint) = self.plain(found.bytes.as_deref()?, 0, clock)?;
         self.count(Freshness::Fresh);
-        let mut bytes = Bytes::from(bytes.take()?);
+        let mut bytes = Bytes::from(found.bytes.take()?);
         bytes.advance(from);
         Some(Payload { codec, bytes, fingerprint, is_failure: false })
     }
@@ -201,8 +270,8 @@ impl<E: Clone> Remote<E> {
     }
 
     /// Says what is under a key. Counts nothing.
-    pub fn see(&self, bytes: Option<Vec<u8>>, clock: Moment) -> See {
-        match Sight::of(bytes, clock) {
+    pub fn see(&self, found: Found, clock: Moment) -> See {
+        match Sight::of(found.bytes, clock).unless(found.is_swept) {
             Sight::Value(seen) if !seen.marks.is_empty() => See::Tagged(Tagged(seen)),
             sight => See::Plain(sight),
         }
@@ -256,7 +325,7 @@ impl<E: Clone> Remote<E> {
         notes: &Notes,
         clock: Moment,
     ) -> Option<Call> {
-        let (entry, span) = self.written(payload, storing, notes, clock)?;
+        let (entry, span) = self.written(key, payload, storing, notes, clock)?;
         let call = Call::plain("SET", &self.shared.names.key(key)).with(entry);
         self.shared.flights.counters().stores.one();
         Some(if span == 0 { call } else { call.word("PX").number(span) })
@@ -264,7 +333,7 @@ impl<E: Clone> Remote<E> {
 
     /// Stores a value where nothing is; the second call tells what is there.
     pub fn add(&self, key: Key<'_>, payload: &Payload, storing: &Storing, clock: Moment) -> Option<[Call; 2]> {
-        let (entry, span) = self.written(payload, storing, &Notes::default(), clock)?;
+        let (entry, span) = self.written(key, payload, storing, &Notes::default(), clock)?;
         let name = self.shared.names.key(key);
         let call = Call::plain("SET", &name).with(entry).word("NX");
         let call = if span == 0 { call } else { call.word("PX").number(span) };
@@ -285,7 +354,7 @@ impl<E: Clone> Remote<E> {
         storing: &Storing,
         clock: Moment,
     ) -> Option<Call> {
-        let (entry, span) = self.written(payload, storing, &Notes::default(), clock)?;
+        let (entry, span) = self.written(key, payload, storing, &Notes::default(), clock)?;
         let name = self.shared.names.key(key);
         Some(Call::run(&script::FILL, &name).with(header.as_bytes().to_vec()).with(entry).number(span))
     }
@@ -327,7 +396,7 @@ impl<E: Clone> Remote<E> {
     /// there, for [`Remote::held_alone`].
     pub fn hold_down(&self, key: Key<'_>, span: Duration, clock: Moment) -> (Header, Call) {
         let until = clock.after(span);
-        let entry = self.placeholder(Content::HoldDown, Life::new(until, until));
+        let entry = self.placeholder(None, Content::HoldDown, Life::new(until, until));
         let header = Header::of(&entry);
         let call = Call::plain("SET", &self.shared.names.key(key)).with(entry).word("PX").millis(span).word("GET");
         (header, call)
@@ -362,7 +431,7 @@ impl<E: Clone> Remote<E> {
 
     /// Takes a lock that is free; answers with a fence, or 0. The token is drawn anew.
     pub fn acquire(&self, lock: &str, millis: u64) -> ([u8; 16], Call) {
-        let token = self.token().0;
+        let token = self.token(None).0;
         let names = &self.shared.names;
         let call = Call::run(&ACQUIRE, &names.lock(lock)).with(names.fence(lock)).with(token.to_vec()).number(millis);
         (token, call)
@@ -445,30 +514,40 @@ impl<E: Clone> Remote<E> {
         tags.ask(&self.shared.names, calls);
     }
 
-    fn written(&self, payload: &Payload, storing: &Storing, notes: &Notes, clock: Moment) -> Option<(Vec<u8>, u64)> {
+    fn written(
+        &self,
+        key: Key<'_>,
+        payload: &Payload,
+        storing: &Storing,
+        notes: &Notes,
+        clock: Moment,
+    ) -> Option<(Vec<u8>, u64)> {
         if !self.fits(payload) {
             self.shared.flights.counters().too_large.one();
             return None;
         }
         let life = self.life(storing.ttl, storing.grace, clock);
-        let (entry, _) = self.entry(payload, life, Duration::ZERO, &storing.tags, notes)?;
+        let after = self.shared.sweeps.last_of(key.as_str());
+        let (entry, _) = self.entry(after, payload, life, Duration::ZERO, &storing.tags, notes)?;
         self.is_enabled().then(|| (entry, lasting(life, clock)))
     }
 
     /// What stands in the place of a value.
-    fn placeholder(&self, content: Content<'_>, life: Life) -> Vec<u8> {
-        let (token, load_time) = (self.token(), Duration::ZERO);
+    fn placeholder(&self, after: Option<Id>, content: Content<'_>, life: Life) -> Vec<u8> {
+        let (token, load_time) = (self.token(after), Duration::ZERO);
         let entry = Entry { token, life, load_time, fingerprint: None, tags: Vec::new(), content };
         entry.encode().expect("it has neither tags nor a payload")
     }
 
-    fn lease(&self) -> Vec<u8> {
-        self.placeholder(Content::Lease, Life::new(Moment::from_millis(0), Moment::from_millis(0)))
+    fn lease(&self, key: &str) -> Vec<u8> {
+        let after = self.shared.sweeps.last_of(key);
+        self.placeholder(after, Content::Lease, Life::new(Moment::from_millis(0), Moment::from_millis(0)))
     }
 
-    fn token(&self) -> Token {
+    /// One that was never used; the record that a load noted when it began stands in the place of what is this process's own.
+    fn token(&self, after: Option<Id>) -> Token {
         let mut token = [0; 16];
-        token[..8].copy_from_slice(&self.shared.prefix.to_be_bytes());
+        token[..8].copy_from_slice(&after.unwrap_or(self.shared.prefix.to_be_bytes()));
         token[8..].copy_from_slice(&self.bits().to_be_bytes());
         Token(token)
     }
@@ -500,6 +579,20 @@ impl<E: Clone> Remote<E> {
             Freshness::Stale => counters.stale.one(),
             Freshness::Over => counters.misses.one(),
         }
+    }
+}
+
+impl Found {
+    fn under(sweeps: Option<&List>, key: &str, bytes: Option<Vec<u8>>) -> Self {
+        let is_swept = sweeps.zip(bytes.as_deref()).is_some_and(|(list, bytes)| list.covers(key, &Header::of(bytes)));
+        Self { bytes, is_swept }
+    }
+}
+
+/// Of where nobody knows what is being swept.
+impl From<Option<Vec<u8>>> for Found {
+    fn from(bytes: Option<Vec<u8>>) -> Self {
+        Self { bytes, is_swept: false }
     }
 }
 

@@ -72,7 +72,7 @@ pub use write::{Peeked, WriteError};
 use nodes::Nodes;
 use renewals::{Renewal, Renewals};
 use spread::Manner;
-use tracker::Tracker;
+use tracker::{Heed, Tracker};
 
 /// What the engines of one process share, whatever runtimes they run on: loads under way, counters, and the invalidations that are
 /// still to be said.
@@ -150,6 +150,16 @@ impl<E: Clone> Tier<E> {
         stats
     }
 
+    /// Has memory forget what was found to be swept.
+    fn forget_swept(&self, now: Moment) {
+        let fresh = self.remote.fresh_sweeps();
+        if let Some(front) = &self.front {
+            for pattern in &fresh {
+                front.memory.forget_matching(pattern, now);
+            }
+        }
+    }
+
     /// To be called when something owed was said.
     fn tell(&self) {
         if self.outbox.is_empty() {
@@ -218,6 +228,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         let way = if matches!(options.target.address(), RedisAddress::Cluster { .. }) {
             Way::Many(Nodes::new(Arc::clone(&tier), runtime.clone(), options.clone()))
         } else {
+            tier.remote.read_sweeps();
             let (greeted, clock) = (Arc::clone(&tier), runtime.clone());
             let greet = move |line: Line| -> crate::link::Greeting {
                 let (tier, runtime) = (Arc::clone(&greeted), clock.clone());
@@ -228,7 +239,12 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
             let tracker = tier.front.clone().map(|front| {
                 // Whoever answers where the one server is, is that server.
                 let vouch: Greet = Arc::new(|_| Box::pin(async { Ok(()) }));
-                Tracker::new(link.clone(), options, tier.remote.names().clone(), front, vouch)
+                let swept = Arc::clone(&tier);
+                let heed: Heed = Arc::new(move |list, now| {
+                    swept.remote.told_of_sweeps(list, now);
+                    swept.forget_swept(now);
+                });
+                Tracker::new(link.clone(), options, tier.remote.names().clone(), front, vouch, Some(heed))
             });
             Way::One(link, tracker)
         };

@@ -143,10 +143,10 @@ async fn a_list_under_our_name_is_counted_and_left_alone_until_somebody_means_it
     assert_eq!(miss(&one, "k").await.fill(json("1"), &storing(&[])).await, Filled::Refused);
     assert!(one.add(key("k"), &json("1"), &storing(&[])).await.is_err());
     assert!(matches!(one.increment(key("k"), 1, ttl).await, Err(WriteError::Fault(_))));
-    assert!(one.touch(key("k"), ttl).await.is_err());
-    assert!(one.peek(key("k")).await.is_err());
+    assert_eq!(one.touch(key("k"), ttl).await, Ok(false));
+    assert_eq!(one.peek(key("k")).await, Ok(None));
     let stats = one.tier().stats();
-    assert!(stats.faults + stats.foreign >= 2, "{stats:?}");
+    assert!(stats.faults + stats.foreign >= 1, "{stats:?}");
     assert_eq!(server.ask(&["LRANGE", "app:k", "0", "-1"]).list()[0].text(), "foreign");
 
     assert_eq!(one.get_many(&[key("k"), key("none")]).await, [None, None]);
@@ -176,7 +176,7 @@ async fn a_reply_that_is_lost_leaves_nothing_half_done() {
     lose("EVALSHA");
     assert_eq!(lease.fill(json("1"), &storing(&[])).await, Filled::Stored, "said again, and seen to be there");
     assert!(was_lost());
-    lose("GET");
+    lose("MGET");
     assert_eq!(hit(&one, "k").await, json("1"));
     assert!(was_lost());
     lose("UNLINK");
@@ -297,7 +297,7 @@ async fn whatever_a_server_says_instead_of_a_value_the_load_runs() {
         let rogue = Rogue::before(&server, {
             let (is_rogue, answer) = (Arc::clone(&is_rogue), answer.clone());
             move |words| {
-                let wrong = words[0] == b"GET" && is_rogue.load(Ordering::SeqCst);
+                let wrong = words[0] == b"MGET" && is_rogue.load(Ordering::SeqCst);
                 if wrong { answer.clone() } else { Answer::Honest }
             }
         });

@@ -129,12 +129,17 @@ impl Spell {
         self.trusted_until.load(Ordering::Acquire) == OVER
     }
 
-    /// The connection lived after `sent`.
-    fn answered(&self, sent: Moment) {
-        let until = sent.after(TRUST).as_nanos();
+    /// Believed until then, if it is not believed for longer.
+    fn believe(&self, until: u64) {
         let later = |known: u64| (known != OVER && known < until).then_some(until);
         // A sign of life that comes after the end brings nothing back.
         let _over_or_later = self.trusted_until.fetch_update(Ordering::AcqRel, Ordering::Acquire, later);
+    }
+
+    /// Not believed until further notice; gives until when it would have been.
+    fn doubt(&self) -> u64 {
+        let there = |known: u64| (known != OVER).then_some(UNHEARD);
+        self.trusted_until.fetch_update(Ordering::AcqRel, Ordering::Acquire, there).unwrap_or(UNHEARD)
     }
 
     /// Nobody believes it any more. Where the connection was lost, what it was believed until is kept.
@@ -182,11 +187,19 @@ struct Inner {
 struct Current {
     spell: Arc<Spell>,
     began: u64,
+    doubt: Option<Doubt>,
+}
+
+/// That it is not known what else to believe: as of which change, and until when all would be believed otherwise.
+#[derive(Debug)]
+struct Doubt {
+    number: u64,
+    until: u64,
 }
 
 impl Track {
     pub(super) fn new(coherence: &Arc<Coherence>, told: Told) -> Self {
-        let current = Mutex::new(Current { spell: Spell::new(told), began: coherence.next() });
+        let current = Mutex::new(Current { spell: Spell::new(told), began: coherence.next(), doubt: None });
         let inner = Arc::new(Inner { told, current });
         let mut tracks = coherence.tracks.lock();
         tracks.retain(|track| track.strong_count() > 0);
@@ -210,7 +223,33 @@ impl Track {
 
     /// The connection gave a sign of life, asked for at `sent`; all that it was told before was said first.
     pub fn answered(&self, sent: Moment) {
-        self.inner.spell().answered(sent);
+        let until = sent.after(TRUST).as_nanos();
+        let mut current = self.inner.current.lock();
+        match &mut current.doubt {
+            Some(doubt) => doubt.until = doubt.until.max(until),
+            None => current.spell.believe(until),
+        }
+    }
+
+    /// The server said that something changed which any of what entered may depend on: none of it is believed until that was read.
+    pub fn doubt(&self) {
+        let mut current = self.inner.current.lock();
+        let until = current.doubt.as_ref().map_or_else(|| current.spell.doubt(), |doubt| doubt.until);
+        current.doubt = Some(Doubt { number: self.coherence.next(), until });
+    }
+
+    /// The number of the doubt there is: what is asked for from here on ends it, by [`Track::settled`].
+    pub fn doubted(&self) -> Option<u64> {
+        self.inner.current.lock().doubt.as_ref().map(|doubt| doubt.number)
+    }
+
+    /// What was asked for under the doubt of this number is known, and what was to go has gone: what is left is believed again, unless
+    /// there is a later doubt.
+    pub fn settled(&self, number: u64) {
+        let mut current = self.inner.current.lock();
+        if let Some(doubt) = current.doubt.take_if(|doubt| doubt.number <= number) {
+            current.spell.believe(doubt.until);
+        }
     }
 
     /// The server said that everything changed, and has forgotten what it was to tell: what entered is believed no more.
@@ -366,10 +405,10 @@ mod tests {
     #[test]
     fn a_sign_of_life_that_comes_after_the_end_brings_nothing_back() {
         let (spell, now) = (Spell::new(Told::Itself), Moment::from_millis(1_000));
-        spell.answered(now);
+        spell.believe(now.after(TRUST).as_nanos());
         assert!(spell.is_trusted(now));
         spell.end(End::Forgotten);
-        spell.answered(now);
+        spell.believe(now.after(TRUST).as_nanos());
         assert!(!spell.is_trusted(now) && spell.is_over());
     }
 }

@@ -118,6 +118,33 @@ fn a_pattern_takes_along_what_matches_and_what_was_asked_for_before() {
 }
 
 #[test]
+fn a_change_of_what_is_being_swept_is_waited_for_and_what_it_does_not_cover_is_believed_again() {
+    let (near, track) = told(&Config::default());
+    for name in ["user:1", "job:1"] {
+        assert!(admit(&near, &track.guard(), name, 1, &plain(), START));
+    }
+    let served = |now| ["user:1", "job:1"].map(|name| near.hit(key(name), now));
+    assert!(!near.pushed(b"app!t3", START) && near.pushed(b"app!p", START));
+    track.doubt();
+    let first = track.doubted().unwrap();
+    track.answered(after(1_000));
+    assert_eq!(served(after(1_000)), [None, None], "a sign of life says nothing of what changed");
+    track.doubt();
+    track.settled(first);
+    assert_eq!(served(after(1_000)), [None, None], "it changed once more since that was asked for");
+    near.forget_matching(&Pattern::new("user:*").unwrap(), after(1_000));
+    track.settled(track.doubted().unwrap());
+    assert_eq!((served(after(2_999)), track.doubted()), ([None, Some(1)], None));
+    assert_eq!(served(after(3_000)), [None, None], "for as long as the sign of life is good for");
+    track.doubt();
+    track.flushed(after(2_500));
+    track.settled(track.doubted().unwrap());
+    assert_eq!(served(after(2_500)), [None, None], "what was flushed meanwhile does not come back");
+    assert!(admit(&near, &track.guard(), "job:1", 2, &plain(), after(2_500)));
+    assert_eq!(near.hit(key("job:1"), after(2_500)), Some(2));
+}
+
+#[test]
 fn nothing_is_believed_for_longer_than_after_the_last_sign_of_life_was_asked_for() {
     let (near, track) = told(&Config::default());
     assert!(admit(&near, &track.guard(), "k", 1, &plain(), START));
@@ -524,8 +551,8 @@ impl World {
         let track = self.wires[server].track.as_ref().expect("there is always one");
         match heard {
             Some(Said::Read(reading)) => self.answered.push_back(reading),
-            Some(Said::Changed(TAG)) => self.near.pushed(format!("app!t{TABLE}").as_bytes(), self.now),
-            Some(Said::Changed(part)) => self.near.pushed(format!("app:{}", NAMES[part]).as_bytes(), self.now),
+            Some(Said::Changed(TAG)) => drop(self.near.pushed(format!("app!t{TABLE}").as_bytes(), self.now)),
+            Some(Said::Changed(part)) => drop(self.near.pushed(format!("app:{}", NAMES[part]).as_bytes(), self.now)),
             Some(Said::Everything) => track.flushed(self.now),
             Some(Said::Pong(sent)) => track.answered(sent),
             None => {}

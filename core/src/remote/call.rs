@@ -37,7 +37,7 @@ impl Call {
 
     /// Whether it changes nothing.
     pub fn only_reads(&self) -> bool {
-        matches!(self, Self::Plain(args) if matches!(args.first().map(AsRef::as_ref), Some(b"GET" | b"GETRANGE" | b"HMGET" | b"PTTL")))
+        matches!(self, Self::Plain(args) if matches!(args.first().map(AsRef::as_ref), Some(b"GET" | b"MGET" | b"GETRANGE" | b"HMGET" | b"PTTL")))
     }
 
     pub(crate) fn plain(command: &'static str, name: &[u8]) -> Self {
@@ -96,6 +96,11 @@ impl Reply {
             Self::Error(fault) => Err(fault),
             Self::Int(_) | Self::List(_) => Err(Fault::Protocol),
         }
+    }
+
+    /// The bytes of a string, without taking them; none where there is nothing, or something else.
+    pub(crate) fn as_bytes(&self) -> Option<&[u8]> {
+        if let Self::Bytes(bytes) = self { Some(bytes) } else { None }
     }
 
     pub(crate) fn into_int(self) -> Result<i64, Fault> {

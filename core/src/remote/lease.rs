@@ -18,8 +18,9 @@ use crate::remote::call::{Call, Replies, Reply};
 use crate::remote::look::LEASE;
 use crate::remote::script::{FILL, RELEASE, RENEW};
 use crate::remote::sight::{Header, Outline};
+use crate::remote::sweeps::Id;
 use crate::remote::tables::{Mark, Notes, ToRead};
-use crate::remote::{Remote, Storing, lasting};
+use crate::remote::{Remote, Shared, Storing, lasting};
 use crate::version::Ticket;
 
 /// The right to load one key. Given up by [`Lease::fill`], [`Lease::fail`] or [`Lease::abandon`]; where it is dropped, those of
@@ -31,6 +32,8 @@ pub struct Lease<E: Clone> {
     name: Vec<u8>,
     hold: Hold,
     notes: Notes,
+    /// The last that was being swept when the load began, of what covers its key.
+    after: Option<Id>,
 }
 
 /// What stands for the lease in Redis.
@@ -70,6 +73,7 @@ pub struct Sent<E: Clone> {
 #[derive(Debug)]
 enum Kind {
     Stored {
+        header: Header,
         life: Life,
         marks: Vec<Mark>,
         tags: ToRead,
@@ -84,7 +88,8 @@ enum Kind {
 
 impl<E: Clone> Lease<E> {
     pub(crate) fn new(remote: Remote<E>, lead: Lead<Payload, E>, name: Vec<u8>, hold: Hold, notes: Notes) -> Self {
-        Self { remote, lead, name, hold, notes }
+        let after = remote.shared.sweeps.last_of(lead.key());
+        Self { remote, lead, name, hold, notes, after }
     }
 
     /// The key to load.
@@ -116,7 +121,7 @@ impl<E: Clone> Lease<E> {
     }
 
     fn finish(self, payload: Payload, storing: &Storing, keep: bool, now: Moment, clock: Moment) -> Filling<E> {
-        let Self { remote, lead, name, hold, notes } = self;
+        let Self { remote, lead, name, hold, notes, after } = self;
         let (header, elected) = match hold {
             Hold::Alone => {
                 lead.hand_on(Some(payload), now);
@@ -128,7 +133,7 @@ impl<E: Clone> Lease<E> {
         let life = remote.life(storing.ttl, storing.grace, clock);
         let load_time = now - lead.begun();
         let fits = keep && remote.is_enabled() && remote.fits(&payload);
-        let entry = fits.then(|| remote.entry(&payload, life, load_time, &storing.tags, &notes)).flatten();
+        let entry = fits.then(|| remote.entry(after, &payload, life, load_time, &storing.tags, &notes)).flatten();
         lead.close();
         let Some((entry, marks)) = entry else {
             remote.shared.flights.counters().too_large.add(u64::from(keep && !remote.fits(&payload)));
@@ -139,11 +144,12 @@ impl<E: Clone> Lease<E> {
             return Filling::Send(Box::new(Sent { remote, lead, payload, kind: Kind::Passed { marks, tags } }), calls);
         };
         let tags = ToRead::of(marks.iter().map(|mark| &*mark.name));
+        let stored = Header::of(&entry);
         let fill = Call::run(&FILL, &name).with(header.as_bytes().to_vec()).with(entry).number(lasting(life, clock));
         let mut calls = vec![fill];
         calls.extend(elected.then(|| Call::plain("UNLINK", &remote.shared.names.refresh(lead.key()))));
         remote.ask_tags(&tags, &mut calls);
-        let kind = Kind::Stored { life, marks, tags, elected };
+        let kind = Kind::Stored { header: stored, life, marks, tags, elected };
         Filling::Send(Box::new(Sent { remote, lead, payload, kind }), calls)
     }
 
@@ -186,8 +192,12 @@ impl<E: Clone> Sent<E> {
 
     /// Ends the load by what Redis answered. Where it is not known whether the value was stored, it goes to its own caller only.
     pub fn replied(self, replies: Result<Vec<Reply>, Fault>, now: Moment) -> Filled {
-        let counters = self.remote.shared.flights.counters();
+        let Shared { flights, sweeps, .. } = &*self.remote.shared;
+        let counters = flights.counters();
+        // What was written down since the load began, its value does not outlive.
+        let is_swept = matches!(&self.kind, Kind::Stored { header, .. } if sweeps.covers(self.lead.key(), header));
         let filled = match replies.and_then(|replies| self.kind.read(&mut Replies::new(replies))) {
+            Ok(_) if is_swept => Filled::Refused,
             Ok(filled) => filled,
             Err(fault) => {
                 self.remote.noticed(&fault);
@@ -232,6 +242,7 @@ impl<E: Clone> Remote<E> {
     /// The bytes of an entry with its tags as they were noted; `None` where one was not, or the value has no place in one.
     pub(crate) fn entry(
         &self,
+        after: Option<Id>,
         payload: &Payload,
         life: Life,
         load_time: core::time::Duration,
@@ -239,7 +250,7 @@ impl<E: Clone> Remote<E> {
         notes: &Notes,
     ) -> Option<(Vec<u8>, Vec<Mark>)> {
         let entry = Entry {
-            token: self.token(),
+            token: self.token(after),
             life,
             load_time,
             fingerprint: payload.fingerprint,

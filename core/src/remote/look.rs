@@ -19,12 +19,12 @@ use crate::flight::{Ending, Joined};
 use crate::flights::{Lead, Part};
 use crate::moment::Moment;
 use crate::payload::Payload;
-use crate::remote::Remote;
 use crate::remote::call::{Call, Replies, Reply};
 use crate::remote::lease::{Hold, Lease};
 use crate::remote::script::{FILL, RELEASE};
 use crate::remote::sight::{Header, Outline, Seen, Sight, is_counter};
 use crate::remote::tables::{Notes, Standing, ToNote, ToRead};
+use crate::remote::{Found, Remote};
 use crate::version::Ticket;
 
 /// How a look-up is meant.
@@ -131,7 +131,7 @@ impl<E: Clone> Look<E> {
         let tags = ToRead::of(self.want.tags.iter().flat_map(|tags| tags.iter().map(|tag| &**tag)));
         // Once in a while: a placeholder without an end, which none of ours is, would be waited for by everyone for ever.
         let lasts = self.waiting.as_ref().is_some_and(|waiting| waiting.polls % LASTS_EVERY == 0);
-        let mut calls = vec![Call::plain("GET", &self.name)];
+        let mut calls = vec![self.remote.get(&self.name)];
         calls.extend(lasts.then(|| Call::plain("PTTL", &self.name)));
         self.remote.ask_tags(&tags, &mut calls);
         self.send(Stage::Got { tags, lasts }, calls)
@@ -201,7 +201,7 @@ impl<E: Clone> Look<E> {
                 let remote = &self.remote;
                 let notes = self.to_note();
                 let span = (seen.load_time * 3).clamp(LEASE, LONGEST_REFRESH);
-                let token = remote.token();
+                let token = remote.token(None);
                 let election = Call::plain("SET", &remote.shared.names.refresh(&self.key))
                     .with(token.0.to_vec())
                     .word("NX")
@@ -238,7 +238,7 @@ impl<E: Clone> Look<E> {
             Ok(look) => look,
             Err(step) => return *step,
         };
-        let placeholder = look.remote.lease();
+        let placeholder = look.remote.lease(&look.key);
         let notes = look.to_note();
         let claim = Call::plain("SET", &look.name).with(placeholder.clone()).word("NX").word("PX").millis(LEASE);
         let mut calls = vec![claim, Call::plain("GET", &look.name)];
@@ -252,7 +252,7 @@ impl<E: Clone> Look<E> {
             Ok(look) => look,
             Err(step) => return *step,
         };
-        let placeholder = look.remote.lease();
+        let placeholder = look.remote.lease(&look.key);
         let notes = look.to_note();
         let taking =
             Call::run(&FILL, &look.name).with(header.as_bytes().to_vec()).with(placeholder.clone()).millis(LEASE);
@@ -376,7 +376,7 @@ impl<E: Clone> Pending<E> {
     /// Of answers that read a value: what memory has to know of it, should these answers be all that it takes to serve it.
     pub fn outline(&self, replies: &[Reply], clock: Moment) -> Option<Outline> {
         match (&self.stage, replies) {
-            (Stage::Got { .. }, [Reply::Bytes(bytes), ..]) => Outline::of(bytes, clock),
+            (Stage::Got { .. }, [reply, ..]) => Outline::of(value_in(reply)?, clock),
             (Stage::Tagged(seen, _), _) => seen.outline(clock),
             _ => None,
         }
@@ -384,7 +384,8 @@ impl<E: Clone> Pending<E> {
 
     /// Of answers that read a value: whether it is a counter, of which Redis alone knows how long it lives.
     pub fn is_counter(&self, replies: &[Reply]) -> bool {
-        matches!((&self.stage, replies), (Stage::Got { .. }, [Reply::Bytes(bytes), ..]) if is_counter(bytes))
+        let (Stage::Got { .. }, [reply, ..]) = (&self.stage, replies) else { return false };
+        value_in(reply).is_some_and(is_counter)
     }
 
     /// What to send after the commands where nobody is left who waits for their answers: the lease that they may have taken is
@@ -392,6 +393,15 @@ impl<E: Clone> Pending<E> {
     pub fn given_up(&self) -> Option<Call> {
         let (Stage::Claimed(placeholder, _) | Stage::Taken(placeholder, _)) = &self.stage else { return None };
         Some(Call::run(&RELEASE, &self.look.name).with(Header::of(placeholder).as_bytes().to_vec()))
+    }
+
+    /// Goes on with what was read of the key, where that is all that was to be asked.
+    pub fn found(self, found: Result<Found, Fault>, now: Moment, clock: Moment) -> Step<E> {
+        let look = self.look;
+        match found {
+            Ok(found) => look.found(found, &Standing::default(), None, now, clock),
+            Err(fault) => look.down(&fault, now),
+        }
     }
 
     /// Goes on with what Redis answered, an answer for each command, at `now` and at `clock` of Redis's own.
@@ -435,17 +445,19 @@ impl<E: Clone> Look<E> {
 
     fn replied_got(self, replies: &mut Replies, tags: ToRead, lasts: bool, now: Moment, clock: Moment) -> Step<E> {
         let read = |replies: &mut Replies| {
-            let bytes = replies.take()?.into_bytes()?;
+            let found = self.remote.got(&self.key, replies.take()?, now)?;
             let lasts = lasts.then(|| replies.take()?.into_int()).transpose()?;
-            Ok((bytes, lasts, tags.read(replies)?))
+            Ok((found, lasts, tags.read(replies)?))
         };
         match read(replies) {
-            Ok((bytes, lasts, standing)) => {
-                let sight = self.sight(bytes, clock);
-                self.got(sight, &standing, lasts, now, clock)
-            }
+            Ok((found, lasts, standing)) => self.found(found, &standing, lasts, now, clock),
             Err(fault) => self.down(&fault, now),
         }
+    }
+
+    fn found(self, found: Found, standing: &Standing, lasts: Option<i64>, now: Moment, clock: Moment) -> Step<E> {
+        let sight = self.sight(found.bytes, clock).unless(found.is_swept);
+        self.got(sight, standing, lasts, now, clock)
     }
 
     fn replied_claimed(
@@ -516,6 +528,11 @@ impl<E: Clone> Look<E> {
             None => self.bypass(now),
         }
     }
+}
+
+/// The bytes of what was read, alone or with what is being swept.
+fn value_in(reply: &Reply) -> Option<&[u8]> {
+    if let Reply::List(found) = reply { found.first()?.as_bytes() } else { reply.as_bytes() }
 }
 
 /// How long a lease lasts unless it is renewed.

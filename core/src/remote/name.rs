@@ -38,13 +38,14 @@ impl Names {
                 let table = core::str::from_utf8(digits).ok()?.parse().ok()?;
                 (table < TABLES).then_some(Named::Table(table))
             }
+            b"!p" => Some(Named::Sweeps),
             _ => None,
         }
     }
 
     /// How the names of all begin that memory depends on; none is the beginning of another.
-    pub fn prefixes(&self) -> [Vec<u8>; 2] {
-        [self.with(&[":"]), self.with(&["!t"])]
+    pub fn prefixes(&self) -> [Vec<u8>; 3] {
+        [self.with(&[":"]), self.with(&["!t"]), self.sweeps()]
     }
 
     /// [`Names::key`] in parts, for who puts them together elsewhere.
@@ -88,6 +89,16 @@ impl Names {
         self.table(table_of(tag))
     }
 
+    /// The list of what is being swept.
+    pub(crate) fn sweeps(&self) -> Vec<u8> {
+        self.sweeps_parts().concat()
+    }
+
+    /// Its name in parts, for who puts them together elsewhere.
+    pub fn sweeps_parts(&self) -> [&[u8]; 2] {
+        [self.0.as_str().as_bytes(), b"!p"]
+    }
+
     /// A name under which nothing is ever kept, by number. Whoever answers for one has its slot.
     pub(crate) fn sign(&self, number: u32) -> Vec<u8> {
         self.with(&["!s", &u64::from(number).to_string()])
@@ -121,6 +132,8 @@ pub(crate) enum Named<'n> {
     Key(Key<'n>),
     /// A table of versions.
     Table(u8),
+    /// The list of what is being swept.
+    Sweeps,
 }
 
 /// Which of the tables of versions a tag is in: FNV-1a of its name, folded. The same in every language, or they would not
@@ -150,9 +163,15 @@ mod tests {
         let all = Pattern::new("*").unwrap();
         let sweep = Pattern::new(&names.matching(&all)).unwrap();
         assert!(sweep.matches(b"a-b:!t1"));
-        for own in
-            [names.refresh("k"), names.table(3), names.lock("l"), names.fence("l"), names.sign(0), names.channel("c")]
-        {
+        for own in [
+            names.refresh("k"),
+            names.table(3),
+            names.sweeps(),
+            names.lock("l"),
+            names.fence("l"),
+            names.sign(0),
+            names.channel("c"),
+        ] {
             assert!(!sweep.matches(&own), "{}", String::from_utf8_lossy(&own));
         }
     }
@@ -163,14 +182,15 @@ mod tests {
         let key = Key::new("user:1").unwrap();
         assert_eq!(names.read(&names.key(key)), Some(Named::Key(key)));
         assert_eq!(names.read(&names.table(63)), Some(Named::Table(63)));
+        assert_eq!(names.read(&names.sweeps()), Some(Named::Sweeps));
         for own in [names.refresh("k"), names.lock("l"), names.channel("c"), b"a!t64".to_vec(), b"a!t".to_vec()] {
             assert_eq!(names.read(&own), None, "{}", String::from_utf8_lossy(&own));
         }
         for others in [&b"ab:user:1"[..], b"a", b"", b"a:", b"a:\xff", b"b:user:1"] {
             assert_eq!(names.read(others), None, "{}", String::from_utf8_lossy(others));
         }
-        let [keys, tables] = names.prefixes();
-        assert!(names.key(key).starts_with(&keys) && names.table(7).starts_with(&tables));
+        let [keys, tables, sweeps] = names.prefixes();
+        assert!(names.key(key).starts_with(&keys) && names.table(7).starts_with(&tables) && names.sweeps() == sweeps);
     }
 
     #[test]

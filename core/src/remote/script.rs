@@ -159,6 +159,76 @@ if string.sub(have, 1, 2) == '\\193D' and string.sub(have, 4, 4) == 'T' and have
 return redis.call('UNLINK', KEYS[1])",
 };
 
+/// `record most`: adds a record to the list of what is being swept, behind all others, in the place of one with the same pattern. Gives
+/// the list, or nothing where it has `most` records. What is no record ends the list, and is gone.
+pub static WRITE_DOWN: Script = Script {
+    name: "write-down",
+    keys: 1,
+    text: "local list = redis.call('GET', KEYS[1]) or ''
+local id, pattern = string.sub(ARGV[1], 1, 8), string.sub(ARGV[1], 15)
+local kept, at = {}, 1
+while at + 13 <= #list do
+  local last = at + 13 + string.byte(list, at + 12) * 256 + string.byte(list, at + 13)
+  if last > #list then break end
+  if string.sub(list, at, at + 7) == id then return list end
+  if string.sub(list, at + 14, last) ~= pattern then kept[#kept + 1] = string.sub(list, at, last) end
+  at = last + 1
+end
+if #kept >= tonumber(ARGV[2]) then return false end
+kept[#kept + 1] = ARGV[1]
+list = table.concat(kept)
+redis.call('SET', KEYS[1], list)
+return list",
+};
+
+/// `id was is`: gives a record another beat, if its beat is what it was. 1: done; 0: another has raised it, or it is gone.
+pub static RAISE: Script = Script {
+    name: "raise",
+    keys: 1,
+    text: "local list = redis.call('GET', KEYS[1]) or ''
+local at = 1
+while at + 13 <= #list do
+  if string.sub(list, at, at + 7) == ARGV[1] then
+    if string.sub(list, at + 8, at + 11) ~= ARGV[2] then return 0 end
+    redis.call('SETRANGE', KEYS[1], at + 7, ARGV[3])
+    return 1
+  end
+  at = at + 14 + string.byte(list, at + 12) * 256 + string.byte(list, at + 13)
+end
+return 0",
+};
+
+/// `id`: strikes a record off the list, and the list once nothing is in it. Gives what is left.
+pub static STRIKE: Script = Script {
+    name: "strike",
+    keys: 1,
+    text: "local list = redis.call('GET', KEYS[1]) or ''
+local at = 1
+while at + 13 <= #list do
+  local last = at + 13 + string.byte(list, at + 12) * 256 + string.byte(list, at + 13)
+  if string.sub(list, at, at + 7) == ARGV[1] then
+    list = string.sub(list, 1, at - 1) .. string.sub(list, last + 1)
+    if list == '' then redis.call('UNLINK', KEYS[1]) else redis.call('SET', KEYS[1], list) end
+    break
+  end
+  at = last + 1
+end
+return list",
+};
+
 /// All of them. A host that names them by number counts in this order.
-pub static ALL: [&Script; 10] =
-    [&FILL, &RENEW, &RELEASE, &TOUCH, &INCREMENT, &MOVE_TAGS, &ACQUIRE, &EXTEND, &UNLOCK, &LIFT];
+pub static ALL: [&Script; 13] = [
+    &FILL,
+    &RENEW,
+    &RELEASE,
+    &TOUCH,
+    &INCREMENT,
+    &MOVE_TAGS,
+    &ACQUIRE,
+    &EXTEND,
+    &UNLOCK,
+    &LIFT,
+    &WRITE_DOWN,
+    &RAISE,
+    &STRIKE,
+];

@@ -33,6 +33,11 @@ impl Header {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]
     }
+
+    /// The token, which no other entry has; nothing where this is of no entry.
+    pub(crate) fn token(&self) -> &[u8] {
+        header_of(self.as_bytes()).map_or(&[], |_| &self.bytes[COMPARED_BYTES - 16..])
+    }
 }
 
 /// What is under a key.
@@ -151,6 +156,14 @@ impl Sight {
     pub(crate) fn of(bytes: Option<Vec<u8>>, clock: Moment) -> Self {
         match Self::with_failures(bytes, clock) {
             Self::Value(seen) if seen.payload.is_failure => Self::Dead(seen.header),
+            sight => sight,
+        }
+    }
+
+    /// The same, unless it is older than something that is being swept: then a lease is on a load that began before, and is void.
+    pub(crate) fn unless(self, is_swept: bool) -> Self {
+        match self {
+            Self::Value(Seen { header, .. }) | Self::Held(header) if is_swept => Self::Dead(header),
             sight => sight,
         }
     }

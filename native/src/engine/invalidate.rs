@@ -10,10 +10,11 @@ use donjon_core::outbox::{Epoch, Target};
 use donjon_core::pattern::Pattern;
 use donjon_core::remote::call::{Call, Reply};
 use donjon_core::remote::sight;
+use donjon_core::remote::sweeps::Record;
 use donjon_core::rules::Plan;
 use donjon_core::tag::{InvalidTag, check_tags};
 
-use super::{Engine, Way, replay};
+use super::{Engine, Way, replay, wire};
 use crate::runtime::Runtime;
 
 /// What an invalidation came to.
@@ -57,7 +58,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     }
 
     /// Invalidates every key of the namespace that matches, leases included; all of them for an all-star pattern. It holds when
-    /// this returns. A round trip for each thousand keys of the whole database.
+    /// this returns, and on one server after the first round trip. One for each thousand keys of the whole database, and two.
     pub async fn invalidate_pattern(&self, pattern: &Pattern) -> Removed {
         let target =
             if pattern.is_everything() { Target::Everything } else { Target::Pattern(pattern.as_str().into()) };
@@ -155,13 +156,45 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         self.forget(keys);
     }
 
+    /// Acts upon what was found to be swept by others, before what was read with it is handed out.
+    #[inline]
+    pub(super) fn heed(&self) {
+        if self.remote().has_news_of_sweeps() {
+            self.act_on_sweeps();
+        }
+    }
+
+    #[cold]
+    fn act_on_sweeps(&self) {
+        self.tier().forget_swept(self.now());
+        for record in self.remote().stalled_sweeps() {
+            let engine = self.clone();
+            self.inner.runtime.spawn(async move {
+                if let Err(fault) = engine.go_on_with(record).await {
+                    engine.remote().noticed(&fault);
+                }
+            });
+        }
+    }
+
+    /// Sweeps in the place of one who does not, unless another does by now.
+    async fn go_on_with(&self, mut record: Record) -> Result<(), Fault> {
+        let Way::One(link, _) = &self.inner.way else { return Ok(()) };
+        let open = link.line().await?;
+        if wire::ask(&open, &[self.remote().raise(&mut record)]).await? != [Reply::Int(1)] {
+            return Ok(());
+        }
+        let pattern = record.pattern().clone();
+        replay::sweep_as(self.tier(), &open, &pattern, Some(record), &mut 0, &self.inner.runtime).await
+    }
+
     /// Gives the connections that it went over.
     async fn sweep(&self, pattern: &Pattern, count: &mut u64) -> Result<Epoch, Fault> {
         match &self.inner.way {
             Way::One(link, _) => {
                 let open = link.line().await?;
                 let epoch = self.tier().outbox.epoch();
-                replay::sweep(self.remote(), &open, pattern, count).await?;
+                replay::sweep(self.tier(), &open, pattern, count, &self.inner.runtime).await?;
                 Ok(epoch)
             }
             Way::Many(nodes) => self.sweep_all(nodes, pattern, count).await,

@@ -3,10 +3,10 @@
 use donjon_core::fault::Fault;
 use donjon_core::key::Key;
 use donjon_core::payload::Payload;
-use donjon_core::remote::See;
 use donjon_core::remote::call::{Call, Reply};
 use donjon_core::remote::look::{Step, Want};
 use donjon_core::remote::sight::Sight;
+use donjon_core::remote::{Found, See};
 use redis::{Cmd, Value};
 
 use super::nodes::Nodes;
@@ -26,15 +26,15 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         if via.is_told() {
             return Box::pin(self.get_via(key, via)).await;
         }
-        let mut bytes = self.fetch(key).await.unwrap_or_else(|fault| {
+        let mut found = self.fetch(key).await.unwrap_or_else(|fault| {
             self.remote().noticed(&fault);
-            None
+            Found::default()
         });
         let clock = self.clock(key);
-        if let Some(payload) = self.remote().hit(&mut bytes, clock) {
+        if let Some(payload) = self.remote().hit(&mut found, clock) {
             return Some(payload);
         }
-        let sight = self.judge(key, bytes).await;
+        let sight = self.judge(key, found).await;
         self.remote().count_read(&sight, clock);
         match sight {
             Sight::Value(seen) => Some(seen.payload),
@@ -50,16 +50,13 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
             return self.advance(key, self.remote().look(key, want, self.now())).await;
         }
         let mut fetched = self.fetch(key).await;
-        if let Ok(bytes) = &mut fetched
-            && let Some(payload) = self.remote().hit(bytes, self.clock(key))
+        if let Ok(found) = &mut fetched
+            && let Some(payload) = self.remote().hit(found, self.clock(key))
         {
             return Looked::Value(payload);
         }
         let step = match self.remote().look(key, want, self.now()) {
-            Step::Send(pending, _) => {
-                let replies = fetched.map(|bytes| vec![bytes.map_or(Reply::Nil, Reply::Bytes)]);
-                pending.replied(replies, self.now(), self.clock(key))
-            }
+            Step::Send(pending, _) => pending.found(fetched, self.now(), self.clock(key)),
             step => step,
         };
         self.advance(key, step).await
@@ -89,6 +86,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
                     let is_counter = outline.is_some_and(|replies| pending.is_counter(replies));
                     let outline = outline.and_then(|replies| pending.outline(replies, clock));
                     let step = pending.replied(replies, self.now(), clock);
+                    self.heed();
                     match (&step, outline) {
                         (Step::Done(payload), Some(outline)) => self.admit(&via, key, &outline, payload),
                         (Step::Done(payload), None) if is_counter => {
@@ -121,8 +119,8 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
 
     /// What is under a key, its tags known.
     pub(super) async fn see(&self, key: Key<'_>) -> Result<Sight, Fault> {
-        let bytes = self.fetch(key).await?;
-        match self.remote().see(bytes, self.clock(key)) {
+        let found = self.fetch(key).await?;
+        match self.remote().see(found, self.clock(key)) {
             See::Plain(sight) => Ok(sight),
             See::Tagged(tagged) => {
                 let (asking, calls) = self.remote().ask_about([&tagged]);
@@ -131,8 +129,8 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         }
     }
 
-    pub(super) async fn judge(&self, key: Key<'_>, bytes: Option<Vec<u8>>) -> Sight {
-        let judged = match self.remote().see(bytes, self.clock(key)) {
+    pub(super) async fn judge(&self, key: Key<'_>, found: Found) -> Sight {
+        let judged = match self.remote().see(found, self.clock(key)) {
             See::Plain(sight) => return sight,
             See::Tagged(tagged) => {
                 let (asking, calls) = self.remote().ask_about([&tagged]);
@@ -149,22 +147,28 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         })
     }
 
-    /// The bytes under a key: the one command that is sent on every read.
-    async fn fetch(&self, key: Key<'_>) -> Result<Option<Vec<u8>>, Fault> {
-        let command = wire::get(self.remote().names().key_parts(key));
-        let link = match &self.inner.way {
-            Way::One(link, _) => link,
+    /// The bytes under a key, and what is being swept: the one command that is sent on every read.
+    async fn fetch(&self, key: Key<'_>) -> Result<Found, Fault> {
+        let names = self.remote().names();
+        let (link, command) = match &self.inner.way {
+            Way::One(link, _) => (link, wire::get_with(names.key_parts(key), names.sweeps_parts())),
             Way::Many(nodes) => {
+                let command = wire::get(names.key_parts(key));
                 let asked = self.fetch_from_owner(nodes, key, &command).await;
                 // Boxed, as is all that seldom happens here: the room for it would be taken and moved on every read.
-                return if let Some(value) = asked { bytes(value) } else { Box::pin(self.fetch_spread(key)).await };
+                let found = if let Some(value) = asked { bytes(value) } else { Box::pin(self.fetch_spread(key)).await };
+                return found.map(Found::from);
             }
         };
         let asked = match self.settled_line(link).await?.into_ask(&command).await {
             Err(Fault::Lost) => Box::pin(async { self.settled_line(link).await?.into_ask(&command).await }).await,
             asked => asked,
         };
-        bytes(asked?)
+        let Value::Array(both) = asked? else { return Err(Fault::Protocol) };
+        let Ok([value, list]) = <[Value; 2]>::try_from(both) else { return Err(Fault::Protocol) };
+        let found = self.remote().found(key, bytes(value)?, bytes(list)?.as_deref(), self.now());
+        self.heed();
+        Ok(found)
     }
 
     /// What the node has that has the key by the map; none where that needs a second thought.

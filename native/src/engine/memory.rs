@@ -34,7 +34,7 @@ pub trait Memory: fmt::Debug + Send + Sync {
     /// As [`Near::track`].
     fn track(&self, told: Told) -> Track;
     /// As [`Near::pushed`].
-    fn pushed(&self, name: &[u8], now: Moment);
+    fn pushed(&self, name: &[u8], now: Moment) -> bool;
     /// As [`Near::forget`].
     fn forget(&self, key: Key<'_>, now: Moment);
     /// As [`Near::forget_tags`].
@@ -70,8 +70,8 @@ impl<V: Keep> Memory for Near<V> {
         self.track(told)
     }
 
-    fn pushed(&self, name: &[u8], now: Moment) {
-        self.pushed(name, now);
+    fn pushed(&self, name: &[u8], now: Moment) -> bool {
+        self.pushed(name, now)
     }
 
     fn forget(&self, key: Key<'_>, now: Moment) {

@@ -270,7 +270,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Nodes<R, E> {
         let tracker = state.trackers.entry(place.clone()).or_insert_with(|| {
             let mut options = self.options.clone();
             options.target = link.target().clone();
-            Arc::new(Tracker::new(link, options, self.names().clone(), front, self.vouch(place)))
+            Arc::new(Tracker::new(link, options, self.names().clone(), front, self.vouch(place), None))
         });
         let tracker = Arc::clone(tracker);
         drop(state);

@@ -7,6 +7,7 @@ use donjon_core::outbox::Target;
 use donjon_core::pattern::Pattern;
 use donjon_core::remote::Remote;
 use donjon_core::remote::call::{Call, Reply};
+use donjon_core::remote::sweeps::{RAISE_EVERY, Record};
 use tokio::sync::Mutex;
 
 use super::nodes::Nodes;
@@ -20,10 +21,10 @@ pub(super) async fn replay<E: Clone>(tier: &Tier<E>, line: &Line, runtime: &impl
     let (mut names, mut tags, mut count) = (Vec::new(), Vec::new(), 0);
     for target in batch.targets() {
         match target {
-            Target::Everything => sweep(&tier.remote, line, &everything(), &mut count).await?,
+            Target::Everything => sweep(tier, line, &everything(), &mut count, runtime).await?,
             Target::Pattern(glob) => {
                 if let Ok(pattern) = Pattern::new(glob) {
-                    sweep(&tier.remote, line, &pattern, &mut count).await?;
+                    sweep(tier, line, &pattern, &mut count, runtime).await?;
                 }
             }
             Target::Key(key) => names.extend(Key::new(key).map(|key| tier.remote.names().key(key))),
@@ -87,15 +88,36 @@ pub(super) fn calls_of<E: Clone>(remote: &Remote<E>, targets: &[Target]) -> Vec<
     calls
 }
 
-/// Removes all keys of the namespace that match, and adds to `count` how many. A key that is there during all of the sweep is
-/// removed by it, a lease no less than a value: `SCAN` promises to give each.
+/// Removes all keys of the namespace that match, and adds to `count` how many. It is written down first that they are gone, which
+/// holds at once for who reads that. Where it cannot be, as there are too many or Redis refuses, it holds when this has ended.
 pub(super) async fn sweep<E: Clone>(
-    remote: &Remote<E>,
+    tier: &Tier<E>,
     line: &Line,
     pattern: &Pattern,
     count: &mut u64,
+    runtime: &impl Runtime,
 ) -> Result<(), Fault> {
-    let glob = remote.names().matching(pattern).into_bytes();
+    let mut record = None;
+    if let Some((written, call)) = tier.remote.write_down(pattern) {
+        let is_written = |reply: &Reply| tier.remote.wrote_down(reply, runtime.now());
+        record = wire::ask(line, &[call]).await?.first().is_some_and(is_written).then_some(written);
+        tier.forget_swept(runtime.now());
+    }
+    sweep_as(tier, line, pattern, record, count, runtime).await
+}
+
+/// As [`sweep`], of what is written down already. A key that is there during all of this is removed by it, a lease no less than a
+/// value: `SCAN` promises to give each.
+pub(super) async fn sweep_as<E: Clone>(
+    tier: &Tier<E>,
+    line: &Line,
+    pattern: &Pattern,
+    mut record: Option<Record>,
+    count: &mut u64,
+    runtime: &impl Runtime,
+) -> Result<(), Fault> {
+    let glob = tier.remote.names().matching(pattern).into_bytes();
+    let mut raised = runtime.now();
     let mut cursor = b"0".to_vec();
     let mut found: Vec<Vec<u8>> = Vec::new();
     loop {
@@ -109,10 +131,23 @@ pub(super) async fn sweep<E: Clone>(
         if cursor == b"0" {
             break;
         }
+        let now = runtime.now();
+        if let Some(record) = record.as_mut().filter(|_| now - raised >= RAISE_EVERY) {
+            raised = now;
+            // Where another has raised it, who thought that this sweep stood still, both sweep, which does no harm.
+            wire::ask(line, &[tier.remote.raise(record)]).await?;
+        }
     }
     let calls: Vec<Call> = found.chunks(AT_ONCE).map(|some| unlink(some.iter().cloned())).collect();
     if !calls.is_empty() {
         *count += confirmed(wire::ask(line, &calls).await?)?;
+    }
+    if let Some(record) = record {
+        // Where the server refuses, another finds this standing still, and sweeps once more.
+        let replies = wire::ask(line, &[tier.remote.strike(&record)]).await?;
+        for reply in &replies {
+            tier.remote.struck(reply, runtime.now());
+        }
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use donjon_core::key::Key;
 use donjon_core::payload::Payload;
 use donjon_core::remote::call::{Call, Reply};
 use donjon_core::remote::sight::Sight;
-use donjon_core::remote::{ASKED_TOGETHER, See};
+use donjon_core::remote::{ASKED_TOGETHER, Found, See};
 
 use super::via::Via;
 use super::{Engine, Way};
@@ -57,9 +57,8 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         }
         let found = self.fetch_many(keys, via).await?;
         let (mut sights, mut places, mut tagged) = (Vec::with_capacity(found.len()), Vec::new(), Vec::new());
-        for (place, reply) in found.into_iter().enumerate() {
-            let bytes = if let Reply::Bytes(bytes) = reply { Some(bytes) } else { None };
-            match self.remote().see(bytes, self.clock(keys[place])) {
+        for (place, found) in found.into_iter().enumerate() {
+            match self.remote().see(found, self.clock(keys[place])) {
                 See::Plain(sight) => sights.push(sight),
                 See::Tagged(asked) => {
                     sights.push(Sight::Absent);
@@ -96,9 +95,9 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     }
 
     /// What is under each of these keys.
-    async fn fetch_many(&self, keys: &[Key<'_>], via: &mut Via) -> Result<Vec<Reply>, Fault> {
-        let names = keys.iter().map(|key| self.remote().names().key(*key));
+    async fn fetch_many(&self, keys: &[Key<'_>], via: &mut Via) -> Result<Vec<Found>, Fault> {
         if let Way::Many(_) = &self.inner.way {
+            let names = keys.iter().map(|key| self.remote().names().key(*key));
             let calls: Vec<Call> = names.map(|name| Call::Plain(vec![b"GET"[..].into(), name.into()])).collect();
             let found = self.read_via(via, &calls).await?;
             let fault = found.iter().find_map(|reply| if let Reply::Error(fault) = reply { Some(fault) } else { None });
@@ -106,13 +105,12 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
             if let Some(fault) = fault {
                 self.remote().noticed(fault);
             }
-            return Ok(found);
+            let bytes = |reply| if let Reply::Bytes(bytes) = reply { Some(bytes) } else { None };
+            return Ok(found.into_iter().map(|reply| Found::from(bytes(reply))).collect());
         }
-        let call = Call::Plain(std::iter::once(b"MGET"[..].into()).chain(names.map(Into::into)).collect());
-        match self.read_via(via, &[call]).await?.pop() {
-            Some(Reply::List(found)) if found.len() == keys.len() => Ok(found),
-            Some(Reply::Error(fault)) => Err(fault),
-            _ => Err(Fault::Protocol),
-        }
+        let reply = self.read_via(via, &[self.remote().get_many(keys)]).await?.pop().ok_or(Fault::Protocol)?;
+        let found = self.remote().found_many(keys, reply, self.now());
+        self.heed();
+        found
     }
 }

@@ -18,13 +18,14 @@ use std::time::Duration;
 use donjon_core::fault::{Class, Fault};
 use donjon_core::moment::Moment;
 use donjon_core::near::{BEAT, Guard, Told, Track};
+use donjon_core::remote::call::Reply;
 use donjon_core::remote::name::Names;
 use parking_lot::Mutex;
 use redis::Value;
 use tokio::sync::Notify;
 
-use super::Front;
 use super::memory::Memory;
+use super::{Front, wire};
 use crate::link::{CHANGES, Greet, Heard, Line, Link, Options, Said, beat};
 use crate::pubsub::{Either, jittered, race};
 use crate::runtime::Runtime;
@@ -38,6 +39,9 @@ pub enum Watches {
     /// Every change in the namespace, read or not: it has to remember nothing.
     Everything,
 }
+
+/// What is done with what is being swept, once that was read.
+pub(super) type Heed = Arc<dyn Fn(&Reply, Moment) + Send + Sync>;
 
 /// Keeps the connection for one engine.
 pub(super) struct Tracker<R: Runtime>(Arc<Shared<R>>);
@@ -53,7 +57,10 @@ struct Shared<R: Runtime> {
     usual: Link<R>,
     /// Asks besides for a sign of life whether this is still whom to believe.
     vouch: Greet,
+    /// None where it is never known what is being swept.
+    heed: Option<Heed>,
     current: Current,
+    doubted: Arc<Notify>,
     is_started: AtomicBool,
     is_closed: AtomicBool,
     over: Notify,
@@ -71,11 +78,18 @@ struct Tracked {
 
 impl<R: Runtime> Tracker<R> {
     /// One whose connection is used beside the `usual` one. Whoever answers is believed once `vouch` has asked, too.
-    pub(super) fn new(usual: Link<R>, options: Options, names: Names, front: Front, vouch: Greet) -> Self {
+    pub(super) fn new(
+        usual: Link<R>,
+        options: Options,
+        names: Names,
+        front: Front,
+        vouch: Greet,
+        heed: Option<Heed>,
+    ) -> Self {
         let Front { memory, watches } = front;
         let runtime = usual.runtime().clone();
-        let current = Current::default();
-        let heard = hearing(runtime.clone(), Arc::clone(&memory), Arc::clone(&current));
+        let (current, doubted) = (Current::default(), Arc::new(Notify::new()));
+        let heard = hearing(runtime.clone(), Arc::clone(&memory), Arc::clone(&current), Arc::clone(&doubted));
         let link = Link::listening(runtime.clone(), options.clone(), heard);
         Self(Arc::new(Shared {
             runtime,
@@ -86,7 +100,9 @@ impl<R: Runtime> Tracker<R> {
             link,
             usual,
             vouch,
+            heed,
             current,
+            doubted,
             is_started: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             over: Notify::new(),
@@ -141,12 +157,17 @@ impl<R: Runtime> Drop for Tracker<R> {
 }
 
 /// What is done with what is told.
-fn hearing<R: Runtime>(runtime: R, memory: Arc<dyn Memory>, current: Current) -> Heard {
+fn hearing<R: Runtime>(runtime: R, memory: Arc<dyn Memory>, current: Current, doubted: Arc<Notify>) -> Heard {
     Arc::new(move |said| match said {
         Said::Changed(Some(names)) => {
             let now = runtime.now();
             for name in names {
-                memory.pushed(&name, now);
+                if memory.pushed(&name, now)
+                    && let Some(tracked) = current.lock().clone()
+                {
+                    tracked.track.doubt();
+                    doubted.notify_one();
+                }
             }
         }
         Said::Changed(None) => {
@@ -222,8 +243,8 @@ impl<R: Runtime> Shared<R> {
         let tracked = Tracked { line: line.clone(), track: Arc::clone(&track), beside };
         let _here = Presence::of(&self.current, tracked);
         if !self.is_closed.load(Ordering::Acquire) {
-            let both = race(self.tend(line, aside.as_ref().map(|(_, line)| line), &track), usual.ended());
-            both.await;
+            let tended = race(self.tend(line, aside.as_ref().map(|(_, line)| line), &track), self.settle(line, &track));
+            race(tended, usual.ended()).await;
         }
         self.usual.leave(beside);
         Outcome::Lost
@@ -261,13 +282,29 @@ impl<R: Runtime> Shared<R> {
 
     /// A connection that hears of changes for another, and its number.
     async fn aside(&self) -> Result<(Link<R>, Line, i64), Fault> {
-        let heard = hearing(self.runtime.clone(), Arc::clone(&self.memory), Arc::clone(&self.current));
+        let (memory, current) = (Arc::clone(&self.memory), Arc::clone(&self.current));
+        let heard = hearing(self.runtime.clone(), memory, current, Arc::clone(&self.doubted));
         let connections = Link::listening(self.runtime.clone(), self.options.clone(), heard);
         let line = connections.line().await?;
         let mut command = redis::cmd("CLIENT");
         let Value::Int(id) = line.ask(command.arg("ID")).await? else { return Err(Fault::Protocol) };
         line.ask(redis::cmd("SUBSCRIBE").arg(CHANGES)).await?;
         Ok((connections, line, id))
+    }
+
+    /// Reads what is being swept whenever that has changed: until then nothing is believed.
+    async fn settle(&self, line: &Line, track: &Track) {
+        loop {
+            self.doubted.notified().await;
+            while let Some(doubt) = track.doubted() {
+                if let Some(heed) = &self.heed {
+                    let list = self.names.sweeps_parts().concat();
+                    let Ok(value) = line.ask(redis::cmd("MGET").arg(list)).await else { return };
+                    heed(&wire::reply(value), self.runtime.now());
+                }
+                track.settled(doubt);
+            }
+        }
     }
 
     async fn tend(&self, line: &Line, aside: Option<&Line>, track: &Track) {

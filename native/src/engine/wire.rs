@@ -53,16 +53,33 @@ async fn pipeline(line: &Line, calls: &[Call], form: Form) -> Result<Vec<Reply>,
     Ok(line.ask_all(&pipeline).await?.into_iter().map(reply).collect())
 }
 
-/// Asks for what is under a name, which is put together in the command itself: every read does this.
+/// Asks for what is under a name: every read does this.
 pub(super) fn get(name: [&[u8]; 3]) -> Cmd {
-    let mut command = Cmd::with_capacity(2, 3 + name.iter().map(|part| part.len()).sum::<usize>());
+    let mut command = Cmd::with_capacity(2, 3 + length(&name));
     command.arg("GET");
+    put(&mut command, &name);
+    command
+}
+
+/// The same, and for what is under a second name at that moment.
+pub(super) fn get_with(name: [&[u8]; 3], other: [&[u8]; 2]) -> Cmd {
+    let mut command = Cmd::with_capacity(3, 4 + length(&name) + length(&other));
+    command.arg("MGET");
+    put(&mut command, &name);
+    put(&mut command, &other);
+    command
+}
+
+/// Puts a name together in the command itself.
+fn put(command: &mut Cmd, name: &[&[u8]]) {
     let mut argument = command.writer_for_next_arg();
     for part in name {
         argument.write_all(part).expect("memory takes all of it");
     }
-    drop(argument);
-    command
+}
+
+fn length(name: &[&[u8]]) -> usize {
+    name.iter().map(|part| part.len()).sum()
 }
 
 #[derive(Clone, Copy)]

@@ -15,7 +15,7 @@ use donjon_core::remote::call::{Call, Reply};
 use donjon_core::remote::sight::{Header, Seen, Sight};
 use donjon_core::remote::{Notes, See, Storing};
 
-use super::{Engine, Way};
+use super::{Engine, Way, replay};
 use crate::runtime::Runtime;
 
 /// Why a value was not changed.
@@ -98,26 +98,43 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         for _ in 0..MOST_RACES {
             let clock = self.connected_clock(key).await?;
             let Some(calls) = self.remote().add(key, payload, storing, clock) else { return Ok(false) };
-            let mut replies = self.ask_once(&calls).await?.into_iter();
+            let mut asked = calls.to_vec();
+            asked.extend(self.remote().ask_sweeps());
+            let mut replies = self.ask_once(&asked).await?.into_iter();
             match (replies.next(), replies.next()) {
                 (Some(Reply::Error(fault)), _) | (_, Some(Reply::Error(fault))) => return Err(fault),
                 (Some(Reply::Nil), Some(Reply::Nil)) => {}
-                (Some(Reply::Nil), Some(Reply::Bytes(there))) => match self.judge(key, Some(there)).await {
-                    Sight::Value(_) | Sight::Closed => return Ok(false),
-                    Sight::Absent => {}
-                    Sight::Held(header) | Sight::Dead(header) => {
-                        let Some(call) = self.remote().swap(key, &header, payload, storing, clock) else {
-                            return Ok(false);
-                        };
-                        if self.one(call).await? != 0 {
-                            return Ok(self.added(key));
+                (Some(Reply::Nil), Some(Reply::Bytes(there))) => {
+                    self.told_of_sweeps(replies.next());
+                    match self.judge(key, self.remote().found_before(key, there)).await {
+                        Sight::Value(_) | Sight::Closed => return Ok(false),
+                        Sight::Absent => {}
+                        Sight::Held(header) | Sight::Dead(header) => {
+                            let Some(call) = self.remote().swap(key, &header, payload, storing, clock) else {
+                                return Ok(false);
+                            };
+                            if self.one(call).await? != 0 {
+                                return Ok(self.added(key));
+                            }
                         }
                     }
-                },
-                _ => return Ok(self.added(key)),
+                }
+                _ => {
+                    self.told_of_sweeps(replies.next());
+                    self.store_anew(&[key], &calls).await?;
+                    return Ok(self.added(key));
+                }
             }
         }
         Ok(false)
+    }
+
+    /// What is being swept, if that was asked.
+    fn told_of_sweeps(&self, reply: Option<Reply>) {
+        if let Some(reply) = reply {
+            self.remote().told_of_sweeps(&reply, self.now());
+            self.heed();
+        }
     }
 
     fn added(&self, key: Key<'_>) -> bool {
@@ -231,7 +248,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     }
 
     async fn judge_for_write(&self, key: Key<'_>, bytes: Vec<u8>) -> Result<Sight, Fault> {
-        match self.remote().see(Some(bytes), self.clock(key)) {
+        match self.remote().see(self.remote().found_before(key, bytes), self.clock(key)) {
             See::Plain(sight) => Ok(sight),
             See::Tagged(tagged) => {
                 let (asking, calls) = self.remote().ask_about([&tagged]);
@@ -248,11 +265,31 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
             let Some(call) = self.remote().set(*key, payload, storing, &notes, clock) else { return Ok(false) };
             calls.push(call);
         }
+        calls.extend(self.remote().ask_sweeps());
         // Not said twice: the first may have arrived, and somebody else's after it.
-        let replies = self.ask_once(&calls).await?;
+        let mut replies = self.ask_once(&calls).await?;
+        let told = replies.split_off(items.len().min(replies.len()));
+        self.told_of_sweeps(told.into_iter().next());
         let failed =
             replies.into_iter().find_map(|reply| if let Reply::Error(fault) = reply { Some(fault) } else { None });
-        failed.map_or(Ok(true), Err)
+        if let Some(fault) = failed {
+            return Err(fault);
+        }
+        let keys: Vec<Key<'_>> = items.iter().map(|(key, _)| *key).collect();
+        self.store_anew(&keys, &calls).await?;
+        Ok(true)
+    }
+
+    /// Stores what is dead already, as it was not known here what is being swept; whatever took its place meanwhile stays.
+    async fn store_anew(&self, keys: &[Key<'_>], calls: &[Call]) -> Result<(), Fault> {
+        let anew: Vec<Call> =
+            keys.iter().zip(calls).filter_map(|(key, call)| self.remote().store_anew(*key, call)).collect();
+        // Boxed: hardly ever needed.
+        if anew.is_empty() {
+            Ok(())
+        } else {
+            Box::pin(self.ask_once(&anew)).await.and_then(replay::confirmed).map(drop)
+        }
     }
 
     async fn note(&self, tags: &Arc<[Box<str>]>) -> Result<Notes, Fault> {

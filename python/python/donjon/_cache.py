@@ -634,7 +634,8 @@ class Cache(Face):
                 Put text into one by `donjon.pattern`.
 
         Every key is looked at, which takes about 40 ms for a million and holds the event loop as long. Where there are so many,
-        `await asyncio.to_thread(cache.sync.invalidate_pattern, pattern)` lets it run on.
+        `await asyncio.to_thread(cache.sync.invalidate_pattern, pattern)` lets it run on. Over one Redis it holds for every process after
+        the first round trip, before the keys are gone; over a cluster when this returns.
 
         Raises:
             InvalidPattern: It is empty, over 1 KiB, or has too many stars.

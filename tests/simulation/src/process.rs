@@ -78,6 +78,7 @@ impl Process {
         let namespace = Namespace::new("app").expect("it is one");
         let config = Config { early: Early::OFF, load_timeout: Duration::from_secs(3), ..Config::default() };
         let remote = Remote::new(namespace, &config, MAX_BYTES, Seed(machine.bits()));
+        remote.read_sweeps();
         let ttl = Ttl::from_secs(60.0).expect("it is one");
         let config = near::Config { ttl, ..near::Config::default() };
         let process = Rc::new(Self {
@@ -128,6 +129,7 @@ impl Process {
                     let clock = self.clock();
                     let outline = replies.as_ref().ok().and_then(|replies| pending.outline(replies, clock));
                     let step = pending.replied(replies, self.now(), clock);
+                    self.heed();
                     if let (Step::Done(payload), Some(outline)) = (&step, outline) {
                         self.admit(&via, key, &outline, payload);
                     }
@@ -248,14 +250,14 @@ impl Process {
         said
     }
 
-    /// Invalidates what matches.
-    pub async fn invalidate_pattern(self: &Rc<Self>, pattern: &Pattern) -> bool {
+    /// Invalidates what matches; `holds` hears of it once it holds for everyone, though the sweep is still to come.
+    pub async fn invalidate_pattern(self: &Rc<Self>, pattern: &Pattern, holds: impl Fn()) -> bool {
         let targets = [Target::Pattern(pattern.as_str().into())];
         let epoch = self.epoch().await;
         self.forget_matching(pattern);
-        let mut swept = self.sweep(pattern).await;
+        let mut swept = self.sweep(pattern, &holds).await;
         if swept == Err(Fault::Lost) {
-            swept = self.sweep(pattern).await;
+            swept = self.sweep(pattern, &holds).await;
         }
         self.end(&targets, epoch, swept.is_ok());
         self.forget_matching(pattern);
@@ -289,8 +291,13 @@ impl Process {
         let (noting, calls) = self.remote.note(&storing.tags);
         let replies = if calls.is_empty() { Vec::new() } else { self.ask(&calls).await.ok()? };
         let notes = noting.replied(replies).ok()?;
-        let call = self.remote.set(key, payload, storing, &notes, self.clock())?;
-        self.ask_once(&[call]).await.ok().map(drop)
+        let mut calls = vec![self.remote.set(key, payload, storing, &notes, self.clock())?];
+        calls.extend(self.remote.ask_sweeps());
+        let replies = self.ask_once(&calls).await.ok()?;
+        self.remote.told_of_sweeps(&replies[1], self.now());
+        self.heed();
+        let Some(anew) = self.remote.store_anew(key, &calls[0]) else { return Some(()) };
+        self.ask_once(&[anew]).await.ok().map(drop)
     }
 
     fn forget(&self, key: Key<'_>) {
@@ -327,12 +334,33 @@ impl Process {
         }
     }
 
-    async fn sweep(self: &Rc<Self>, pattern: &Pattern) -> Result<(), Fault> {
+    async fn sweep(self: &Rc<Self>, pattern: &Pattern, holds: &impl Fn()) -> Result<(), Fault> {
         let line = self.line().await?;
-        self.sweep_on(&line, pattern).await
+        self.sweep_on(&line, pattern, holds).await
     }
 
-    async fn sweep_on(&self, line: &Rc<Connection>, pattern: &Pattern) -> Result<(), Fault> {
+    /// Acts upon what others sweep. Their sweeps are not taken over: what nobody sweeps must not be served either.
+    fn heed(&self) {
+        for pattern in self.remote.fresh_sweeps() {
+            self.near.forget_matching(&pattern, self.now());
+        }
+    }
+
+    async fn sweep_on(&self, line: &Rc<Connection>, pattern: &Pattern, holds: impl Fn()) -> Result<(), Fault> {
+        let (record, call) = self.remote.write_down(pattern).expect("there is a list");
+        let written = line.ask(&[call]).await?;
+        let is_written = self.remote.wrote_down(&written[0], self.now());
+        self.heed();
+        if is_written {
+            holds();
+        }
+        self.remove_matching(line, pattern).await?;
+        let left = line.ask(&[self.remote.strike(&record)]).await?;
+        self.remote.struck(&left[0], self.now());
+        Ok(())
+    }
+
+    async fn remove_matching(&self, line: &Rc<Connection>, pattern: &Pattern) -> Result<(), Fault> {
         let glob = self.remote.names().matching(pattern).into_bytes();
         let mut cursor = b"0".to_vec();
         loop {
@@ -394,8 +422,8 @@ impl Process {
         let batch = self.outbox.batch();
         for target in batch.targets() {
             match target {
-                Target::Everything => self.sweep_on(line, &Pattern::new("*").expect("it is one")).await?,
-                Target::Pattern(glob) => self.sweep_on(line, &Pattern::new(glob).expect("it was one")).await?,
+                Target::Everything => self.sweep_on(line, &Pattern::new("*").expect("it is one"), || {}).await?,
+                Target::Pattern(glob) => self.sweep_on(line, &Pattern::new(glob).expect("it was one"), || {}).await?,
                 Target::Key(key) => {
                     let name = self.remote.names().key(Key::new(key).expect("it was one"));
                     line.ask(&[plain([b"UNLINK".to_vec(), name])]).await?;
@@ -486,12 +514,31 @@ impl Process {
         }
     }
 
+    /// Reads what is being swept, since that has changed.
+    async fn settle(self: Rc<Self>, connection: Rc<Connection>, track: Rc<Track>) {
+        let Some(doubt) = track.doubted() else { return };
+        let asked = self.remote.ask_sweeps().expect("there is a list");
+        if let Ok(replies) = connection.ask(&[asked]).await {
+            self.remote.told_of_sweeps(&replies[0], self.now());
+            self.heed();
+            track.settled(doubt);
+        }
+    }
+
     /// What is told is heard in the order in which it came, before any answer behind it.
     async fn hear(self: Rc<Self>, connection: Rc<Connection>) {
         while let Some(message) = connection.next().await {
             match message {
                 Message::Replies(replies) => connection.answer(replies),
-                Message::Push(Push::Changed(name)) => self.near.pushed(&name, self.now()),
+                Message::Push(Push::Changed(name)) => {
+                    let told = self.told.borrow().clone();
+                    if self.near.pushed(&name, self.now())
+                        && let Some((_, track)) = told
+                    {
+                        track.doubt();
+                        self.machine.spawn(self.owner, Rc::clone(&self).settle(Rc::clone(&connection), track));
+                    }
+                }
                 Message::Push(Push::AllChanged) => {
                     if let Some((_, track)) = &*self.told.borrow() {
                         track.flushed(self.now());

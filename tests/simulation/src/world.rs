@@ -257,8 +257,10 @@ impl World {
                 }
                 7..10 => ("invalidates the tag", process.invalidate_tag(TAG).await),
                 _ => {
-                    let pattern = Pattern::new("*:tagged").expect("it is one");
-                    ("invalidates the pattern", process.invalidate_pattern(&pattern).await)
+                    let pattern = ["*:tagged", "?:*"][self.machine.below(2) as usize];
+                    let pattern = Pattern::new(pattern).expect("it is one");
+                    let holds = || self.promise(process.owner, versions, "writes down", true, failovers, false);
+                    ("invalidates the pattern", process.invalidate_pattern(&pattern, holds).await)
                 }
             };
             let is_set = what == "sets it" && done;

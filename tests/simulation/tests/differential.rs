@@ -12,7 +12,7 @@ use donjon_core::key::Namespace;
 use donjon_core::moment::Moment;
 use donjon_core::remote::Remote;
 use donjon_core::remote::call::{Arg, Call, Reply};
-use donjon_core::remote::script::{FILL, MOVE_TAGS, RELEASE, RENEW};
+use donjon_core::remote::script::{FILL, MOVE_TAGS, RAISE, RELEASE, RENEW, STRIKE, WRITE_DOWN};
 use donjon_simulation::redis::{Client, Push, Redis};
 use donjon_test_redis::{Client as RealClient, Reply as Said, Server};
 
@@ -32,6 +32,7 @@ const SEEDS: u64 = 40;
 const STEPS: u32 = 600;
 const KEYS: [&str; 4] = ["app:a", "app:b", "app:c", "other:a"];
 const TABLES: [&str; 2] = ["app!t1", "app!t2"];
+const LIST: &str = "app!p";
 /// Later than any clock says, so that the versions of tags are counted on and do not come from two clocks.
 const FAR: &str = "4000000000000000";
 /// Of what ends, so long that none ends by itself.
@@ -75,8 +76,9 @@ impl Both {
         let client = self.chance.usize(0..3);
         let key = KEYS[self.chance.usize(0..KEYS.len())];
         let table = TABLES[self.chance.usize(0..TABLES.len())];
-        let call = match self.chance.u32(0..100) {
-            0..20 => plain(&["GET", key]),
+        let call = match self.chance.u32(0..110) {
+            0..14 => plain(&["GET", key]),
+            14..20 => plain(&["MGET", key, LIST]),
             20..25 => plain(&["GETRANGE", key, "0", "3"]),
             25..28 => plain(&["EXISTS", key]),
             28..31 => plain(&["PTTL", key]),
@@ -108,12 +110,35 @@ impl Both {
             94..95 => plain(&["HSET", key, "x", "1"]),
             95..97 => plain(&["GET", table]),
             97 => plain(&["FLUSHALL"]),
+            100..105 => {
+                let pattern = [&b"a*"[..], b"b*", b"", b"**c"][self.chance.usize(0..4)];
+                let head = [&self.record_id()[..], &self.beat(), &[0, pattern.len() as u8]].concat();
+                let most = if self.chance.bool() { "2" } else { "64" };
+                run(&WRITE_DOWN, LIST, &[[&head, pattern].concat(), most.into()])
+            }
+            105..108 => {
+                let (id, was, is) = (self.record_id(), self.beat(), self.beat());
+                run(&RAISE, LIST, &[id, was, is])
+            }
+            108..110 => {
+                let id = self.record_id();
+                run(&STRIKE, LIST, &[id])
+            }
             _ => plain(&["PING"]),
         };
         self.both(client, &call);
         if call == plain(&["FLUSHALL"]) {
             self.begin_tables();
         }
+    }
+
+    /// One of a few.
+    fn record_id(&mut self) -> Vec<u8> {
+        vec![self.chance.u8(0..4); 8]
+    }
+
+    fn beat(&mut self) -> Vec<u8> {
+        vec![0, 0, 0, self.chance.u8(0..2)]
     }
 
     fn set(&mut self, key: &str) -> Call {

@@ -240,11 +240,32 @@ pub extern "C" fn flushed(now: f64) -> i32 {
     })
 }
 
-/// The connection was told that what has this name in Redis changed.
+/// The connection was told that what has this name in Redis changed. 1 where that is the list of what is being swept: nothing is
+/// believed until it was read, and [`settled`].
 #[unsafe(no_mangle)]
 pub extern "C" fn pushed(now: f64) -> i32 {
     change(|front, input, _| {
-        front.near.pushed(input.sized(), moment(now));
+        let is_of_sweeps = front.near.pushed(input.sized(), moment(now));
+        if let Some(track) = front.track.as_ref().filter(|_| is_of_sweeps) {
+            track.doubt();
+        }
+        Ok(is_of_sweeps.into())
+    })
+}
+
+/// The number of the doubt there is, under which to read the list; 0 where there is none.
+#[unsafe(no_mangle)]
+pub extern "C" fn doubted() -> f64 {
+    with(|front| front.track.as_ref().and_then(Track::doubted).map_or(0.0, |number| number as f64))
+}
+
+/// The list is known that was read under the doubt of this number, and what it covers has gone.
+#[unsafe(no_mangle)]
+pub extern "C" fn settled(doubt: f64) -> i32 {
+    change(|front, _, _| {
+        if let Some(track) = &front.track {
+            track.settled(doubt as u64);
+        }
         Ok(0)
     })
 }

@@ -27,6 +27,13 @@ impl Redis {
                 ok()
             }
             ("GET", [key]) => self.reading(key, |redis| Ok(string(redis.text(key)?.cloned())))?,
+            ("MGET", keys) => {
+                let found = keys.iter().map(|key| {
+                    // What is no text is as if it were not there.
+                    self.reading(key, |redis| Ok(string(redis.text(key).unwrap_or_default().cloned())))
+                });
+                Reply::List(found.collect::<Result<_, _>>()?)
+            }
             ("GETRANGE", [key, from, to]) => {
                 self.reading(key, |redis| Ok(Reply::Bytes(redis.range(key, number(from), number(to))?)))?
             }

@@ -16,6 +16,9 @@ impl Redis {
             }
             ("release", [key, header]) => i64::from(self.starts_with(key, header)? && self.remove(key)),
             ("move-tags", [key, epoch, most, tags @ ..]) => self.move_tags(key, epoch, number(most), tags)?,
+            ("write-down", [key, record, most]) => return self.write_down(key, record, number(most) as usize),
+            ("raise", [key, id, was, is]) => self.raise(key, id, was, is)?,
+            ("strike", [key, id]) => return self.strike(key, id),
             _ => unreachable!("nobody runs {name} with {} words", args.len()),
         };
         Ok(Reply::Int(done))
@@ -39,6 +42,52 @@ impl Redis {
         let start = self.range(key, 0, HEADER as u64 - 1);
         self.tracking.read(key);
         start
+    }
+
+    fn write_down(&mut self, key: &[u8], record: &[u8], most: usize) -> Result<Reply, Fault> {
+        let list = self.list(key)?;
+        let mut records = records(&list);
+        if records.iter().any(|known| known[..ID] == record[..ID]) {
+            return Ok(Reply::Bytes(list));
+        }
+        records.retain(|known| known[HEAD..] != record[HEAD..]);
+        if records.len() >= most {
+            return Ok(Reply::Nil);
+        }
+        records.push(record.to_vec());
+        self.put(key, records.concat(), None);
+        Ok(Reply::Bytes(records.concat()))
+    }
+
+    fn raise(&mut self, key: &[u8], id: &[u8], was: &[u8], is: &[u8]) -> Result<i64, Fault> {
+        let list = self.list(key)?;
+        let mut records = records(&list);
+        let Some(record) = records.iter_mut().find(|record| record[..ID] == *id && record[BEAT] == *was) else {
+            return Ok(0);
+        };
+        record[BEAT].copy_from_slice(is);
+        self.put(key, records.concat(), None);
+        Ok(1)
+    }
+
+    fn strike(&mut self, key: &[u8], id: &[u8]) -> Result<Reply, Fault> {
+        let list = self.list(key)?;
+        let mut records = records(&list);
+        let before = records.len();
+        records.retain(|record| record[..ID] != *id);
+        match records.len() {
+            left if left == before => {}
+            0 => drop(self.remove(key)),
+            _ => self.put(key, records.concat(), None),
+        }
+        Ok(Reply::Bytes(records.concat()))
+    }
+
+    /// The list of what is being swept, for a script.
+    fn list(&mut self, key: &[u8]) -> Result<Vec<u8>, Fault> {
+        let list = self.text(key)?.cloned().unwrap_or_default();
+        self.tracking.read(key);
+        Ok(list)
     }
 
     fn move_tags(&mut self, key: &[u8], epoch: &[u8], most: u64, tags: &[&[u8]]) -> Result<i64, Fault> {
@@ -66,6 +115,22 @@ impl Redis {
         Ok(1)
     }
 }
+
+/// The records of a list, which is whole.
+fn records(list: &[u8]) -> Vec<Vec<u8>> {
+    let (mut rest, mut records) = (list, Vec::new());
+    while rest.len() >= HEAD {
+        let (record, others) = rest.split_at(HEAD + (usize::from(rest[12]) << 8 | usize::from(rest[13])));
+        records.push(record.to_vec());
+        rest = others;
+    }
+    records
+}
+
+/// Of a record: how long its id is, where its beat stands, and where its pattern begins.
+const ID: usize = 8;
+const BEAT: std::ops::Range<usize> = 8..12;
+const HEAD: usize = 14;
 
 /// How many bytes of an entry are compared.
 const HEADER: usize = 20;
