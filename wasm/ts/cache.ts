@@ -455,7 +455,10 @@ export class Cache {
     return this.#removed(await this.#open().deleteMany(all));
   }
 
-  /** Invalidates the keys that match: a Redis glob; `*` alone means {@link Cache.clear}. */
+  /**
+   * Invalidates the keys that match: a Redis glob; `*` alone means {@link Cache.clear}. Over one Redis it holds for every process after
+   * the first round trip, before the keys are gone.
+   */
   async invalidatePattern(pattern: string): Promise<Removed> {
     checkPattern(pattern);
     return this.#removed(await this.#open().invalidatePattern(pattern));

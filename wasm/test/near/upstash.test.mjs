@@ -95,7 +95,7 @@ test("what others invalidate is served for the stated time at most, from when it
   const advance = clock(t);
   const { near, other } = three();
   await other.setMany({ k: "old", strong: "old" });
-  rest.meddle = ({ commands }) => (commands.some((command) => command.includes("GET")) ? advance(1_500) : undefined);
+  rest.meddle = ({ commands }) => (commands.some((command) => command.includes("MGET")) ? advance(1_500) : undefined);
   assert.equal(await near.get("k"), "old");
   rest.meddle = () => undefined;
   await near.get("strong");
@@ -178,7 +178,7 @@ for (const [what, change] of Object.entries({
     const [ask, held] = [globalThis.fetch, gate()];
     const answered = gate();
     t.mock.method(globalThis, "fetch", async (...given) => {
-      const isRead = !answered.isOpen && String(given[1].body).includes('"GET"');
+      const isRead = !answered.isOpen && String(given[1].body).includes('"MGET"');
       const response = await ask(...given);
       if (isRead) {
         answered.isOpen = true;

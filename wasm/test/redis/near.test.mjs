@@ -216,10 +216,11 @@ forEachClient((client) =>
       await other.set("k", "old");
       for (let round = 0; round < 5; round++) {
         const arrived = proxy.arrived("replies");
+        const before = await reads(server);
         proxy.hold("replies");
-        const reading = near.get("k");
+        const reading = near.get("k", { mode: "strong" });
         await arrived;
-        await until("the server has answered", async () => Number(/calls=(\d+)/.exec(await server.info("cmdstat_get"))?.[1] ?? 0) > round);
+        await until("the server has answered", async () => (await reads(server)) > before);
         await other.set("k", `new ${round}`);
         proxy.release("replies");
         await reading;

@@ -62,10 +62,10 @@ export class PlainLibrary implements Library {
         return isOpen;
       },
       send,
-      get: async (name) => {
-        const [reply] = await send([["GET", name]], () => undefined);
+      read: async (names) => {
+        const [reply] = await send([["MGET", ...names]], () => undefined);
         if (reply instanceof ReplyError) throw new RefusedError(reply);
-        return reply instanceof Uint8Array ? reply : null;
+        return reply;
       },
       end: () => {
         end();

@@ -55,8 +55,11 @@ export interface Connection {
    * `timedOut` fault where it gave them up by itself.
    */
   send(commands: readonly Command[], onAnswer: () => void): Promise<Reply[]>;
-  /** As {@link Connection.send}, for the one command of every read; it also rejects with what {@link Library.replyOf} knows. */
-  get(name: string): Promise<Uint8Array | null>;
+  /**
+   * As {@link Connection.send}, of what is under these names at one moment: the one command of every read. It also rejects with what
+   * {@link Library.replyOf} knows.
+   */
+  read(names: readonly string[]): Promise<unknown>;
   /** Ends it now: what was not answered rejects. */
   end(): void;
 }
@@ -91,8 +94,13 @@ export interface Words {
 export interface Library {
   /** Where it is not Redis. */
   readonly words?: Words;
-  /** Whether scripts are said by their numbers, as `RUN`, in the place of their texts. */
+  /**
+   * Whether scripts are said by their numbers, as `RUN`, in the place of their texts. Such a store keeps no list of what is being swept, as
+   * it has no command that reads that together with a key.
+   */
   readonly hasOwnScripts?: boolean;
+  /** Whether what is sent may overtake what was sent before, as each is a request of its own. */
+  readonly mayOvertake?: boolean;
   /** The clock, where it is this host's own: milliseconds since 1970. */
   clock?(): number;
   /** Is told that what matches this pattern was removed: for a store that may not have listed all that it has. */

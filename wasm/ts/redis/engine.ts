@@ -8,7 +8,7 @@
  * | how the core is called | `instance` |
  * | how a key is read, looked up, loaded and filled | `read`, `look`, `lease`, `renewals` |
  * | how values are stored and changed by hand | `write` |
- * | how keys, patterns and tags are invalidated | `invalidate`, `owed` |
+ * | how keys, patterns and tags are invalidated | `invalidate`, `sweeps`, `owed` |
  * | what memory in front has, and who hears of changes | `near`, `outline`, `via`, `tracker`, `untold` |
  * | how locks are held and waited for, and messages sent | `lock`, `messages` |
  * | what is sent, and over what | `wire`, `script`, `link`, `line` |
@@ -22,6 +22,7 @@ import { type Judge, Link, type Patience } from "./link.js";
 import { Owed, type Way } from "./owed.js";
 import { again, asFault, asNumber, isOfRedis } from "./replies.js";
 import { type Call, plain } from "./script.js";
+import { Sweeps } from "./sweeps.js";
 import type { Front, InFront, Keeper, Memory, Via } from "./via.js";
 import { writeOutcome } from "./wire.js";
 
@@ -35,6 +36,7 @@ export class Engine implements Judge, Way, Front {
   readonly instance: Instance;
   readonly link: Link;
   readonly owed: Owed;
+  readonly sweeps: Sweeps;
   /** `undefined` where there are no channels. */
   readonly ear: Ear | undefined;
   /** Where there is memory in front. */
@@ -52,8 +54,9 @@ export class Engine implements Judge, Way, Front {
     this.name = library.words?.name ?? "redis";
     this.#library = library;
     this.#log = log;
-    this.link = new Link(library, this, instance.scripts, patience);
-    this.owed = new Owed(instance, library, this, patience.command);
+    this.sweeps = new Sweeps(instance, library, this);
+    this.link = new Link(library, this, instance.scripts, patience, this.sweeps.list);
+    this.owed = new Owed(instance, this.sweeps, this, patience.command);
     this.ear = library.listen === undefined ? undefined : new Ear(library, patience);
     this.near = inFront?.memory;
     this.keeper = inFront?.keeper(this, library, patience);

@@ -28,6 +28,8 @@ export class Instance {
   readonly scripts: readonly Script[];
   readonly #terms: TierTerms;
   readonly #maxValueBytes: number;
+  /** Whether what is being swept is read with each key. */
+  readonly readsSweeps: boolean;
   readonly #restarted: (() => void)[] = [];
   #core!: Core;
   #hitStart!: HitStart;
@@ -39,9 +41,10 @@ export class Instance {
   #isEnabled = true;
   #isSeeded = false;
 
-  constructor(terms: TierTerms, maxValueBytes: number) {
+  constructor(terms: TierTerms, maxValueBytes: number, readsSweeps: boolean) {
     this.#terms = terms;
     this.#maxValueBytes = maxValueBytes;
+    this.readsSweeps = readsSweeps;
     const core = this.#open();
     core.begin().call("scripts");
     this.scripts = Array.from({ length: core.readCount() }, () => ({ keys: core.readCount(), text: core.readText() }));
@@ -60,6 +63,7 @@ export class Instance {
       .text(namespace);
     core.call("open_shared", jitter, early, loadTimeout, this.#maxValueBytes);
     if (!this.#isEnabled) core.begin().call("switch_shared", 0);
+    if (this.readsSweeps) core.begin().call("read_sweeps");
     this.#core = core;
     this.#hitStart = core.calls["hit_start"] as HitStart;
     this.#startAt = core.calls["start_at"]!();

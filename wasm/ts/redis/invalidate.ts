@@ -7,8 +7,8 @@
 import { BackendUnavailableError } from "../errors.js";
 import type { Removed } from "../tier.js";
 import type { Engine } from "./engine.js";
-import type { Count } from "./owed.js";
 import { AT_ONCE, again, confirm } from "./replies.js";
+import type { Count } from "./sweeps.js";
 import { EVERYTHING, KEY, PATTERN, TAG, type Target, writeOutcome } from "./wire.js";
 
 export class Invalidations {
@@ -65,13 +65,13 @@ export class Invalidations {
   }
 
   async pattern(pattern: string): Promise<Removed> {
-    const { instance, link, owed, near } = this.#engine;
+    const { instance, link, near, sweeps } = this.#engine;
     // Refused before anything is owed; and the loads of this process that match are sent away.
     const isEverything = instance.ask((core) => core.begin().text(pattern).call("sweep") !== 0);
     near?.forgetMatching(pattern);
     const target: Target = isEverything ? { kind: EVERYTHING } : { kind: PATTERN, text: pattern };
     // The server's cursor is of no use on another connection, or on another server.
-    const removed = await this.#invalidate([target], (removed) => again(async () => owed.sweep(await link.line(), pattern, removed)));
+    const removed = await this.#invalidate([target], (removed) => again(async () => sweeps.sweep(await link.line(), pattern, removed)));
     instance.ask((core) => core.begin().text(pattern).call("sweep"));
     near?.forgetMatching(pattern);
     return removed;

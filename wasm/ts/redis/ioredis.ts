@@ -113,8 +113,8 @@ class IoredisConnection implements Connection {
     return answers(commands, onAnswer, ([command, ...args]) => this.#client.callBuffer(command as string, ...args.map(argument)));
   }
 
-  get(name: string): Promise<Uint8Array | null> {
-    return this.#client.getBuffer(name);
+  read(names: readonly string[]): Promise<unknown> {
+    return this.#client.callBuffer("MGET", ...names);
   }
 
   end(): void {

@@ -6,7 +6,7 @@
  */
 import { unref } from "../timers.js";
 import { type Connection, Fault, type Library, RefusedError, type Reply, ReplyError } from "./connection.js";
-import { type Call, type Scripts, isUnknown } from "./script.js";
+import { type Call, type Scripts, isUnknown, plain } from "./script.js";
 
 /** Who is told what happens on a line. */
 export interface LineOwner {
@@ -30,9 +30,9 @@ const LOOK_EVERY = 25;
 /** A command may wait so much longer for every byte of it: a millisecond for ten thousand. */
 const MORE_PER_BYTE = 1 / 10_000;
 
-/** Who makes something of the bytes under a name. */
+/** Who makes something of the bytes under a name, and of the list of what is being swept, if it was read with them. */
 export interface Reader {
-  got(key: string, bytes: Uint8Array | null): unknown;
+  got(key: string, bytes: Uint8Array | null, list: Uint8Array | null): unknown;
   /** Of a fault, or an error that the server answered with. */
   gotNothing(key: string, error: unknown): unknown;
 }
@@ -42,7 +42,7 @@ interface Batch {
   readonly names: string[];
   /** As many may come. */
   readonly most: number;
-  /** What came of it: bytes in the order of the names, or why there are none. */
+  /** What came of it: bytes in the order of the names, and the list of what is being swept behind them; or why there are none. */
   readonly answer: Promise<readonly (Uint8Array | null)[] | Nothing>;
 }
 
@@ -64,6 +64,8 @@ export class Line {
   readonly #scripts: Scripts;
   readonly #patience: number;
   readonly #owner: LineOwner;
+  /** What is being swept, which is read with every key where there is such a list. */
+  readonly #list: string | undefined;
   #end: End | undefined;
   #isRetired = false;
   /** How many answers are to come. */
@@ -81,12 +83,13 @@ export class Line {
   /** The largest value that was answered of late. Nothing is known at first. */
   #largest = Infinity;
 
-  constructor(connection: Connection, library: Library, scripts: Scripts, patience: number, owner: LineOwner) {
+  constructor(connection: Connection, library: Library, scripts: Scripts, patience: number, owner: LineOwner, list: string | undefined) {
     this.#connection = connection;
     this.#library = library;
     this.#scripts = scripts;
     this.#patience = patience;
     this.#owner = owner;
+    this.#list = list;
   }
 
   get isOpen(): boolean {
@@ -127,6 +130,23 @@ export class Line {
     return replies;
   }
 
+  /** As {@link Line.ask}, and what was being swept once that was done: the list, or nothing where there is none. */
+  async askAndList(calls: readonly Call[]): Promise<readonly [replies: readonly Reply[], list: Uint8Array | null]> {
+    if (this.#list === undefined) return [await this.ask(calls), null];
+    if (this.#library.mayOvertake === true) {
+      const replies = await this.ask([...calls, plain("MGET", this.#list)]);
+      const told = replies.pop();
+      return [replies, Array.isArray(told) ? ((told as (Uint8Array | null)[])[0] ?? null) : null];
+    }
+    // With whoever else asks in this turn, behind what was sent by now.
+    const asked = this.ask(calls);
+    const { names, answer } = (this.#batch ??= this.#gather());
+    const replies = await asked;
+    const found = await answer;
+    if (found instanceof Nothing) throw found.error;
+    return [replies, found[names.length] ?? null];
+  }
+
   /**
    * What `reader` makes of the bytes under a name, for the one command of every read. What is asked for in one turn is asked for
    * together, once all who ask in it have come: so nobody is given what was asked for before.
@@ -135,7 +155,9 @@ export class Line {
     const { names, most, answer } = (this.#batch ??= this.#gather());
     const at = names.push(name) - 1;
     if (at + 1 === most) this.#batch = undefined;
-    return answer.then((found) => (found instanceof Nothing ? reader.gotNothing(key, found.error) : reader.got(key, found[at] ?? null)));
+    return answer.then((found) =>
+      found instanceof Nothing ? reader.gotNothing(key, found.error) : reader.got(key, found[at] ?? null, found[names.length] ?? null),
+    );
   }
 
   #gather(): Batch {
@@ -155,7 +177,7 @@ export class Line {
       if (!this.isOpen) throw new Fault("unreachable");
       this.#begun(names.length * GET_BYTES);
       try {
-        found = names.length === 1 ? [await this.#connection.get(names[0]!)] : await this.#getMany(names);
+        found = await this.#getMany(names);
       } catch (error) {
         throw error instanceof RefusedError ? error : this.#failed(error);
       }
@@ -171,8 +193,9 @@ export class Line {
   }
 
   async #getMany(names: readonly string[]): Promise<readonly (Uint8Array | null)[]> {
-    const [found] = await this.#connection.send([["MGET", ...names]], () => undefined);
-    if (Array.isArray(found) && found.length === names.length) return found as readonly (Uint8Array | null)[];
+    const all = this.#list === undefined ? names : [...names, this.#list];
+    const found = await this.#connection.read(all);
+    if (Array.isArray(found) && found.length === all.length) return found as readonly (Uint8Array | null)[];
     this.#answered();
     const reply = found instanceof ReplyError ? found : new ReplyError("ERR as many answers as keys were expected");
     this.#owner.refused(this, [reply]);

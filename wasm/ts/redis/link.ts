@@ -57,6 +57,8 @@ export class Link implements LineOwner {
   readonly #scripts: Scripts;
   readonly #patience: Patience;
   #line: Line | undefined;
+  /** What is read with every key: see {@link Line}. */
+  readonly #list: string | undefined;
   #openedAt = 0;
   #attempt: Attempt | undefined;
   #heard: number | undefined;
@@ -70,11 +72,12 @@ export class Link implements LineOwner {
   #now = 0;
   readonly #forgetNow = (): void => void (this.#now = 0);
 
-  constructor(library: Library, judge: Judge, scripts: readonly Script[], patience: Patience) {
+  constructor(library: Library, judge: Judge, scripts: readonly Script[], patience: Patience, list: string | undefined) {
     this.#library = library;
     this.#judge = judge;
     this.#scripts = new Scripts(scripts, library);
     this.#patience = patience;
+    this.#list = list;
   }
 
   /** Redis's clock, in milliseconds; 0 before the first connection, when nothing that it decides has arrived. */
@@ -227,7 +230,7 @@ export class Link implements LineOwner {
 
   /** A line over a connection that was made besides; who owns it keeps it. There has to have been a line of the link's own. */
   lineOver(connection: Connection, owner: LineOwner): Line {
-    return new Line(connection, this.#library, this.#scripts, this.#patience.command, owner);
+    return new Line(connection, this.#library, this.#scripts, this.#patience.command, owner, this.#list);
   }
 
   #failed(weight: number): void {

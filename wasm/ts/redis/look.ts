@@ -51,13 +51,15 @@ type Next =
     }
   | { readonly step: 6 | 7 };
 
-/** What the question for the bytes under a name came to. */
-type Fetched = Uint8Array | null | Fault | RefusedError;
+/** What the question for the bytes under a name came to: they, with the list of what is being swept where there is one. */
+type Fetched = Uint8Array | null | readonly [Uint8Array | null, Uint8Array] | Fault | RefusedError;
 
 const FETCHING: Reader = {
-  got: (_, bytes) => bytes,
+  got: (_, bytes, list) => (list === null ? bytes : [bytes, list]),
   gotNothing: (_, error) => error,
 };
+
+const NOTHING = new Uint8Array();
 
 export class Looks {
   readonly #engine: Engine;
@@ -111,8 +113,10 @@ export class Looks {
     const line = via?.line ?? (isPlain && !owed.isOwing ? link.ready : undefined);
     if (line === undefined) return this.#advance(key, want);
     const fetched = await unlessAborted(line.get(instance.prefix + key, key, FETCHING) as Promise<Fetched>, want.signal);
-    if (fetched instanceof Uint8Array) {
-      const value = this.#reads.plainly(key, fetched, via);
+    if (fetched instanceof Uint8Array || Array.isArray(fetched)) {
+      const [bytes, list] = fetched instanceof Uint8Array ? [fetched, null] : (fetched as readonly [Uint8Array | null, Uint8Array]);
+      const isSwept = this.#engine.sweeps.isSwept(list, key, bytes ?? NOTHING);
+      const value = isSwept || bytes === null ? undefined : this.#reads.plainly(key, bytes, via);
       if (value !== undefined) return { kind: "value", value };
     }
     // What went wrong on the line that is told of changes need not go wrong on the other.
@@ -122,7 +126,7 @@ export class Looks {
 
   /** `fetched` is what the first question of a plain look-up was answered, and `via` under what. */
   async #advance(key: string, want: Want, fetched?: Fetched, via?: Via): Promise<Step> {
-    const { instance, keeper } = this.#engine;
+    const { instance, keeper, sweeps } = this.#engine;
     const { signal, tags } = want;
     /** What the key was last found to hold, as long as nothing else was asked or waited for since. */
     let entry: Reply | Fault | undefined;
@@ -135,8 +139,10 @@ export class Looks {
     });
     if (fetched !== undefined && next.step === SEND) {
       const answer = fetched instanceof RefusedError ? fetched.reply : fetched;
-      next = this.#replied(next.pending, answer instanceof Fault ? answer : [answer]);
-      entry = answer;
+      const isAlone = answer instanceof Uint8Array || answer === null;
+      const reply = isAlone && sweeps.list !== undefined ? [answer, null] : answer;
+      next = this.#replied(next.pending, reply instanceof Fault ? reply : [reply]);
+      entry = isAlone ? answer : Array.isArray(answer) ? (answer as readonly Reply[])[0] : undefined;
     }
     for (;;) {
       const { era } = instance;
@@ -173,7 +179,7 @@ export class Looks {
             throw error;
           }
           if (era !== instance.era) return this.#bypass(key);
-          if (reads === 2) entry = outcome instanceof Fault ? outcome : outcome[0];
+          if (reads === 2) entry = this.#heeded(outcome);
           else if (reads === 0) entry = undefined;
           next = this.#replied(pending, outcome);
           break;
@@ -208,6 +214,15 @@ export class Looks {
           return { kind: "later" };
       }
     }
+  }
+
+  /** What was read of a key; what is being swept is heeded. */
+  #heeded(outcome: readonly Reply[] | Fault): Reply | Fault | undefined {
+    if (outcome instanceof Fault || !Array.isArray(outcome[0])) return outcome instanceof Fault ? outcome : outcome[0];
+    const { sweeps } = this.#engine;
+    const { found, list } = sweeps.split(outcome[0]);
+    sweeps.heed(list);
+    return found[0];
   }
 
   #replied(pending: number, outcome: readonly Reply[] | Fault): Next {

@@ -216,11 +216,26 @@ export class Near {
     this.#ask((core) => core.begin().call("answered", asked));
   }
 
-  /** It was told that what has these names in Redis changed, or with `null` that everything did. */
-  changed(names: readonly Uint8Array[] | null): void {
+  /**
+   * It was told that what has these names in Redis changed, or with `null` that everything did. Whether the list of what is being swept
+   * is among them: then nothing is believed until that was read, and {@link Near.settled}.
+   */
+  changed(names: readonly Uint8Array[] | null): boolean {
     const now = this.clock.now();
+    let isOfSweeps = false;
     if (names === null) this.#ask((core) => core.begin().call("flushed", now));
-    else for (const name of names) this.#ask((core) => core.begin().sized(name).call("pushed", now));
+    else for (const name of names) isOfSweeps = this.#ask((core) => core.begin().sized(name).call("pushed", now)) === 1 || isOfSweeps;
+    return isOfSweeps;
+  }
+
+  /** Under what the list is to be read; 0 where there is no need to. */
+  doubted(): number {
+    return this.#ask((core) => core.run(() => core.calls["doubted"]!())) ?? 0;
+  }
+
+  /** What was read under that is known, and what it covers was forgotten. */
+  settled(doubt: number): void {
+    this.#ask((core) => core.begin().call("settled", doubt));
   }
 
   /** This process is about to change keys, or just has. */

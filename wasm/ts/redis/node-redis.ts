@@ -122,8 +122,8 @@ class NodeRedisConnection implements Connection {
     return answers(commands, onAnswer, (command) => this.#client.sendCommand(command.map(argument)));
   }
 
-  get(name: string): Promise<Uint8Array | null> {
-    return this.#client.sendCommand(["GET", name]) as Promise<Uint8Array | null>;
+  read(names: readonly string[]): Promise<unknown> {
+    return this.#client.sendCommand(["MGET", ...names]);
   }
 
   end(): void {

@@ -5,22 +5,17 @@
  * besides.
  */
 import { unref } from "../timers.js";
-import { type Arg, Fault, type Library, within } from "./connection.js";
+import { Fault, within } from "./connection.js";
 import type { Instance } from "./instance.js";
 import type { Line } from "./line.js";
-import { AT_ONCE, confirm, inParts, readPage } from "./replies.js";
-import { plain } from "./script.js";
+import { confirm, inParts } from "./replies.js";
+import type { Sweeps } from "./sweeps.js";
 import type { Memory } from "./via.js";
 import { EVERYTHING, KEY, PATTERN, TAG, type Target, writeTargets } from "./wire.js";
 
 /** How soon, and then how often at least, Redis is tried while something is owed. */
 const FIRST_TRY = 20;
 const LONGEST_TRY = 500;
-
-/** How many values are known to have left so far. */
-export interface Count {
-  count: number;
-}
 
 /** The way to Redis. */
 export interface Way {
@@ -36,7 +31,7 @@ type Told = Target & { readonly text: string };
 
 export class Owed {
   readonly #instance: Instance;
-  readonly #library: Library;
+  readonly #sweeps: Sweeps;
   readonly #way: Way;
   /** How long a command may wait. */
   readonly #patience: number;
@@ -45,9 +40,9 @@ export class Owed {
   #replaying: Promise<void> | undefined;
   #isClosed = false;
 
-  constructor(instance: Instance, library: Library, way: Way, patience: number) {
+  constructor(instance: Instance, sweeps: Sweeps, way: Way, patience: number) {
     this.#instance = instance;
-    this.#library = library;
+    this.#sweeps = sweeps;
     this.#way = way;
     this.#patience = patience;
     // What was owed is not known any more: all of it, then.
@@ -94,8 +89,8 @@ export class Owed {
     let isSaid = false;
     try {
       const of = (kind: number): string[] => targets.filter((target) => target.kind === kind).map(({ text }) => text);
-      if (targets.some(({ kind }) => kind === EVERYTHING)) await this.sweep(line, "*", { count: 0 });
-      for (const glob of of(PATTERN)) await this.sweep(line, glob, { count: 0 });
+      if (targets.some(({ kind }) => kind === EVERYTHING)) await this.#sweeps.sweep(line, "*", { count: 0 });
+      for (const glob of of(PATTERN)) await this.#sweeps.sweep(line, glob, { count: 0 });
       const keys = of(KEY).map((key) => instance.prefix + key);
       confirm(await line.ask(inParts("UNLINK", keys)));
       const tags = of(TAG);
@@ -109,25 +104,6 @@ export class Owed {
         this.look();
       }
     }
-  }
-
-  /** Removes all keys of the namespace that match; a key that is there during all of the sweep is removed by it. */
-  async sweep(line: Line, pattern: string, removed: Count): Promise<void> {
-    const glob = this.#instance.ask((core) => {
-      core.begin().text(pattern).call("sweep");
-      return core.rest().slice();
-    });
-    let [cursor, found]: [Arg, Arg[]] = ["0", []];
-    do {
-      const calls = inParts("UNLINK", found);
-      calls.push(plain("SCAN", cursor, "MATCH", glob, "COUNT", String(AT_ONCE)));
-      const replies = [...(await line.ask(calls))];
-      const page = replies.pop();
-      removed.count += confirm(replies);
-      [cursor, found] = readPage(page);
-    } while (cursor !== "0");
-    removed.count += confirm(await line.ask(inParts("UNLINK", found)));
-    this.#library.swept?.(pattern);
   }
 
   /** The open line, with nothing owed any more: for what reads. */

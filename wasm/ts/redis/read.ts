@@ -8,13 +8,21 @@ import { DecodeError } from "../value.js";
 import { Fault, type Reply } from "./connection.js";
 import type { Engine } from "./engine.js";
 import type { Reader } from "./line.js";
-import { AT_ONCE, asBytes, asFault, inParts, mayBeAgain, readPage } from "./replies.js";
+import { AT_ONCE, asBytes, asFault, mayBeAgain, readPage, slices } from "./replies.js";
 import { plain } from "./script.js";
 import type { Via } from "./via.js";
 import { type Seen, type Sight, decode, readCalls, readSight, writeOutcome } from "./wire.js";
 
 /** In the place of a value: it has to be judged. */
 const JUDGED = Symbol("judged");
+
+/** What was read of a key. */
+interface Read {
+  readonly bytes: Uint8Array | null;
+  readonly list: Uint8Array | null;
+}
+
+const NOTHING = new Uint8Array();
 
 export class Reads implements Reader {
   readonly #engine: Engine;
@@ -33,14 +41,15 @@ export class Reads implements Reader {
   }
 
   /** Of what was answered: a hit, most times. */
-  got(key: string, bytes: Uint8Array | null, via?: Via): unknown {
-    const value = this.#served(key, bytes, via);
+  got(key: string, bytes: Uint8Array | null, list: Uint8Array | null, via?: Via): unknown {
+    const value = this.#served(key, bytes, list, via);
     return value === JUDGED ? this.#judged([key], [bytes!], via).then(([value]) => value) : value;
   }
 
   /** What is served of it without another question, if only nothing; else {@link JUDGED}, as it has to be. */
-  #served(key: string, bytes: Uint8Array | null, via: Via | undefined): unknown {
-    if (bytes === null) {
+  #served(key: string, bytes: Uint8Array | null, list: Uint8Array | null, via: Via | undefined): unknown {
+    // Asked of nothing too, so that what is being swept is heeded at once.
+    if (this.#engine.sweeps.isSwept(list, key, bytes ?? NOTHING) || bytes === null) {
       this.#engine.keeper?.missed(via, key);
       return this.#countMiss();
     }
@@ -71,13 +80,20 @@ export class Reads implements Reader {
   async getSlowly(key: string, via?: Via): Promise<unknown> {
     const { instance } = this.#engine;
     if (!instance.isEnabled) return this.#countMiss();
-    let bytes: Uint8Array | null;
+    let read: Read;
     try {
-      bytes = asBytes((await this.#engine.readBy([plain("GET", instance.prefix + key)]))[0]);
+      read = await this.#read(key);
     } catch (error) {
       return this.#gotNone(error);
     }
-    return this.got(key, bytes, via);
+    return this.got(key, read.bytes, read.list, via);
+  }
+
+  /** What is under a key, and on the list of what is being swept. */
+  async #read(key: string): Promise<Read> {
+    const { instance, sweeps } = this.#engine;
+    const { found, list } = sweeps.split((await this.#engine.readBy([sweeps.read(instance.prefix + key)]))[0]);
+    return { bytes: asBytes(found[0]), list };
   }
 
   #gotNone(error: unknown): undefined {
@@ -168,40 +184,40 @@ export class Reads implements Reader {
 
   async getMany(keys: readonly string[]): Promise<unknown[]> {
     if (keys.length === 0) return [];
-    const { instance, keeper } = this.#engine;
+    const { instance, keeper, sweeps } = this.#engine;
     if (!instance.isEnabled) return Promise.all(keys.map((key) => this.getSlowly(key)));
     const via = keeper?.via();
-    let found: readonly Reply[];
+    let reads: Read[];
     try {
-      const names = keys.map((key) => instance.prefix + key);
-      const answers = await this.#engine.readVia(via, inParts("MGET", names));
-      found = answers.flatMap((answer) => (Array.isArray(answer) ? (answer as Reply[]) : []));
-      if (found.length !== keys.length) throw new Fault("protocol");
+      const calls = slices(keys).map((part) => plain("MGET", ...part.map((key) => instance.prefix + key), ...sweeps.lists));
+      const answers = (await this.#engine.readVia(via, calls)).map((answer) => sweeps.split(answer));
+      reads = answers.flatMap(({ found, list }) => found.map((reply) => ({ bytes: asBytes(reply), list })));
+      if (reads.length !== keys.length) throw new Fault("protocol");
     } catch (error) {
       this.#engine.notice(error);
-      found = keys.map(() => null);
+      reads = keys.map(() => ({ bytes: null, list: null }));
     }
-    const values = keys.map((key, at) => this.#served(key, asBytes(found[at]), via));
+    const values = keys.map((key, at) => this.#served(key, reads[at]!.bytes, reads[at]!.list, via));
     const rest = values.flatMap((value, at) => (value === JUDGED ? at : []));
-    const parts = Array.from({ length: Math.ceil(rest.length / AT_ONCE) }, (_, part) => rest.slice(part * AT_ONCE, (part + 1) * AT_ONCE));
+
     const judge = async (part: readonly number[]): Promise<void> => {
       const judged = await this.#judged(
         part.map((at) => keys[at]!),
-        part.map((at) => found[at] as Uint8Array),
+        part.map((at) => reads[at]!.bytes!),
         via,
       );
       for (const [place, at] of part.entries()) values[at] = judged[place];
     };
-    await Promise.all(parts.map(judge));
+    await Promise.all(slices(rest).map(judge));
     return values;
   }
 
   /** What is under a key; to be forgotten. `undefined` without a value. */
   async sighted(key: string): Promise<Seen | undefined> {
-    const { instance } = this.#engine;
-    if (!instance.isEnabled) return undefined;
-    const [bytes] = await this.#engine.readBy([plain("GET", instance.prefix + key)]);
-    const [sight] = await this.#see([asBytes(bytes)], undefined, (fault) => this.#engine.notice(fault));
+    if (!this.#engine.instance.isEnabled) return undefined;
+    const { bytes, list } = await this.#read(key);
+    const isSwept = bytes !== null && this.#engine.sweeps.isSwept(list, key, bytes);
+    const [sight] = await this.#see([isSwept ? null : bytes], undefined, (fault) => this.#engine.notice(fault));
     return seenOf(sight!);
   }
 
@@ -307,8 +323,8 @@ class KeptRead implements Reader {
     this.#via = via;
   }
 
-  got(key: string, bytes: Uint8Array | null): unknown {
-    return this.#reads.got(key, bytes, this.#via);
+  got(key: string, bytes: Uint8Array | null, list: Uint8Array | null): unknown {
+    return this.#reads.got(key, bytes, list, this.#via);
   }
 
   gotNothing(key: string, error: unknown): unknown {

@@ -9,9 +9,12 @@ export const AT_ONCE = 1_000;
 
 /** A command about names, again and again where they are too many for one. */
 export function inParts(command: string, names: readonly Arg[]): Call[] {
-  const calls: Call[] = [];
-  for (let at = 0; at < names.length; at += AT_ONCE) calls.push(plain(command, ...names.slice(at, at + AT_ONCE)));
-  return calls;
+  return slices(names).map((some) => plain(command, ...some));
+}
+
+/** Items by as many as one command can take. */
+export function slices<T>(items: readonly T[]): (readonly T[])[] {
+  return Array.from({ length: Math.ceil(items.length / AT_ONCE) }, (_, part) => items.slice(part * AT_ONCE, (part + 1) * AT_ONCE));
 }
 
 /** The cursor and the names that SCAN gives. */

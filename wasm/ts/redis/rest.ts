@@ -41,6 +41,7 @@ const TIME_LASTS = 5_000;
 export class RestApi implements Library {
   readonly listen = undefined;
   readonly preamble = PREAMBLE;
+  readonly mayOvertake = true;
   readonly #rest: Rest;
   /** How far the primary had come when it answered last, in words of its own: a replica answers once it has come as far. */
   #seen: string | undefined;
@@ -180,11 +181,10 @@ class RestConnection implements Connection {
     }
   }
 
-  async get(name: string): Promise<Uint8Array | null> {
-    const [answer] = await this.send([["GET", name]], () => undefined);
+  async read(names: readonly string[]): Promise<unknown> {
+    const [answer] = await this.send([["MGET", ...names]], () => undefined);
     if (answer instanceof ReplyError) throw new RefusedError(answer);
-    if (answer === null || answer instanceof Uint8Array) return answer;
-    throw new Fault("protocol");
+    return answer;
   }
 
   end(): void {

@@ -44,7 +44,7 @@ export class RedisTier implements Tier {
     this.#texts = new Texts(terms.prepare);
     // What is wrong with what it is told is found before anything is opened.
     this.#texts.ask(() => undefined);
-    this.#instance = new Instance(terms, options.maxValueBytes ?? 16 * 2 ** 20);
+    this.#instance = new Instance(terms, options.maxValueBytes ?? 16 * 2 ** 20, library.hasOwnScripts !== true);
     this.#near = inFront?.memory;
     this.#engine = new Engine(this.#instance, library, patience, inFront, terms.log);
     this.name = this.#engine.name;

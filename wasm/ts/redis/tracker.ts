@@ -210,20 +210,38 @@ export class Tracker implements LineOwner, Keeper {
     const open = (made: Parameters<Link["lineOver"]>[0]): Line => this.#front.link.lineOver(made, this);
     if (told !== undefined) {
       try {
-        return { line: open(await told(connect, (names) => this.#near.changed(names))), aside: undefined };
+        return { line: open(await told(connect, (names) => this.#changed(names))), aside: undefined };
       } catch (error) {
         // One that does not speak the newer protocol answered with an error.
         if (this.#library.replyOf(error) === undefined) throw error;
       }
     }
     const aside = await listen!(connect, (channel, message) => {
-      if (channel === CHANGES && !(message instanceof Uint8Array)) this.#near.changed(message);
+      if (channel === CHANGES && !(message instanceof Uint8Array)) this.#changed(message);
     });
     try {
       return { line: open(await this.#library.connect(connect)), aside };
     } catch (error) {
       aside.end();
       throw error;
+    }
+  }
+
+  #changed(names: readonly Uint8Array[] | null): void {
+    if (this.#near.changed(names) && this.#tracked !== undefined) void this.#settle(this.#tracked.line);
+  }
+
+  /** Reads what is being swept, as that has changed: until then nothing is believed. */
+  async #settle(line: Line): Promise<void> {
+    const { sweeps } = this.#front;
+    const doubt = this.#near.doubted();
+    try {
+      const [reply] = await line.ask(sweeps.ask());
+      if (this.#tracked?.line !== line) return;
+      sweeps.heed(sweeps.split(reply).list);
+      this.#near.settled(doubt);
+    } catch {
+      if (this.#tracked?.line === line) this.#lose();
     }
   }
 

@@ -9,6 +9,7 @@ import type { Line } from "./line.js";
 import type { Link, Patience } from "./link.js";
 import type { Near } from "./near.js";
 import type { Outline } from "./outline.js";
+import type { Sweeps } from "./sweeps.js";
 
 /** Under what something is read: memory may have the answer, as long as it was answered on this very line; without one, on any. */
 export class Via {
@@ -45,6 +46,8 @@ export interface Front {
   readonly link: Link;
   /** What a key is called in Redis. */
   nameOf(key: string): string;
+  /** What is being swept. */
+  readonly sweeps: Pick<Sweeps, "ask" | "split" | "heed">;
   /** Whether something is owed to Redis, which is said before anything is read. */
   readonly isOwing: boolean;
   /** What follows from an error that the server answered with. */

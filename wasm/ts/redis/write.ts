@@ -9,6 +9,7 @@ import type { Isolated } from "../value.js";
 import { Fault, RefusedError, type Reply, ReplyError } from "./connection.js";
 import type { Engine } from "./engine.js";
 import type { Invalidations } from "./invalidate.js";
+import type { Line } from "./line.js";
 import type { Reads } from "./read.js";
 import { asBytes, asFault, confirm } from "./replies.js";
 import type { Call } from "./script.js";
@@ -31,7 +32,7 @@ export class Writes {
   }
 
   async setMany(items: readonly Item[], terms: Terms): Promise<Stored> {
-    const keys = items.map(([key]) => key);
+    const keys = keysOf(items);
     const payloads = items.map(([, value]) => encode(value));
     this.#invalidations.detach(keys);
     let stored: Stored = "unsure";
@@ -47,7 +48,7 @@ export class Writes {
   }
 
   async #store(items: readonly Item[], payloads: readonly Uint8Array[], { ttl, grace, tags }: Terms): Promise<Stored> {
-    const { instance, link } = this.#engine;
+    const { instance, link, sweeps } = this.#engine;
     await link.line();
     const notes = tags.length === 0 ? -1 : await this.#note(tags);
     const { era } = instance;
@@ -64,11 +65,28 @@ export class Writes {
       });
       if (calls === undefined) return "tooLarge";
       // Not said twice: the first may have arrived, and somebody else's after it.
-      confirm(await (await link.line()).ask(calls));
+      const line = await link.line();
+      const [replies, list] = await line.askAndList(calls);
+      confirm(replies);
+      if (sweeps.heed(list)) await this.#storeAnew(line, keysOf(items), calls);
       return "stored";
     } finally {
       if (notes >= 0 && era === instance.era) instance.ask((core) => core.begin().call("forget_notes", notes));
     }
+  }
+
+  /** Stores what is dead already, as it was not known here what is being swept; whatever took its place meanwhile stays. */
+  async #storeAnew(line: Line, keys: readonly string[], calls: readonly Call[]): Promise<void> {
+    const { instance } = this.#engine;
+    const anew = keys.flatMap((key, at) =>
+      instance.calls((core) => {
+        const { args } = calls[at]!;
+        core.begin().text(key).count(args.length);
+        for (const arg of args) core.sized(typeof arg === "string" ? new TextEncoder().encode(arg) : arg);
+        core.call("store_anew");
+      }),
+    );
+    confirm(await line.ask(anew));
   }
 
   async #note(tags: readonly string[]): Promise<number> {
@@ -108,23 +126,24 @@ export class Writes {
   }
 
   async #addOnce(key: string, value: Isolated, payload: Uint8Array, ttl: number): Promise<boolean | undefined> {
-    const { instance, link } = this.#engine;
+    const { instance, link, sweeps } = this.#engine;
     const line = await link.line();
     const calls = instance.ask((core) => {
       writePayload(core.begin().text(key).texts([]), value, payload);
       return core.call("shared_add", ttl, link.clock()) === 0 ? undefined : readCalls(core);
     });
     if (calls === undefined) return false;
-    const [stored, there] = await line.ask(calls);
+    const [[stored, there], list] = await line.askAndList(calls);
     if (stored instanceof ReplyError) throw new RefusedError(stored);
     if (there instanceof ReplyError) throw new RefusedError(there);
     if (stored !== null) {
+      if (sweeps.heed(list)) await this.#storeAnew(line, [key], calls);
       this.#engine.near?.forget([key]);
       return true;
     }
     const bytes = asBytes(there);
     if (bytes === null) return undefined;
-    if (!(await this.#reads.isReplaceable(bytes))) return false;
+    if (!sweeps.isSwept(list, key, bytes) && !(await this.#reads.isReplaceable(bytes))) return false;
     const swap = instance.ask((core) => {
       writePayload(core.begin().text(key).texts([]), value, payload).sized(bytes);
       return core.call("shared_swap", ttl, link.clock()) === 0 ? undefined : readCalls(core);
@@ -190,6 +209,10 @@ export class Writes {
     };
     return this.#race(once, () => false);
   }
+}
+
+function keysOf(items: readonly Item[]): string[] {
+  return items.map(([key]) => key);
 }
 
 /** The sum of a counter, as its digits. */
