@@ -7,6 +7,7 @@ use std::fmt::{self, Debug, Display};
 use crate::lease::{self, Lease};
 use crate::near::{self, Near};
 use crate::search::{Report, explore};
+use crate::sweeps::{self, Sweeps};
 use crate::tags::{self, Tags};
 
 /// One search.
@@ -52,7 +53,10 @@ pub fn whole() -> Vec<Case> {
     let tags = tags::WORLDS.map(|world| Case::new("tags", world.name, None, move || explore(&Tags { world, without })));
     let without = None;
     let near = near::WORLDS.map(|world| Case::new("near", world.name, None, move || explore(&Near { world, without })));
-    lease.into_iter().chain(tags).chain(near).collect()
+    let without = None;
+    let sweeps =
+        sweeps::WORLDS.map(|world| Case::new("sweeps", world.name, None, move || explore(&Sweeps { world, without })));
+    lease.into_iter().chain(tags).chain(near).chain(sweeps).collect()
 }
 
 /// Every model without each of its rules, in a world that needs it: these fall.
@@ -69,7 +73,11 @@ pub fn without_a_rule() -> Vec<Case> {
         let world = named(&near::WORLDS, name, |world| world.name);
         Case::new("near", name, Some(&rule), move || explore(&Near { world, without: Some(rule) }))
     });
-    lease.into_iter().chain(tags).chain(near).collect()
+    let sweeps = sweeps::RULES.map(|(rule, name)| {
+        let world = named(&sweeps::WORLDS, name, |world| world.name);
+        Case::new("sweeps", name, Some(&rule), move || explore(&Sweeps { world, without: Some(rule) }))
+    });
+    lease.into_iter().chain(tags).chain(near).chain(sweeps).collect()
 }
 
 fn named<W: Copy>(worlds: &[W], name: &str, name_of: fn(&W) -> &'static str) -> W {

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | leases, shared loads, refreshes, sweeps, outages, failovers | [`lease`] |
 //! | tags by versions, epochs and floors | [`tags`] |
+//! | patterns that are written down before they are swept | [`sweeps`] |
 //! | memory in front of Redis | [`near`] |
 //! | which worlds there are, and which falls without which rule | [`case`] |
 //! | how a model is searched, and how a fall is told | [`search`] |
@@ -14,4 +15,5 @@ pub mod case;
 pub mod lease;
 pub mod near;
 pub mod search;
+pub mod sweeps;
 pub mod tags;

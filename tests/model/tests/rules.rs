@@ -18,6 +18,11 @@ fn memory_in_front_of_redis_holds() {
 }
 
 #[test]
+fn patterns_that_are_written_down_hold() {
+    all_hold("sweeps");
+}
+
+#[test]
 fn no_rule_of_the_lease_can_be_left_out() {
     all_fall("lease");
 }
@@ -30,6 +35,11 @@ fn no_rule_of_tags_can_be_left_out() {
 #[test]
 fn no_rule_of_memory_in_front_of_redis_can_be_left_out() {
     all_fall("near");
+}
+
+#[test]
+fn no_rule_of_patterns_can_be_left_out() {
+    all_fall("sweeps");
 }
 
 fn all_hold(model: &str) {
