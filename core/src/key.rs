@@ -84,9 +84,10 @@ impl<'a> Key<'a> {
     }
 }
 
-/// The name that sets one application's keys apart from another's: 1 to 64 of the characters `A-Z a-z 0-9 . _ -`.
+/// The name that sets one application's keys apart from another's: 1 to 64 of the characters `A-Z a-z 0-9 . _ -`, alone or in braces.
 ///
-/// Neither `:` nor `!` can be in it, so no namespace reaches into another, nor into what donjon keeps for itself.
+/// Neither `:` nor `!` can be in it, so no namespace reaches into another, nor into what donjon keeps for itself. Braces are what a Redis
+/// Cluster knows as a hash tag: all that is in such a namespace is on one of its nodes.
 ///
 /// # Examples
 ///
@@ -94,6 +95,7 @@ impl<'a> Key<'a> {
 /// use donjon_core::key::Namespace;
 ///
 /// assert_eq!(Namespace::new("shop.eu-1")?.as_str(), "shop.eu-1");
+/// assert_eq!(Namespace::new("{shop}")?.as_str(), "{shop}");
 /// assert!(Namespace::new("shop:eu").is_err());
 /// # Ok::<(), donjon_core::key::InvalidNamespace>(())
 /// ```
@@ -102,7 +104,7 @@ pub struct Namespace(Arc<str>);
 
 /// Why a text is no namespace.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{} is no namespace; use 1 to 64 of the characters A-Z a-z 0-9 . _ -", Quoted(.0))]
+#[error("{} is no namespace; use 1 to 64 of A-Z a-z 0-9 . _ -, alone or in braces", Quoted(.0))]
 pub struct InvalidNamespace(Box<str>);
 
 impl Namespace {
@@ -110,14 +112,20 @@ impl Namespace {
     ///
     /// # Errors
     ///
-    /// [`InvalidNamespace`] where it is empty, over 64 bytes or holds another character.
+    /// [`InvalidNamespace`] where it is empty, over 64 bytes without its braces, or holds another character.
     pub fn new(text: &str) -> Result<Self, InvalidNamespace> {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        if (1..=64).contains(&text.len()) && text.bytes().all(legal) {
+        let name = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or(text);
+        if (1..=64).contains(&name.len()) && name.bytes().all(legal) {
             Ok(Self(text.into()))
         } else {
             Err(InvalidNamespace(text.chars().take(65).collect()))
         }
+    }
+
+    /// Whether all that is in it is on one node of a cluster.
+    pub fn is_in_braces(&self) -> bool {
+        self.0.starts_with('{')
     }
 
     /// The namespace as it was given.

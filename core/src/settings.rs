@@ -132,8 +132,8 @@ impl Settings {
             "CACHE_ENABLED" => self.enabled = parse_bool(value).ok_or_else(|| bad(BOOLS))?,
             "CACHE_NEAR" => self.near = parse_bool(value).ok_or_else(|| bad(BOOLS))?,
             "CACHE_NAMESPACE" => {
-                self.namespace =
-                    Namespace::new(value).map_err(|_| bad("1 to 64 of the characters `A-Z a-z 0-9 . _ -`"))?;
+                self.namespace = Namespace::new(value)
+                    .map_err(|_| bad("1 to 64 of the characters `A-Z a-z 0-9 . _ -`, alone or in braces"))?;
             }
             "CACHE_MAX_BYTES" => self.max_bytes = parse_bytes(value).ok_or_else(|| bad(BYTES))?,
             "CACHE_MAX_ENTRIES" => {

@@ -473,3 +473,49 @@ async fn without_any_node_values_are_served_as_stale_ones_for_as_long_as_was_all
     assert!(one.engine.delete(key(&first)).await.queued);
     assert_eq!(one.near(&first), None, "but never what this process itself invalidated");
 }
+
+#[tokio::test]
+async fn a_namespace_in_braces_is_on_one_node_which_tells_of_it_wherever_it_moves() {
+    let cluster = Cluster::start();
+    let made = |cache: donjon::Builder| {
+        cache.namespace("{shop}").connect_timeout(PATIENCE).command_timeout(PATIENCE).build().unwrap()
+    };
+    let (one, other) = (made(Cache::redis(&cluster.url()).near()), made(Cache::redis(&cluster.url())));
+    let is_in_memory = async |name: &str| one.explain(name).await.unwrap().tier == Some("memory");
+    let slot = cluster.slot("{shop}:k0");
+    for round in 0..2 {
+        let home = cluster.owner(slot);
+        for number in 0..20 {
+            other.set(&format!("k{number}"), &number).tags(["jobs"]).await.unwrap();
+        }
+        for server in cluster.servers() {
+            assert_eq!(server.ask(&["DBSIZE"]).number() > 0, server.id() == home.id());
+        }
+        for number in 0..20 {
+            let name = format!("k{number}");
+            eventually("it is in memory", async || {
+                assert_eq!(one.get::<i32>(&name).await.unwrap(), Some(number));
+                is_in_memory(&name).await
+            })
+            .await;
+        }
+        assert_eq!(one.stats().coherence, Some(Coherence::Tracking));
+        let told_by =
+            cluster.servers().iter().filter(|server| server.info("cmdstat_client|tracking").is_some()).count();
+        assert_eq!(told_by, round + 1, "nobody else is asked to tell");
+        other.invalidate_pattern("k1*").await.unwrap();
+        eventually("the pattern is told", async || one.get::<i32>("k1").await.unwrap().is_none()).await;
+        assert_eq!(one.get::<i32>("k2").await.unwrap(), Some(2));
+        other.invalidate_tags(["jobs"]).await.unwrap();
+        eventually("the tag is told", async || one.get::<i32>("k2").await.unwrap().is_none()).await;
+        assert!(other.lock("l", PATIENCE).await.unwrap().fence() > 0);
+        assert_eq!(other.clear().await.unwrap().count, 9);
+        let to = cluster.other(slot);
+        cluster.move_slot(slot, to);
+        eventually("it is followed", async || {
+            other.get::<i32>("k0").await.is_ok() && cluster.owner(slot).id() == to.id()
+        })
+        .await;
+    }
+    assert_eq!((one.stats().faults, other.stats().faults), (0, 0));
+}

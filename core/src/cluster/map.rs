@@ -121,10 +121,11 @@ impl SlotMap {
     }
 
     /// A name that this node answers for, and under which nothing is kept: as the only one to do so, it says by its answer that it
-    /// still is a primary. None where it has no slot.
+    /// still is a primary. None where it has no slot, or not that of a namespace in braces.
     pub fn sign_of(&self, place: &Place, names: &Names) -> Option<Vec<u8>> {
         // With as many names as that even one slot has one.
-        (0..SIGNS).map(|number| names.sign(number)).find(|name| self.owner(Slot::of(name)) == Some(place))
+        let most = if names.namespace().is_in_braces() { 1 } else { SIGNS };
+        (0..most).map(|number| names.sign(number)).find(|name| self.owner(Slot::of(name)) == Some(place))
     }
 
     /// The answer that most nodes gave; of as many, the one that came first.
@@ -278,6 +279,20 @@ mod tests {
             assert!(name.starts_with(b"app!") && map.owner(Slot::of(&name)) == Some(place));
         }
         assert_eq!(map.sign_of(&Place::new("c", 1), &names), None);
+    }
+
+    #[test]
+    fn of_a_namespace_in_braces_one_node_answers_for_all() {
+        let names = Names::new(crate::key::Namespace::new("{app}").unwrap());
+        let slot = Slot::of(b"{app}:k");
+        let at = i64::from(slot.0);
+        let map = map(&[(0, at - 1, "a"), (at, at, "b"), (at + 1, 16_383, "a")]);
+        let signs = map.primaries().iter().map(|place| map.sign_of(place, &names).is_some());
+        assert_eq!(
+            signs.collect::<Vec<_>>(),
+            map.primaries().iter().map(|place| place == &Place::new("b", 1)).collect::<Vec<_>>()
+        );
+        assert!([names.table_of("jobs"), names.lock("l"), names.fence("l")].iter().all(|name| Slot::of(name) == slot));
     }
 
     #[test]

@@ -99,7 +99,8 @@ impl Builder {
         }
     }
 
-    /// The name that keeps these keys apart from those of other applications: 1 to 64 of `A-Z a-z 0-9 . _ -`. Default: `app`.
+    /// The name that keeps these keys apart from those of other applications: 1 to 64 of `A-Z a-z 0-9 . _ -`, alone or in
+    /// braces, which keep it on one node of a cluster. Default: `app`.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
         self

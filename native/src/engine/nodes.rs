@@ -264,7 +264,9 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Nodes<R, E> {
     pub(super) fn told(&self, place: &Place) -> Option<(Line, Guard)> {
         let (front, link) = (self.tier.front.clone()?, self.link(place));
         let mut state = self.state.lock();
-        if state.is_closed || !state.map.as_ref()?.primaries().contains(place) {
+        let map = state.map.as_ref()?;
+        let is_asked = !self.names().namespace().is_in_braces() || map.sign_of(place, self.names()).is_some();
+        if state.is_closed || !is_asked || !map.primaries().contains(place) {
             return None;
         }
         let tracker = state.trackers.entry(place.clone()).or_insert_with(|| {

@@ -380,7 +380,7 @@ forEachClient((client) => {
       assert.equal(await cache.getOrSet("k", () => "loaded"), "loaded");
       await assert.rejects(cache.incr("k"), BackendUnavailableError);
       assert.deepEqual(await server.askBytes("DUMP", name), before);
-      assert.ok(cache.stats().faults >= 10);
+      assert.ok(cache.stats().faults >= 1, "a load and a count meet it; a read cannot tell it from nothing");
       assert.equal(await cache.delete("k"), false);
       assert.equal(await server.ask("EXISTS", name), 0);
       await cache.set("k", "meant");
