@@ -2,9 +2,9 @@
 //!
 //! A sweep is stopped by a server that keeps the answers to `SCAN` to itself: what was written down before is all that others have.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
 
 use donjon::engine::{Looked, Removed, Watches};
 use donjon_core::lease::Filled;
@@ -12,6 +12,7 @@ use donjon_core::near;
 use donjon_core::near::State;
 use donjon_core::pattern::Pattern;
 use donjon_core::remote::look::Want;
+use donjon_core::remote::sweeps::RAISE_EVERY;
 use donjon_test_redis::{Answer, Rogue, Server};
 use tokio::task::JoinHandle;
 
@@ -181,7 +182,7 @@ async fn who_dies_amid_a_sweep_leaves_nothing_to_be_served_and_another_ends_it()
     let begun = stopped.begin("a:*").await;
     begun.abort();
     assert_eq!(gets(&one, "a:x").await, None);
-    let noted = std::time::Instant::now();
+    let noted = Instant::now();
     while stopped.list().is_some() {
         assert!(noted.elapsed() < Duration::from_secs(30), "nobody took it over");
         assert_eq!(gets(&one, "a:x").await, None);
@@ -242,16 +243,14 @@ async fn whatever_is_under_the_name_of_the_list_sweeps_and_reads_go_on() {
 #[tokio::test]
 async fn a_sweep_that_goes_on_for_long_is_nobody_elses() {
     let server = Server::start();
-    let is_slow = Arc::new(AtomicUsize::new(0));
-    let rogue = Rogue::before(&server, {
-        let is_slow = Arc::clone(&is_slow);
-        move |words| {
-            if words[0] == b"SCAN" {
-                is_slow.fetch_add(1, Ordering::SeqCst);
-                std::thread::sleep(Duration::from_millis(1_500));
-            }
-            Answer::Honest
+    // A page of a sweep is answered whenever the test lets it, and each at once when the test has done.
+    let (let_one, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let rogue = Rogue::before(&server, move |words| {
+        if words[0] == b"SCAN" {
+            let _let_or_done = gate.lock().unwrap().recv();
         }
+        Answer::Honest
     });
     for number in 0..8_000 {
         server.ask(&["SET", &format!("other:{number}"), "1"]);
@@ -259,15 +258,20 @@ async fn a_sweep_that_goes_on_for_long_is_nobody_elses() {
     let (sweeper, reader) = (process(&rogue.url()), process(&server.url()));
     let begun = tokio::spawn(async move { sweeper.engine.clear().await });
     let beat = || server.ask(&["GETRANGE", LIST, "8", "11"]).bytes().map(<[u8]>::to_vec).unwrap_or_default();
-    let mut beats = std::collections::BTreeSet::new();
-    while !begun.is_finished() {
-        gets(&reader, "a").await;
-        beats.insert(beat());
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    eventually("it is written down", async || !beat().is_empty()).await;
+    for raised in 1..=3_u32 {
+        let since = Instant::now();
+        eventually("its time to be raised comes", async || {
+            assert_eq!(gets(&reader, "a").await, None);
+            assert_eq!(beat(), (raised - 1).to_be_bytes(), "and nobody else raises it");
+            since.elapsed() > RAISE_EVERY
+        })
+        .await;
+        let_one.send(()).unwrap();
+        eventually("it is raised", async || beat() == raised.to_be_bytes()).await;
     }
+    drop(let_one);
     assert!(!begun.await.unwrap().queued);
-    assert!(beats.len() >= 3, "it was raised meanwhile: {beats:?}");
-    assert!(beats.iter().filter(|beat| !beat.is_empty()).count() <= 5, "by nobody else: {beats:?}");
     assert!(server.ask(&["EXISTS", LIST]).number() == 0);
 }
 
