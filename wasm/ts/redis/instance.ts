@@ -153,8 +153,8 @@ export class Instance {
     });
   }
 
-  /** The full name of a lock, of where it is told that it is free, or of a channel. */
-  nameOf(text: string, what: 0 | 1 | 2): string {
+  /** The full name of a lock, of where it is told that it is free, of a channel, or of the list of what is being swept. */
+  nameOf(text: string, what: 0 | 1 | 2 | 3): string {
     return this.ask((core) => {
       core.begin().text(text).call("name_of", what);
       return core.readRest();

@@ -12,9 +12,6 @@ import { type Call, plain } from "./script.js";
 import type { Memory } from "./via.js";
 import { readCalls } from "./wire.js";
 
-/** How often it is said that a sweep goes on, in milliseconds. */
-const RAISE_EVERY = 3_000;
-
 /** How many values are known to have left so far. */
 export interface Count {
   count: number;
@@ -42,7 +39,7 @@ export class Sweeps {
     this.#instance = instance;
     this.#library = library;
     this.#way = way;
-    this.list = instance.readsSweeps ? `${instance.prefix.slice(0, -1)}!p` : undefined;
+    this.list = instance.readsSweeps ? instance.nameOf("", 3) : undefined;
   }
 
   // -- the list
@@ -107,15 +104,26 @@ export class Sweeps {
   }
 
   /** Sweeps in the place of one who does not, unless another does by now. */
-  async #goOn(pattern: string, record: number): Promise<void> {
-    const line = await this.#way.line();
-    const [raised] = await line.ask(this.#record("raise", record));
-    if (raised === 1) await this.#sweepAs(line, pattern, { count: 0 }, record);
-    else this.#record("strike", record, 0);
+  #goOn(pattern: string, record: number): Promise<void> {
+    return this.#with(record, async () => {
+      const line = await this.#way.line();
+      const [raised] = await line.ask(this.#call("raise", record));
+      if (raised === 1) await this.#sweepAs(line, pattern, { count: 0 }, record);
+    });
   }
 
-  #record(call: "raise" | "strike", record: number, isOver = 1): Call[] {
-    return this.#instance.calls((core) => core.begin().call(call, record, isOver));
+  #call(call: "raise" | "strike", record: number): Call[] {
+    return this.#instance.calls((core) => core.begin().call(call, record));
+  }
+
+  /** The core knows a record by its number until this has ended, in whatever way. */
+  async #with(record: number, sweeping: () => Promise<void>): Promise<void> {
+    const { era } = this.#instance;
+    try {
+      await sweeping();
+    } finally {
+      if (era === this.#instance.era) this.#instance.ask((core) => core.begin().call("forget_record", record));
+    }
   }
 
   // -- sweeping
@@ -125,22 +133,25 @@ export class Sweeps {
    * Where it cannot be, as there are too many or Redis refuses, it holds when this has ended.
    */
   async sweep(line: Line, pattern: string, removed: Count): Promise<void> {
+    if (this.list === undefined) return this.#sweepAs(line, pattern, removed, undefined);
     const { record, calls } = this.#instance.ask((core) => {
       core.begin().text(pattern).call("write_down");
       return { record: core.register(0), calls: readCalls(core) };
     });
-    const [list] = await line.ask(calls);
-    const isWritten = list instanceof Uint8Array;
-    if (isWritten) this.heed(list);
-    else if (record >= 0) this.#record("strike", record, 0);
-    await this.#sweepAs(line, pattern, removed, isWritten ? record : undefined);
+    await this.#with(record, async () => {
+      const [list] = await line.ask(calls);
+      const isWritten = list instanceof Uint8Array;
+      if (isWritten) this.heed(list);
+      await this.#sweepAs(line, pattern, removed, isWritten ? record : undefined);
+    });
   }
 
   /** As {@link Sweeps.sweep}, of what is written down already. A key that is there during all of this is removed by it. */
   async #sweepAs(line: Line, pattern: string, removed: Count, record: number | undefined): Promise<void> {
-    const glob = this.#instance.ask((core) => {
-      core.begin().text(pattern).call("sweep");
-      return core.rest().slice();
+    const { glob, raiseEvery } = this.#instance.ask((core) => {
+      const raiseEvery = core.begin().call("raise_every");
+      core.begin().text(pattern).call("matching");
+      return { glob: core.rest().slice(), raiseEvery };
     });
     let raisedAt = performance.now();
     let [cursor, found]: [Arg, Arg[]] = ["0", []];
@@ -151,16 +162,16 @@ export class Sweeps {
       const page = replies.pop();
       removed.count += confirm(replies);
       [cursor, found] = readPage(page);
-      if (record !== undefined && performance.now() - raisedAt >= RAISE_EVERY) {
+      if (record !== undefined && performance.now() - raisedAt >= raiseEvery) {
         raisedAt = performance.now();
         // Where another has raised it, who thought that this sweep stood still, both sweep, which does no harm.
-        await line.ask(this.#record("raise", record));
+        await line.ask(this.#call("raise", record));
       }
     } while (cursor !== "0");
     removed.count += confirm(await line.ask(inParts("UNLINK", found)));
     this.#library.swept?.(pattern);
     if (record === undefined) return;
-    const [left] = await line.ask(this.#record("strike", record));
+    const [left] = await line.ask(this.#call("strike", record));
     if (left instanceof Uint8Array) this.heed(left);
   }
 }
