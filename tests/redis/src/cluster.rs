@@ -53,7 +53,8 @@ impl Cluster {
         cluster
     }
 
-    /// Waits until all nodes that run say that the cluster is whole, and the same of who has what.
+    /// Waits until all nodes that run say that the cluster is whole, and the same of who has what and since which epoch. Who took a slot
+    /// without having heard of the last epoch would take it by an older one, and the others would not let him have it.
     pub fn settle(&self) {
         self.wait("the cluster is whole", |server| {
             server.ask(&["CLUSTER", "INFO"]).text().contains("cluster_state:ok")
@@ -127,7 +128,6 @@ impl Cluster {
         for server in [to, from] {
             server.ask(&["CLUSTER", "SETSLOT", &slot.to_string(), "NODE", &to.id()]);
         }
-        // Two who took slots without having heard of each other could lose one.
         self.settle();
     }
 
@@ -193,7 +193,7 @@ impl Server {
         line.to_owned()
     }
 
-    /// Who has which slots as this one sees it.
+    /// Who has which slots, and since which epoch, as this one sees it.
     fn owners(&self) -> Vec<String> {
         let nodes = self.ask(&["CLUSTER", "NODES"]);
         let mut owners: Vec<String> = nodes
@@ -201,7 +201,7 @@ impl Server {
             .lines()
             .map(|line| line.split(' ').collect::<Vec<_>>())
             .filter(|parts| parts.len() > 8)
-            .map(|parts| format!("{} {}", parts[0], parts[8..].join(" ")))
+            .map(|parts| format!("{} {} {}", parts[0], parts[6], parts[8..].join(" ")))
             .collect();
         owners.sort();
         owners
