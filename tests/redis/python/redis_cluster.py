@@ -65,7 +65,7 @@ class RedisCluster:
             _carry(keys, source, target)
         for server in (target, source):
             server.ask("CLUSTER", "SETSLOT", slot, "NODE", target.ask("CLUSTER", "MYID"))
-        self.settle()  # two who took slots without having heard of each other could lose one
+        self.settle()
 
     def hand_over(self, primary: RedisServer) -> None:
         """Has a replica take over from a primary once it has caught up, and waits until it has."""
@@ -85,7 +85,10 @@ class RedisCluster:
         self.settle()
 
     def settle(self) -> None:
-        """Waits until all nodes that run say that the cluster is whole, and the same of who has what."""
+        """Waits until all nodes that run say that the cluster is whole, and the same of who has what and since which epoch.
+
+        Who took a slot without having heard of the last epoch would take it by an older one, and the others would not let him have it.
+        """
 
         def is_settled() -> bool:
             running = self._running()
@@ -216,7 +219,7 @@ def _is_whole(server: RedisServer) -> bool:
 
 def _owners(server: RedisServer) -> frozenset[tuple[str, ...]]:
     lines = [line.split(" ") for line in server.ask("CLUSTER", "NODES").decode().splitlines()]
-    return frozenset((line[0], *line[8:]) for line in lines if len(line) > 8)
+    return frozenset((line[0], line[6], *line[8:]) for line in lines if len(line) > 8)
 
 
 def _knows_all(sentinel: RedisServer) -> bool:
