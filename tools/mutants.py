@@ -1,8 +1,9 @@
 """Says how many faults made on purpose the tests of the core notice, and writes `docs/mutants.md`.
 
-python tools/mutants.py FIRST SECOND
+python tools/mutants.py FOLDER
 
-Takes what cargo-mutants left behind of two runs: of all faults, and of those again that the first did not notice.
+The folder has one for each part of the core, with what cargo-mutants left behind of two runs: of all faults of the part, and of those again
+that the first did not notice.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parent.parent
 
 
-def named(run: Path, outcome: str) -> list[str]:
-    """The faults that came to this in a run."""
-    return (run / f"{outcome}.txt").read_text().splitlines()
+def named(folder: Path, runs: str, outcome: str) -> list[str]:
+    """The faults that came to this in these runs of all parts."""
+    files = sorted(folder.glob(f"*/{runs}/{outcome}.txt"))
+    return [line for file in files for line in file.read_text().splitlines()]
 
 
 def by_file(names: list[str]) -> Counter[str]:
@@ -26,11 +28,12 @@ def by_file(names: list[str]) -> Counter[str]:
 
 def main() -> None:
     """Prints the figures and what survived; writes the page."""
-    first, second = map(Path, sys.argv[1:])
-    endless = named(second, "timeout")
-    survived = named(second, "missed")
-    noticed = named(first, "caught") + named(second, "caught")
-    refused = named(first, "unviable") + named(second, "unviable")
+    folder = Path(sys.argv[1])
+    first, second = "mutants.out.old", "mutants.out"
+    endless = named(folder, second, "timeout")
+    survived = named(folder, second, "missed")
+    noticed = named(folder, first, "caught") + named(folder, second, "caught")
+    refused = named(folder, first, "unviable") + named(folder, second, "unviable")
     columns = [by_file(names) for names in (noticed, endless, survived, refused)]
     rows = ["| file | noticed | never ended | survived | does not compile |", "|---|---|---|---|---|"]
     for file in sorted({file for column in columns for file in column}):

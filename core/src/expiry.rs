@@ -468,6 +468,29 @@ mod tests {
     }
 
     #[test]
+    fn a_length_of_time_is_the_nearest_millisecond_up_to_the_longest() {
+        for (given, millis) in [(300.0, 300), (1.4, 1), (1.6, 2)] {
+            assert_eq!(Ttl::from_millis(given).unwrap().as_duration(), Some(Duration::from_millis(millis)), "{given}");
+        }
+        assert_eq!(Ttl::from_duration(Ttl::LONGEST).unwrap().as_duration(), Some(Ttl::LONGEST));
+        assert!(Ttl::from_duration(Ttl::LONGEST + Duration::from_millis(1)).is_err());
+        let digits = format!("1.{}", "5".repeat(400));
+        assert_eq!(Ttl::parse(&digits), Ttl::from_millis(1_556.0), "however many digits there are");
+    }
+
+    #[test]
+    fn a_grace_is_read_as_a_time_to_live_is_or_is_nothing_or_as_long_as_a_class() {
+        let classes = TtlClasses::default();
+        assert_eq!(classes.get("stats"), Ttl::from_secs(60.0).ok());
+        for (text, millis) in [("5m", 300_000.0), ("0", 0.0), ("stats", 60_000.0)] {
+            assert_eq!(classes.resolve_grace(text), Grace::from_millis(millis), "{text}");
+        }
+        assert_eq!(Grace::parse("1.5h"), Grace::from_millis(5_400_000.0));
+        assert_eq!(Grace::parse("3651d").unwrap_err(), InvalidTtl::Grace { given: "\"3651d\"".to_owned() });
+        assert!(matches!(classes.resolve_grace("nothing"), Err(InvalidTtl::UnknownClass { .. })));
+    }
+
+    #[test]
     fn durations_are_read_from_the_largest_unit_to_the_smallest() {
         for (text, millis) in [
             ("300", 300_000.0),
@@ -512,7 +535,9 @@ mod tests {
         assert_eq!(nearest("userdata"), "user_data");
         assert_eq!(nearest("DEFAULTS"), "default");
         assert_eq!(nearest("defualt"), "default");
-        assert!(classes.resolve(&"x".repeat(100_000)).unwrap_err().to_string().len() < 400);
+        let given = "x".repeat(LONGEST_CLASS_NAME) + "…";
+        let error = InvalidTtl::UnknownClass { given, nearest: "config".to_owned() };
+        assert_eq!(classes.resolve(&"x".repeat(100_000)), Err(error));
     }
 
     #[test]
