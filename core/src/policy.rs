@@ -546,6 +546,43 @@ mod tests {
     }
 
     #[test]
+    fn what_is_known_of_a_slot_is_what_was_put_until_it_leaves() {
+        let mut policy: Policy<u8> = Policy::new(Bounds { max_weight: 100, max_entries: None, idle_weight: 0 });
+        let (fresh_until, usable_until) = (START.after(Duration::from_secs(1)), START.after(Duration::from_secs(2)));
+        let slots: Vec<_> = (0..3).map(|key| policy.open(hash(key))).collect();
+        let slot = slots[2];
+        assert_eq!(Slot::from_index(slot.number()), slot);
+        assert_eq!(
+            (policy.freshness(slot, START), policy.fresh(slot, START), policy.next_deadline()),
+            (None, None, None)
+        );
+        policy[slot] = 7;
+        policy.put(slot, Weight::new(30), Life::new(fresh_until, usable_until));
+        assert_eq!(
+            (policy.get(slot), policy.get(Slot(3)), policy.weight_of(slot)),
+            (Some(&7), None, Some(Weight::new(30)))
+        );
+        let known = |policy: &Policy<u8>, now| (policy.freshness(slot, now), policy.fresh(slot, now).copied());
+        assert_eq!(known(&policy, START), (Some(Freshness::Fresh), Some(7)));
+        assert_eq!(known(&policy, fresh_until), (Some(Freshness::Stale), None));
+        assert_eq!(known(&policy, usable_until), (Some(Freshness::Over), None));
+        assert!(policy.next_deadline().is_some_and(|at| at > START && at <= usable_until));
+        assert_eq!(policy.expire(usable_until.before(Duration::from_nanos(1))), None);
+        assert_eq!(policy.expire(usable_until.after(Duration::from_millis(2))), Some(slot));
+        assert_eq!((known(&policy, START), policy.weight_of(slot), policy.entries()), ((None, None), None, 0));
+    }
+
+    #[test]
+    #[should_panic(expected = "a slot holds a value that no queue knows")]
+    fn what_is_not_as_it_must_be_is_found() {
+        let mut policy = bounded(100);
+        let slot = put(&mut policy, 0, 1);
+        policy.order.leave(&mut policy.rows, slot.0);
+        policy.rows[slot.index()].place = Place::Window;
+        policy.validate();
+    }
+
+    #[test]
     fn what_can_never_fit_is_not_admitted() {
         assert!(bounded(100).admits(Weight::new(100)));
         assert!(!bounded(100).admits(Weight::new(101)));
