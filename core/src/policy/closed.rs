@@ -83,3 +83,32 @@ impl Closed {
 
 /// Bits of a word.
 const WORD: usize = u64::BITS as usize;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::row::Row;
+
+    #[test]
+    fn however_many_blocks_there_are_slots_of_the_lowest_come_first_and_the_last_blocks_go() {
+        let blocks = WORD + 2;
+        let mut rows = Blocks::new();
+        for _ in 0..blocks * BLOCK {
+            rows.push(Row::open(0, ()));
+        }
+        let all = |block: usize| (block * BLOCK) as u32..((block + 1) * BLOCK) as u32;
+        let mut closed = Closed::new();
+        for block in [WORD + 1, 1, WORD, WORD - 1] {
+            all(block).for_each(|slot| closed.push(&mut rows, slot));
+        }
+        assert_eq!(closed.iter(&rows).count(), 4 * BLOCK);
+        for block in [1, WORD - 1] {
+            for _ in 0..BLOCK {
+                let slot = closed.pop(&rows).expect("one is closed");
+                assert!(all(block).contains(&slot), "{slot} is not of block {block}");
+            }
+        }
+        assert_eq!(closed.cut(rows.len()), WORD * BLOCK);
+        assert_eq!((closed.pop(&rows), closed.iter(&rows).count()), (None, 0));
+    }
+}
