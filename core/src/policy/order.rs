@@ -375,6 +375,15 @@ mod tests {
     }
 
     #[test]
+    fn the_window_has_its_share_of_as_many_values_as_there_may_be() {
+        let bounds = Bounds { max_weight: u64::MAX, max_entries: Some(100), idle_weight: 0 };
+        let mut cache = Cache { order: Order::new(bounds), rows: Blocks::new() };
+        (0..101).for_each(|_| _ = cache.enter(1));
+        assert_eq!((cache.place(89), cache.place(90), cache.order.entries()), (Place::Main, Place::Window, 101));
+        assert_eq!(cache.evict(), [90]);
+    }
+
+    #[test]
     fn what_was_not_used_leaves_unless_it_is_asked_for_more_than_the_oldest_of_main() {
         let mut cache = full();
         assert_eq!(cache.evict(), [90]);
@@ -451,6 +460,40 @@ mod tests {
         let main: Vec<_> = cache.order.main.iter(&cache.rows).collect();
         let victim = cache.order.victim(&mut cache.rows, NOW);
         assert_eq!(victim, main[CHANCES as usize]);
+    }
+
+    #[test]
+    fn where_many_slots_are_idle_the_values_of_the_last_block_are_named_some_slots_at_a_time() {
+        let bounds = Bounds { max_weight: 80 * BLOCK as u64, max_entries: None, idle_weight: 10 };
+        let mut cache = Cache { order: Order::new(bounds), rows: Blocks::new() };
+        let last = 2 * BLOCK as u32;
+        (0..3 * BLOCK).for_each(|_| _ = cache.enter(1));
+        (0..BLOCK as u32).for_each(|slot| cache.order.leave(&mut cache.rows, slot));
+        assert_eq!(cache.order.straggler(&cache.rows), None, "an eighth of the room is not many");
+        let kept = [last, last + 5];
+        (last..last + BLOCK as u32)
+            .filter(|slot| !kept.contains(slot))
+            .for_each(|slot| cache.order.leave(&mut cache.rows, slot));
+        let search = |cache: &mut Cache| {
+            (1..=2 * BLOCK / LOOKED_AT).find_map(|calls| Some((calls, cache.order.straggler(&cache.rows)?)))
+        };
+        for slot in [last + 5, last] {
+            let (calls, found) = search(&mut cache).expect("it is there");
+            assert_eq!((found, calls), (slot, if slot == last { 1 } else { BLOCK / LOOKED_AT }));
+            cache.order.leave(&mut cache.rows, slot);
+        }
+        assert_eq!(search(&mut cache), None, "those of other blocks stay");
+        cache.order.enter(&mut cache.rows, last + BLOCK as u32 - 1);
+        let again = search(&mut cache).map(|(_, slot)| slot);
+        assert_eq!(again, Some(last + BLOCK as u32 - 1), "it starts again once it has come to the end");
+    }
+
+    #[test]
+    #[should_panic(expected = "stands in another queue than it says")]
+    fn a_slot_in_a_queue_that_it_does_not_name_is_found() {
+        let mut cache = full();
+        cache.rows[0].place = Place::Window;
+        cache.order.validate(&cache.rows);
     }
 
     #[test]
