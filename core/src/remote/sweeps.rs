@@ -9,6 +9,9 @@
 //! Invariants: a pattern is in the list once, by its latest record; what cannot be read is no record, and is gone with the next one
 //! that is written; what somebody here judges by was acted upon in this process before.
 //!
+//! Who cannot read the list and what is under a key in one step reads the list first: what was struck off by then is swept, and what is
+//! written down later was not when this reader began.
+//!
 //! A record is its id (8 bytes), its beat (4), the length of the pattern (2, the higher byte first), and the pattern.
 
 use alloc::sync::Arc;
@@ -244,7 +247,8 @@ impl List {
 }
 
 impl<E: Clone> Remote<E> {
-    /// Has whoever reads a key read with it what is being swept: where one server has all names, so that one command can.
+    /// Has whoever reads a key read with it what is being swept: where one command can, see
+    /// [`RedisAddress::has_together`](crate::settings::RedisAddress::has_together).
     pub fn read_sweeps(&self) {
         self.shared.sweeps.read();
     }
