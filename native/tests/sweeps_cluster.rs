@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use donjon::Cache;
 use donjon::engine::{Looked, Watches};
 use donjon::payload::Payload;
 use donjon_core::lease::Filled;
@@ -16,8 +17,8 @@ use donjon_test_redis::{Cluster, Server};
 
 mod common;
 
-use common::eventually;
 use common::near::{Process, json, key, process_in, storing, want};
+use common::{PATIENCE, eventually};
 
 const SPACE: &str = "{shop}";
 const LIST: &str = "{shop}!p";
@@ -104,6 +105,30 @@ async fn what_is_written_down_holds_for_every_read_wherever_its_list_and_the_key
         cluster.ask(LIST, &["UNLINK", LIST]);
         one.engine.clear().await;
     }
+}
+
+#[tokio::test]
+async fn while_its_slot_is_on_its_way_a_key_is_read_behind_the_list() {
+    let cluster = cluster(0);
+    // Without memory in front, whose signs of life would ask for what is at the other end, too.
+    let cache = Cache::redis(&cluster.url()).namespace(SPACE).connect_timeout(PATIENCE).command_timeout(PATIENCE);
+    let cache = cache.build().unwrap();
+    cache.set("a", &1).await.unwrap();
+    cache.set("b", &2).await.unwrap();
+    let slot = cluster.slot(LIST);
+    let (from, to) = (cluster.owner(slot), cluster.other(slot));
+    assert_eq!(cache.get::<i32>("a").await.unwrap(), Some(1));
+    cluster.open(slot, to);
+    to.pause();
+    let reading = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get::<i32>("a").await }
+    });
+    eventually("the list is asked for at the other end", async || from.info("errorstat_ASK").is_some()).await;
+    let later = from.ask(&["GET", "{shop}:b"]).bytes().unwrap().to_vec();
+    from.ask(&[&b"SET"[..], b"{shop}:a", &later]);
+    to.resume();
+    assert_eq!(reading.await.unwrap().unwrap(), Some(2));
 }
 
 #[tokio::test]
