@@ -167,6 +167,13 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     #[cold]
     fn act_on_sweeps(&self) {
         self.tier().forget_swept(self.now());
+        if self.remote().found_foreign() {
+            let name = String::from_utf8_lossy(&self.remote().names().sweeps_parts().concat()).into_owned();
+            tracing::warn!(
+                name,
+                "what is under this name is not the list of what is being swept, or not all of it: that is left out"
+            );
+        }
         for record in self.remote().stalled_sweeps() {
             let engine = self.clone();
             self.inner.runtime.spawn(async move {
