@@ -58,7 +58,8 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     }
 
     /// Invalidates every key of the namespace that matches, leases included; all of them for an all-star pattern. It holds when
-    /// this returns; where what is being swept is read with each key, after the first round trip. One for each thousand keys of the whole database, and two.
+    /// this returns; where what is being swept is read with each key, after the first round trip. One for each thousand keys of the
+    /// whole database, and two.
     pub async fn invalidate_pattern(&self, pattern: &Pattern) -> Removed {
         let target =
             if pattern.is_everything() { Target::Everything } else { Target::Pattern(pattern.as_str().into()) };
