@@ -73,9 +73,7 @@ impl Slot {
 /// Whether something is owed that has to be said before this call is: what it asks about may be older than was promised. What is
 /// owed to a node that is away does not keep others from being read.
 pub fn is_held_back(call: &Call, outbox: &Outbox, names: &Names) -> bool {
-    let Some(name) = call.name() else { return false };
-    let key = names.key_of(name);
-    outbox.owes(key, |tag| names.table_of(tag) == name)
+    call.names().any(|name| outbox.owes(names.key_of(name), |tag| names.table_of(tag) == name))
 }
 
 /// What counts of a name: the part in its first braces, if there is one.
@@ -155,6 +153,8 @@ mod tests {
         let held = |name: &str| is_held_back(&get(name), &outbox, &names);
         assert!(held("app:a") && held("app!t3"));
         assert!(!held("app:b") && !held("app!t4") && !held("app!r:a"));
+        let many = |name: &str| Call::plain("MGET", b"app:b").with(name.as_bytes().to_vec()).with(&b"app!p"[..]);
+        assert!(is_held_back(&many("app:a"), &outbox, &names) && !is_held_back(&many("app:c"), &outbox, &names));
         assert!(!is_held_back(&Call::Plain([b"PING"[..].into()].into()), &outbox, &names));
         outbox.queue(&[Target::Pattern("z*".into())]);
         assert!(held("app:b"), "a pattern may mean any");

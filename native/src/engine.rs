@@ -160,6 +160,19 @@ impl<E: Clone> Tier<E> {
         }
     }
 
+    /// Acts upon the list of what is being swept, where that is read.
+    fn heed(self: &Arc<Self>) -> Option<Heed>
+    where
+        E: Send + Sync + 'static,
+    {
+        let tier = Arc::clone(self);
+        let heed = move |list: &Reply, now| {
+            tier.remote.told_of_sweeps(list, now);
+            tier.forget_swept(now);
+        };
+        self.remote.reads_sweeps().then(|| Arc::new(heed) as Heed)
+    }
+
     /// To be called when something owed was said.
     fn tell(&self) {
         if self.outbox.is_empty() {
@@ -225,10 +238,12 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     pub fn new(tier: Arc<Tier<E>>, runtime: R, options: Options) -> Self {
         let patience = options.command_budget;
         let subscriber = Subscriber::new(runtime.clone(), options.clone(), tier.remote.names().clone());
+        if options.target.address().has_together(tier.remote.names().namespace()) {
+            tier.remote.read_sweeps();
+        }
         let way = if matches!(options.target.address(), RedisAddress::Cluster { .. }) {
             Way::Many(Nodes::new(Arc::clone(&tier), runtime.clone(), options.clone()))
         } else {
-            tier.remote.read_sweeps();
             let (greeted, clock) = (Arc::clone(&tier), runtime.clone());
             let greet = move |line: Line| -> crate::link::Greeting {
                 let (tier, runtime) = (Arc::clone(&greeted), clock.clone());
@@ -239,12 +254,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
             let tracker = tier.front.clone().map(|front| {
                 // Whoever answers where the one server is, is that server.
                 let vouch: Greet = Arc::new(|_| Box::pin(async { Ok(()) }));
-                let swept = Arc::clone(&tier);
-                let heed: Heed = Arc::new(move |list, now| {
-                    swept.remote.told_of_sweeps(list, now);
-                    swept.forget_swept(now);
-                });
-                Tracker::new(link.clone(), options, tier.remote.names().clone(), front, vouch, Some(heed))
+                Tracker::new(link.clone(), options, tier.remote.names().clone(), front, vouch, tier.heed())
             });
             Way::One(link, tracker)
         };

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 mod common;
 
 use common::eventually;
+use common::log::Log;
 use common::near::{Process, json, key, process, process_with, storing, want};
 
 /// A server on which sweeps do not get on until they are let.
@@ -222,6 +223,7 @@ async fn more_sweeps_at_once_than_are_written_down_are_swept_all_the_same() {
 async fn whatever_is_under_the_name_of_the_list_sweeps_and_reads_go_on() {
     let server = Server::start();
     let one = process(&server.url());
+    let (log, _guard) = Log::of_this_thread();
     let whole: Vec<u8> = [&[7; 8][..], &[0; 4], &[0, 2], b"z*"].concat();
     let bad: [&[u8]; 5] = [b"?", &[0xFF; 200], &whole[..15], &[&whole[..12], &[0, 2, 0xFF, 0xFE]].concat(), &[]];
     for list in bad {
@@ -231,6 +233,9 @@ async fn whatever_is_under_the_name_of_the_list_sweeps_and_reads_go_on() {
         assert_eq!(one.engine.invalidate_pattern(&Pattern::new("a*").unwrap()).await.count, 1);
         assert_eq!((gets(&one, "a").await, gets(&process(&server.url()), "a").await), (None, None));
     }
+    let said = log.text();
+    // A record whose pattern is no text is kept, so that another process finds it, too.
+    assert_eq!(said.lines().filter(|line| line.contains(LIST)).count(), 2, "once in each process: {said}");
     server.ask(&["DEL", LIST]);
     server.ask(&["HSET", LIST, "a", "b"]);
     one.set("a", "1").await;

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from loaders import PATIENT
+from other_process import OtherProcess
 
 from donjon import Cache, ConfigError, Miss
 from redis_cluster import RedisCluster, RedisSentinels
@@ -142,6 +143,36 @@ async def told(cache: Cache, key: str, value: object) -> None:
             await asyncio.sleep(0.001)
 
     await asyncio.wait_for(met(), 20)
+
+
+async def test_in_a_namespace_in_braces_a_pattern_holds_though_its_process_dies_before_it_is_swept(
+    cluster: RedisCluster, namespace: str
+) -> None:
+    together = f"{{{namespace}}}"
+    for server in cluster.servers:
+        server.ask("ACL", "SETUSER", "stuck", "on", ">secret", "~*", "&*", "+@all", "-scan")
+    one = Cache.redis(cluster.url, namespace=together, **PATIENT)
+    near = Cache.redis(cluster.url, namespace=together, near=True, **PATIENT)
+    async with one, near:
+        await one.set_many({"user:1": "old", "user:2": "old", "job:1": "kept"})
+        for key, value in (("user:1", "old"), ("job:1", "kept")):
+            await told(near, key, value)
+        with OtherProcess(cluster.url.replace("://", "://stuck:secret@"), together) as other:
+            # It may write down what it is about to sweep, and no more.
+            assert other.ask("(await cache.invalidate_pattern('user:*')).queued")
+            other.kill()
+        assert [await one.get_many(["user:1", "user:2", "job:1"]), await one.exists("user:1")] == [
+            {"job:1": "kept"},
+            False,
+        ]
+        await told_of(near, "user:1")
+        await told(near, "job:1", "kept")
+        assert await one.get_or_set("user:1", lambda: "new") == "new"
+        cluster.move(f"{together}!p")
+        assert await one.get_many(["user:1", "user:2", "job:1"]) == {"user:1": "new", "job:1": "kept"}
+        await told(near, "user:1", "new")
+        name = f"{together}:user:2"
+        assert cluster.owner(name).ask("EXISTS", name) == 1, "it was not swept yet"
 
 
 async def test_memory_in_front_of_a_cluster_is_told_by_whichever_node_has_the_key(

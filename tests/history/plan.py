@@ -50,7 +50,7 @@ class Plan:
     """The keys that are stored with each tag."""
 
     @classmethod
-    def of(cls, url: str, source: Path, seed: int) -> Plan:
+    def of(cls, url: str, source: Path, seed: int, namespace: str = "history") -> Plan:
         """The plan that every run follows."""
         kinds = {"a": (60.0, 0.0), "b": (0.3, 2.0), "c": (5.0, 0.0)}  # lasting; soon stale, within grace; untagged
         keys = {}
@@ -67,7 +67,7 @@ class Plan:
         tags = {tag: [key for key in keys if tag in keys[key].tags] for key in keys for tag in keys[key].tags}
         return cls(
             url=url,
-            namespace="history",
+            namespace=namespace,
             source=str(source),
             seed=seed,
             tasks=12,

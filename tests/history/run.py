@@ -3,6 +3,7 @@
 python tests/history/run.py                        a minute of donjon, in Python, Rust and Node
 python tests/history/run.py --seconds 600          longer
 python tests/history/run.py --cluster              over a cluster, in Python and Rust, while slots move and replicas take over
+python tests/history/run.py --cluster --braces     the same in a namespace that has all of its keys in one slot
 python tests/history/run.py --sentinels            over a primary that is killed again and again, and found by sentinels
 python tests/history/run.py --naive --seconds 12   cache-aside by hand, which must be found out
 """
@@ -129,9 +130,14 @@ def run(
 
 
 def run_on_a_cluster(
-    programs: Sequence[Program], seconds: float, seed: int, folder: Path, languages: Sequence[str] = MANY_LANGUAGES
+    programs: Sequence[Program],
+    seconds: float,
+    seed: int,
+    folder: Path,
+    languages: Sequence[str] = MANY_LANGUAGES,
+    namespace: str = "history",
 ) -> Report:
-    """As `run`, on three primaries with a replica each, whose slots move.
+    """As `run`, on three primaries with a replica each, whose slots move; with all keys in one of these, if the namespace is in braces.
 
     Raises:
         RuntimeError: A process failed by itself.
@@ -139,7 +145,7 @@ def run_on_a_cluster(
     logs = begin("history", programs, seconds, seed, folder)
     # Nobody takes over by himself from one that is only frozen; by order, from the same one after twice this time again.
     with RedisCluster(replicas=1, options={"cluster-node-timeout": "5000"}) as cluster:
-        plan = Plan.of(cluster.url, folder / "source", seed)
+        plan = Plan.of(cluster.url, folder / "source", seed, namespace)
         plan.save(folder / "plan.json")
         fleet = Fleet(programs, folder / "plan.json", logs, seed)
         unrest = OfACluster(cluster, [f"{plan.namespace}:{key}" for key in plan.keys], fleet, seed)
@@ -217,6 +223,7 @@ def main() -> int:
     parser.add_argument(
         "--cluster", action="store_true", help="on a cluster, whose slots move and whose replicas take over"
     )
+    parser.add_argument("--braces", action="store_true", help="with all keys in one slot of the cluster")
     parser.add_argument(
         "--sentinels", action="store_true", help="on a primary that is killed, and found by three sentinels"
     )
@@ -225,7 +232,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="donjon-history-") as scratch:
         folder = said.keep or Path(scratch) / "run"
         if said.cluster:
-            report = run_on_a_cluster(on_many(), said.seconds, said.seed, folder)
+            namespace = "{history}" if said.braces else "history"
+            report = run_on_a_cluster(on_many(), said.seconds, said.seed, folder, namespace=namespace)
         elif said.sentinels:
             report = run_behind_sentinels(on_many(), said.seconds, said.seed, folder)
         else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import pytest
+
 import run
 
 # Nanoseconds: a process may be stopped for 3.5 s and wait for another that was stopped as long.
@@ -24,8 +26,9 @@ def test_what_was_invalidated_is_never_read_again_in_any_process(tmp_path: Path)
     assert report.counters["memory_hits"] > 1_000, "memory in front of redis did answer"
 
 
-def test_nor_is_it_on_a_cluster_while_slots_move_and_replicas_take_over(tmp_path: Path) -> None:
-    report = run.run_on_a_cluster(run.on_many(), 40, seed(), tmp_path / "run")
+@pytest.mark.parametrize("namespace", ["history", "{history}"])
+def test_nor_is_it_on_a_cluster_while_slots_move_and_replicas_take_over(tmp_path: Path, namespace: str) -> None:
+    report = run.run_on_a_cluster(run.on_many(), 40, seed(), tmp_path / "run", namespace=namespace)
     assert report.stale_reads == 0
     assert report.faults == {}, "the loader works, so no read fails"
     assert report.shortfalls == []

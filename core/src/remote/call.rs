@@ -35,6 +35,26 @@ impl Call {
         }
     }
 
+    /// The keys that it reads, of which it may be about several; or else the one that it is about.
+    pub fn names(&self) -> impl Iterator<Item = &[u8]> {
+        let more = self.other_names().unwrap_or_default();
+        self.name().into_iter().chain(more.iter().map(AsRef::as_ref))
+    }
+
+    /// The same in two steps, for when no node has all of its keys, since their slot is on the move: the last of them, and then each of
+    /// the others on its own. None where it reads one alone.
+    pub fn apart(&self) -> Option<(Self, Vec<Self>)> {
+        let (last, others) = self.other_names()?.split_last()?;
+        let first = self.name().into_iter().chain(others.iter().map(AsRef::as_ref));
+        Some((Self::plain("MGET", last), first.map(|name| Self::plain("MGET", name)).collect()))
+    }
+
+    /// Behind the first.
+    fn other_names(&self) -> Option<&[Arg]> {
+        let Self::Plain(args) = self else { return None };
+        args.get(2..).filter(|_| *args[0] == *b"MGET")
+    }
+
     /// Whether it changes nothing.
     pub fn only_reads(&self) -> bool {
         matches!(self, Self::Plain(args) if matches!(args.first().map(AsRef::as_ref), Some(b"GET" | b"MGET" | b"GETRANGE" | b"HMGET" | b"PTTL")))
@@ -88,6 +108,19 @@ pub enum Reply {
 }
 
 impl Reply {
+    /// What a call would have answered that was sent [apart](Call::apart), the last of its keys first; or the first error.
+    pub fn put_together(last: Self, others: Vec<Self>) -> Self {
+        let mut found = Vec::with_capacity(others.len() + 1);
+        for reply in others.into_iter().chain([last]) {
+            match reply {
+                Self::List(one) => found.extend(one),
+                Self::Error(fault) => return Self::Error(fault),
+                _ => return Self::Error(Fault::Protocol),
+            }
+        }
+        Self::List(found)
+    }
+
     /// The bytes of a string, or none where there is nothing.
     pub(crate) fn into_bytes(self) -> Result<Option<Vec<u8>>, Fault> {
         match self {
@@ -140,5 +173,32 @@ impl Replies {
 
     pub(crate) fn take(&mut self) -> Result<Reply, Fault> {
         self.0.next().ok_or(Fault::Protocol)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_reads_several_keys_can_be_asked_apart_the_last_first_and_put_together_again() {
+        let read = |names: &[&'static str]| {
+            names.iter().fold(Call::Plain(vec![b"MGET"[..].into()]), |call, name| call.word(name))
+        };
+        let call = read(&["a", "b", "list"]);
+        assert_eq!(call.names().collect::<Vec<_>>(), [&b"a"[..], b"b", b"list"]);
+        assert_eq!(call.apart(), Some((read(&["list"]), vec![read(&["a"]), read(&["b"])])));
+        let one = |text: &str| Reply::List(vec![Reply::Bytes(text.into())]);
+        let [a, b, list] = ["a", "b", "list"].map(|text| Reply::Bytes(text.into()));
+        assert_eq!(Reply::put_together(one("list"), vec![one("a"), one("b")]), Reply::List(vec![a, b, list]));
+        let failed = Reply::Error(Fault::TimedOut);
+        assert_eq!(Reply::put_together(one("list"), vec![one("a"), failed.clone()]), failed);
+        assert_eq!(Reply::put_together(failed.clone(), vec![one("a")]), failed);
+
+        for call in [read(&["a"]), Call::plain("SET", b"a").word("1").word("NX"), Call::Plain(vec![b"PING"[..].into()])]
+        {
+            assert_eq!((call.apart(), call.names().next()), (None, call.name()));
+            assert!(call.names().nth(1).is_none());
+        }
     }
 }

@@ -9,6 +9,9 @@
 //! Invariants: a pattern is in the list once, by its latest record; what cannot be read is no record, and is gone with the next one
 //! that is written; what somebody here judges by was acted upon in this process before.
 //!
+//! Who cannot read the list and what is under a key in one step reads the list first: what was struck off by then is swept, and what is
+//! written down later was not when this reader began.
+//!
 //! A record is its id (8 bytes), its beat (4), the length of the pattern (2, the higher byte first), and the pattern.
 
 use alloc::sync::Arc;
@@ -97,6 +100,16 @@ struct State {
     /// What was not in it before.
     fresh: Vec<Pattern>,
     stalled: Vec<Record>,
+    foreign: Foreign,
+}
+
+/// Whether what is under the name of the list was ever found to be no list, or not all of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Foreign {
+    #[default]
+    Never,
+    Found,
+    Told,
 }
 
 /// The list as it was read once.
@@ -104,6 +117,8 @@ struct State {
 pub(crate) struct List {
     bytes: Vec<u8>,
     records: Vec<(Record, Moment)>,
+    /// Whether all of it are records.
+    is_whole: bool,
 }
 
 impl Sweeps {
@@ -162,6 +177,9 @@ impl Sweeps {
         state.list = Arc::clone(&list);
         state.fresh.append(&mut fresh);
         state.stalled.append(&mut stalled);
+        if !list.is_whole && state.foreign == Foreign::Never {
+            state.foreign = Foreign::Found;
+        }
         self.is_any.store(!list.records.is_empty(), Ordering::Release);
         self.note_news(&state);
         list
@@ -188,8 +206,20 @@ impl Sweeps {
         stalled
     }
 
+    /// Whether something was found there that is no record; says so once.
+    pub(crate) fn take_foreign(&self) -> bool {
+        let mut state = self.state.lock();
+        let is_found = state.foreign == Foreign::Found;
+        if is_found {
+            state.foreign = Foreign::Told;
+        }
+        self.note_news(&state);
+        is_found
+    }
+
     fn note_news(&self, state: &State) {
-        self.has_news.store(!(state.fresh.is_empty() && state.stalled.is_empty()), Ordering::Release);
+        let is_quiet = state.fresh.is_empty() && state.stalled.is_empty() && state.foreign != Foreign::Found;
+        self.has_news.store(!is_quiet, Ordering::Release);
     }
 
     /// Whether what has this header is older than a record that covers its key, as far as this process knows.
@@ -213,14 +243,14 @@ impl Sweeps {
 
 impl List {
     fn read(bytes: &[u8]) -> Self {
-        let mut records = Vec::new();
-        let mut rest = bytes;
+        let (mut records, mut rest, mut is_whole) = (Vec::new(), bytes, true);
         while let Some((head, behind)) = rest.split_at_checked(HEAD)
             && let Some((text, behind)) = behind.split_at_checked(usize::from(head[12]) << 8 | usize::from(head[13]))
             && records.len() < MOST_SWEEPS
         {
             rest = behind;
             let Some(pattern) = core::str::from_utf8(text).ok().and_then(|text| Pattern::new(text).ok()) else {
+                is_whole = false;
                 continue;
             };
             let (mut id, mut beat) = ([0; 8], [0; 4]);
@@ -228,7 +258,7 @@ impl List {
             beat.copy_from_slice(&head[8..12]);
             records.push((Record { id, beat: u32::from_be_bytes(beat), pattern }, Moment::default()));
         }
-        Self { bytes: bytes.to_vec(), records }
+        Self { bytes: bytes.to_vec(), records, is_whole: is_whole && rest.is_empty() }
     }
 
     /// Whether what is under a key is older than a record that covers it.
@@ -244,7 +274,8 @@ impl List {
 }
 
 impl<E: Clone> Remote<E> {
-    /// Has whoever reads a key read with it what is being swept: where one server has all names, so that one command can.
+    /// Has whoever reads a key read with it what is being swept: where one command can, see
+    /// [`RedisAddress::has_together`](crate::settings::RedisAddress::has_together).
     pub fn read_sweeps(&self) {
         self.shared.sweeps.read();
     }
@@ -321,7 +352,7 @@ impl<E: Clone> Remote<E> {
         self.sweeps_in(list, now).is_some()
     }
 
-    /// Whether [`Remote::fresh_sweeps`] or [`Remote::stalled_sweeps`] has something. One atomic read.
+    /// Whether [`Remote::fresh_sweeps`], [`Remote::stalled_sweeps`] or [`Remote::found_foreign`] has something. One atomic read.
     pub fn has_news_of_sweeps(&self) -> bool {
         self.shared.sweeps.has_news()
     }
@@ -329,6 +360,11 @@ impl<E: Clone> Remote<E> {
     /// What was found to be swept since this was last asked: memory must not have it any more.
     pub fn fresh_sweeps(&self) -> Vec<Pattern> {
         self.shared.sweeps.take_fresh()
+    }
+
+    /// Whether something was found in the list that is no record. True once: for the log.
+    pub fn found_foreign(&self) -> bool {
+        self.shared.sweeps.take_foreign()
     }
 
     /// Whose sweeps were found to stand still since this was last asked: whoever [raises](Remote::raise) one sweeps in its place.
@@ -443,5 +479,19 @@ mod tests {
         let many: Vec<_> = (0..=MOST_SWEEPS as u8).map(|id| record(id, 0, "a*")).collect();
         assert_eq!(List::read(&list(&many)).records.len(), MOST_SWEEPS);
         assert!(List::read(&[0xFF; 1 << 12]).records.is_empty());
+    }
+
+    #[test]
+    fn that_something_else_is_there_is_told_once() {
+        let sweeps = Sweeps::default();
+        heed(&sweeps, &[record(1, 0, "a*")], at(0));
+        sweeps.take_fresh();
+        assert!(!sweeps.has_news() && !sweeps.take_foreign());
+        for odd in [&b"?"[..], &list(&[record(1, 0, "a*")])[1..]] {
+            sweeps.heed(Some(odd), at(0), |_| {});
+            let is_first = odd == b"?";
+            assert_eq!((sweeps.has_news(), sweeps.take_foreign()), (is_first, is_first));
+        }
+        assert!(!sweeps.has_news() && !sweeps.take_foreign());
     }
 }

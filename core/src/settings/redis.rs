@@ -19,6 +19,8 @@ use core::net::Ipv6Addr;
 
 use many::Login;
 
+use crate::key::Namespace;
+
 /// Text that is shown nowhere: `Debug` and `Display` give `***`. Overwritten when dropped, so far as safe code can.
 ///
 /// # Examples
@@ -121,6 +123,13 @@ pub enum RedisAddress {
         /// Whether it and the sentinels speak TLS.
         tls: bool,
     },
+}
+
+impl RedisAddress {
+    /// Whether one command can ask for all that is in a namespace: on one server, and in a cluster where it is in braces.
+    pub fn has_together(&self, namespace: &Namespace) -> bool {
+        !matches!(self, Self::Cluster { .. }) || namespace.is_in_braces()
+    }
 }
 
 impl RedisTarget {
@@ -424,6 +433,17 @@ mod tests {
 
     fn tcp(host: &str, port: u16, tls: bool) -> RedisAddress {
         RedisAddress::Tcp { host: host.to_owned(), port, tls }
+    }
+
+    #[test]
+    fn a_cluster_has_together_what_is_in_braces() {
+        let has = |url: &str, namespace: &str| {
+            RedisTarget::parse(url).unwrap().address().has_together(&Namespace::new(namespace).unwrap())
+        };
+        for url in ["redis://h", "unix:///s", "redis+sentinel://h/main"] {
+            assert!(has(url, "app") && has(url, "{app}"), "{url}");
+        }
+        assert!(has("redis+cluster://h", "{app}") && !has("redis+cluster://h", "app"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use donjon_core::remote::sweeps::Record;
 use donjon_core::rules::Plan;
 use donjon_core::tag::{InvalidTag, check_tags};
 
-use super::{Engine, Way, replay, wire};
+use super::{Engine, Way, replay};
 use crate::runtime::Runtime;
 
 /// What an invalidation came to.
@@ -58,7 +58,8 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     }
 
     /// Invalidates every key of the namespace that matches, leases included; all of them for an all-star pattern. It holds when
-    /// this returns, and on one server after the first round trip. One for each thousand keys of the whole database, and two.
+    /// this returns; where what is being swept is read with each key, after the first round trip. One for each thousand keys of the
+    /// whole database, and two.
     pub async fn invalidate_pattern(&self, pattern: &Pattern) -> Removed {
         let target =
             if pattern.is_everything() { Target::Everything } else { Target::Pattern(pattern.as_str().into()) };
@@ -167,6 +168,13 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     #[cold]
     fn act_on_sweeps(&self) {
         self.tier().forget_swept(self.now());
+        if self.remote().found_foreign() {
+            let name = String::from_utf8_lossy(&self.remote().names().sweeps_parts().concat()).into_owned();
+            tracing::warn!(
+                name,
+                "what is under this name is not the list of what is being swept, or not all of it: that is left out"
+            );
+        }
         for record in self.remote().stalled_sweeps() {
             let engine = self.clone();
             self.inner.runtime.spawn(async move {
@@ -179,13 +187,17 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
 
     /// Sweeps in the place of one who does not, unless another does by now.
     async fn go_on_with(&self, mut record: Record) -> Result<(), Fault> {
-        let Way::One(link, _) = &self.inner.way else { return Ok(()) };
-        let open = link.line().await?;
-        if wire::ask(&open, &[self.remote().raise(&mut record)]).await? != [Reply::Int(1)] {
+        if self.ask_once(&[self.remote().raise(&mut record)]).await? != [Reply::Int(1)] {
             return Ok(());
         }
-        let pattern = record.pattern().clone();
-        replay::sweep_as(self.tier(), &open, &pattern, Some(record), &mut 0, &self.inner.runtime).await
+        let (pattern, runtime) = (record.pattern().clone(), &self.inner.runtime);
+        match &self.inner.way {
+            Way::One(link, _) => {
+                let open = link.line().await?;
+                replay::sweep_as(self.tier(), &open, &pattern, Some(record), &mut 0, runtime).await
+            }
+            Way::Many(nodes) => self.sweep_all_as(nodes, &pattern, Some(record), &mut 0).await.map(drop),
+        }
     }
 
     /// Gives the connections that it went over.

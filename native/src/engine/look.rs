@@ -150,22 +150,26 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     /// The bytes under a key, and what is being swept: the one command that is sent on every read.
     async fn fetch(&self, key: Key<'_>) -> Result<Found, Fault> {
         let names = self.remote().names();
-        let (link, command) = match &self.inner.way {
-            Way::One(link, _) => (link, wire::get_with(names.key_parts(key), names.sweeps_parts())),
-            Way::Many(nodes) => {
-                let command = wire::get(names.key_parts(key));
-                let asked = self.fetch_from_owner(nodes, key, &command).await;
+        let command = if self.remote().reads_sweeps() {
+            wire::get_with(names.key_parts(key), names.sweeps_parts())
+        } else {
+            wire::get(names.key_parts(key))
+        };
+        let asked = match &self.inner.way {
+            Way::One(link, _) => match self.settled_line(link).await?.into_ask(&command).await {
                 // Boxed, as is all that seldom happens here: the room for it would be taken and moved on every read.
-                let found = if let Some(value) = asked { bytes(value) } else { Box::pin(self.fetch_spread(key)).await };
-                return found.map(Found::from);
-            }
+                Err(Fault::Lost) => Box::pin(async { self.settled_line(link).await?.into_ask(&command).await }).await?,
+                asked => asked?,
+            },
+            Way::Many(nodes) => match self.fetch_from_owner(nodes, key, &command).await {
+                Some(asked) => asked,
+                None => return Box::pin(self.fetch_spread(key)).await,
+            },
         };
-        let asked = match self.settled_line(link).await?.into_ask(&command).await {
-            Err(Fault::Lost) => Box::pin(async { self.settled_line(link).await?.into_ask(&command).await }).await,
-            asked => asked,
+        let [value, list] = match asked {
+            Value::Array(both) => <[Value; 2]>::try_from(both).map_err(|_| Fault::Protocol)?,
+            alone => [alone, Value::Nil],
         };
-        let Value::Array(both) = asked? else { return Err(Fault::Protocol) };
-        let Ok([value, list]) = <[Value; 2]>::try_from(both) else { return Err(Fault::Protocol) };
         let found = self.remote().found(key, bytes(value)?, bytes(list)?.as_deref(), self.now());
         self.heed();
         Ok(found)
@@ -180,14 +184,11 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         line.into_ask(command).await.ok()
     }
 
-    async fn fetch_spread(&self, key: Key<'_>) -> Result<Option<Vec<u8>>, Fault> {
-        let call = Call::Plain(vec![b"GET"[..].into(), self.remote().names().key(key).into()]);
-        match self.read(&[call]).await?.pop() {
-            Some(Reply::Bytes(bytes)) => Ok(Some(bytes)),
-            Some(Reply::Nil) => Ok(None),
-            Some(Reply::Error(fault)) => Err(fault),
-            _ => Err(Fault::Protocol),
-        }
+    async fn fetch_spread(&self, key: Key<'_>) -> Result<Found, Fault> {
+        let reply = self.read(&[self.remote().get_many(&[key])]).await?.pop().ok_or(Fault::Protocol)?;
+        let found = self.remote().found_many(&[key], reply, self.now());
+        self.heed();
+        found?.pop().ok_or(Fault::Protocol)
     }
 }
 

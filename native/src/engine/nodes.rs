@@ -192,7 +192,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Nodes<R, E> {
         }
         let (kept, untold) = std::mem::take(&mut state.trackers)
             .into_iter()
-            .partition::<BTreeMap<_, _>, _>(|(place, _)| map.primaries().contains(place));
+            .partition::<BTreeMap<_, _>, _>(|(place, _)| self.has_some(&map, place));
         state.trackers = kept;
         drop(state);
         drop(untold);
@@ -265,18 +265,23 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Nodes<R, E> {
         let (front, link) = (self.tier.front.clone()?, self.link(place));
         let mut state = self.state.lock();
         let map = state.map.as_ref()?;
-        let is_asked = !self.names().namespace().is_in_braces() || map.sign_of(place, self.names()).is_some();
-        if state.is_closed || !is_asked || !map.primaries().contains(place) {
+        if state.is_closed || !self.has_some(map, place) {
             return None;
         }
         let tracker = state.trackers.entry(place.clone()).or_insert_with(|| {
             let mut options = self.options.clone();
             options.target = link.target().clone();
-            Arc::new(Tracker::new(link, options, self.names().clone(), front, self.vouch(place), None))
+            Arc::new(Tracker::new(link, options, self.names().clone(), front, self.vouch(place), self.tier.heed()))
         });
         let tracker = Arc::clone(tracker);
         drop(state);
         tracker.line()
+    }
+
+    /// Whether a node is a primary that has something of the namespace.
+    fn has_some(&self, map: &SlotMap, place: &Place) -> bool {
+        let names = self.names();
+        map.primaries().contains(place) && (!names.namespace().is_in_braces() || map.sign_of(place, names).is_some())
     }
 
     /// Sees to it that each primary will tell of what changes, where there is memory in front.

@@ -3,6 +3,7 @@
 use donjon_core::cluster::Place;
 use donjon_core::fault::{Class, Fault};
 use donjon_core::key::Key;
+use donjon_core::moment::Moment;
 use donjon_core::outbox::Target;
 use donjon_core::pattern::Pattern;
 use donjon_core::remote::Remote;
@@ -99,11 +100,16 @@ pub(super) async fn sweep<E: Clone>(
 ) -> Result<(), Fault> {
     let mut record = None;
     if let Some((written, call)) = tier.remote.write_down(pattern) {
-        let is_written = |reply: &Reply| tier.remote.wrote_down(reply, runtime.now());
-        record = wire::ask(line, &[call]).await?.first().is_some_and(is_written).then_some(written);
-        tier.forget_swept(runtime.now());
+        record = is_written(tier, &wire::ask(line, &[call]).await?, runtime.now()).then_some(written);
     }
     sweep_as(tier, line, pattern, record, count, runtime).await
+}
+
+/// Whether it was written down what is about to be swept, as was answered.
+pub(super) fn is_written<E: Clone>(tier: &Tier<E>, replies: &[Reply], now: Moment) -> bool {
+    let is_written = replies.first().is_some_and(|reply| tier.remote.wrote_down(reply, now));
+    tier.forget_swept(now);
+    is_written
 }
 
 /// As [`sweep`], of what is written down already. A key that is there during all of this is removed by it, a lease no less than a

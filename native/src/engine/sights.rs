@@ -7,8 +7,8 @@ use donjon_core::remote::call::{Call, Reply};
 use donjon_core::remote::sight::Sight;
 use donjon_core::remote::{ASKED_TOGETHER, Found, See};
 
+use super::Engine;
 use super::via::Via;
-use super::{Engine, Way};
 use crate::runtime::Runtime;
 
 impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
@@ -96,7 +96,8 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
 
     /// What is under each of these keys.
     async fn fetch_many(&self, keys: &[Key<'_>], via: &mut Via) -> Result<Vec<Found>, Fault> {
-        if let Way::Many(_) = &self.inner.way {
+        if !self.remote().reads_sweeps() {
+            // They need not be on one node.
             let names = keys.iter().map(|key| self.remote().names().key(*key));
             let calls: Vec<Call> = names.map(|name| Call::Plain(vec![b"GET"[..].into(), name.into()])).collect();
             let found = self.read_via(via, &calls).await?;

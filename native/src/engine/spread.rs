@@ -5,6 +5,7 @@
 //! it, or where it was not sent.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +14,12 @@ use donjon_core::fault::Fault;
 use donjon_core::outbox::{Epoch, Target};
 use donjon_core::pattern::Pattern;
 use donjon_core::remote::call::{Call, Reply};
+use donjon_core::remote::sweeps::{RAISE_EVERY, Record};
 use futures_util::future::{join, join_all, try_join_all};
 
 use super::nodes::Nodes;
 use super::{Engine, replay, wire};
+use crate::pubsub::{Either, race};
 use crate::runtime::Runtime;
 
 /// Whether calls may be sent again where it is not known if they arrived.
@@ -78,7 +81,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
                 let outcome = self.ask_group(nodes, &place, asking, calls, &group).await;
                 (place, group, outcome)
             }));
-            let mut is_later = round > 1;
+            let (mut is_later, mut apart) = (round > 1, Vec::new());
             for (place, group, outcome) in asked.await {
                 match outcome {
                     Ok(got) => {
@@ -99,6 +102,10 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
                                     }
                                     Redirect::Ask(to) => Aim::Asking(to),
                                     Redirect::Later => {
+                                        if let Some(parts) = calls[sent.at].apart() {
+                                            apart.push((sent.at, parts));
+                                            continue;
+                                        }
                                         is_later = true;
                                         sent.aim
                                     }
@@ -118,6 +125,10 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
                         gone.push(place);
                     }
                 }
+            }
+            for (at, (last, others)) in apart {
+                // Boxed: hardly ever needed.
+                replies[at] = Box::pin(self.spread_apart(nodes, last, others, manner)).await;
             }
             if !is_whole {
                 // For the next who ask.
@@ -147,14 +158,16 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
             // A new connection or another map may have put something there, which nobody need come across soon.
             self.collect();
         }
-        let fault = |reply: &Reply| matches!(reply, Reply::Error(fault) if fault.class().is_none());
-        if !replies.is_empty()
-            && replies.iter().all(fault)
-            && let Some(Reply::Error(fault)) = replies.first()
-        {
-            return Err(fault.clone());
-        }
-        Ok(replies)
+        answered(replies)
+    }
+
+    /// Asks key by key, the last of them first, where their slot is on the move.
+    async fn spread_apart(&self, nodes: &Arc<Nodes<R, E>>, last: Call, others: Vec<Call>, manner: Manner) -> Reply {
+        let both = async {
+            let last = self.spread(nodes, &[last], manner).await?.pop().ok_or(Fault::Protocol)?;
+            Ok(Reply::put_together(last, self.spread(nodes, &others, manner).await?))
+        };
+        both.await.unwrap_or_else(Reply::Error)
     }
 
     async fn ask_group(
@@ -257,9 +270,52 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         Ok(())
     }
 
-    /// Removes what matches on every primary, in as many rounds as it takes while slots are on the move. Gives the connections that
-    /// the last of them went over.
+    /// Removes what matches on every primary, in as many rounds as it takes while slots are on the move. It is written down first,
+    /// where that is read. Gives the connections that the last round went over.
     pub(super) async fn sweep_all(
+        &self,
+        nodes: &Arc<Nodes<R, E>>,
+        pattern: &Pattern,
+        count: &mut u64,
+    ) -> Result<Epoch, Fault> {
+        let mut record = None;
+        if let Some((written, call)) = self.remote().write_down(pattern) {
+            record = replay::is_written(self.tier(), &self.ask(&[call]).await?, self.now()).then_some(written);
+        }
+        self.sweep_all_as(nodes, pattern, record, count).await
+    }
+
+    /// As [`sweep_all`](Self::sweep_all), of what is written down already.
+    pub(super) async fn sweep_all_as(
+        &self,
+        nodes: &Arc<Nodes<R, E>>,
+        pattern: &Pattern,
+        record: Option<Record>,
+        count: &mut u64,
+    ) -> Result<Epoch, Fault> {
+        let rounds = self.sweep_in_rounds(nodes, pattern, count);
+        let Some(mut record) = record else { return rounds.await };
+        let swept = match race(rounds, self.keep_raising(&mut record)).await {
+            Either::First(swept) => swept?,
+            Either::Second(never) => match never {},
+        };
+        // Where the server refuses, another finds this standing still, and sweeps once more.
+        for reply in &self.ask(&[self.remote().strike(&record)]).await? {
+            self.remote().struck(reply, self.now());
+        }
+        Ok(swept)
+    }
+
+    /// Says again and again that a sweep goes on. A node that does not answer ends it, so that it never goes on by word alone.
+    async fn keep_raising(&self, record: &mut Record) -> Infallible {
+        loop {
+            self.runtime().sleep(RAISE_EVERY).await;
+            // Where another has raised it, who thought that this sweep stood still, both sweep, which does no harm.
+            let _raised_or_not = self.ask_once(&[self.remote().raise(record)]).await;
+        }
+    }
+
+    async fn sweep_in_rounds(
         &self,
         nodes: &Arc<Nodes<R, E>>,
         pattern: &Pattern,
@@ -310,6 +366,15 @@ fn place_of(call: &Call, aim: &Aim, map: &SlotMap, gone: &[Place]) -> Option<Pla
             let primaries = map.primaries();
             primaries.iter().find(|place| !gone.contains(place)).or(primaries.first()).cloned()
         }
+    }
+}
+
+/// The answers, or the fault where there are none.
+fn answered(replies: Vec<Reply>) -> Result<Vec<Reply>, Fault> {
+    let is_fault = |reply: &Reply| matches!(reply, Reply::Error(fault) if fault.class().is_none());
+    match replies.first() {
+        Some(Reply::Error(fault)) if replies.iter().all(is_fault) => Err(fault.clone()),
+        _ => Ok(replies),
     }
 }
 

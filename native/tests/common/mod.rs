@@ -9,6 +9,7 @@ use std::time::Duration;
 use donjon::{Builder, Cache};
 use donjon_test_redis::{Cluster, Server};
 
+pub mod log;
 pub mod near;
 
 /// A backend, with a namespace of this test's own.

@@ -32,9 +32,13 @@ pub fn process(url: &str) -> Process {
 }
 
 pub fn process_with(url: &str, config: &near::Config, watches: Watches) -> Process {
+    process_in("app", url, config, watches)
+}
+
+pub fn process_in(namespace: &str, url: &str, config: &near::Config, watches: Watches) -> Process {
     static COUNT: AtomicUsize = AtomicUsize::new(1);
     let seed = |part: u64| Seed((COUNT.fetch_add(1, Ordering::Relaxed) as u128) << 64 | u128::from(part));
-    let namespace = Namespace::new("app").unwrap();
+    let namespace = Namespace::new(namespace).unwrap();
     let memory = Near::<Payload>::new(Names::new(namespace.clone()), config, seed(1));
     let front = Front { memory: Arc::new(memory.clone()), watches };
     let shared = Config { early: Early::OFF, ..Config::default() };

@@ -1,8 +1,7 @@
 //! How a connection is made, as whom, and who waits for it.
 
-use std::fmt::{self, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use donjon::link::{Authorities, Greet, InvalidAuthorities, Line, Link};
@@ -11,10 +10,8 @@ use donjon_core::fault::{Class, Fault};
 use donjon_test_redis::{Answer, Direction, Proxy, Rogue, Server};
 use redis::{Value, cmd};
 use tokio::runtime::Handle;
-use tracing::field::Field;
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
 
+use super::log::Log;
 use super::{
     CONNECT, SOON, get, impatient, link, no_greeting, options, ping, pong, set, text, timed, until_it_answers,
 };
@@ -245,44 +242,13 @@ fn a_link_whose_runtime_is_no_more_leaves_nobody_waiting() {
     assert_eq!(late[2], Err(Fault::Unreachable));
 }
 
-/// Keeps what is logged on this thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<String>>);
-
-impl Subscriber for Log {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let mut log = self.0.lock().unwrap();
-        event.record(&mut |field: &Field, value: &dyn fmt::Debug| {
-            let _ = write!(log, "{field}={value:?} ");
-        });
-        log.push('\n');
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
-
 #[tokio::test]
 async fn the_log_says_once_what_is_wrong_and_shows_no_password() {
-    let log = Log::default();
-    let _guard = tracing::subscriber::set_default(log.clone());
+    let (log, _guard) = Log::of_this_thread();
     let server = Server::builder().password("hunter2").start();
     let local = link(&server.url());
     ping(&local).await.unwrap();
-    assert_eq!(*log.0.lock().unwrap(), "", "on this machine a password is seen by nobody");
+    assert_eq!(log.text(), "", "on this machine a password is seen by nobody");
     for _ in 0..2 {
         drop(link("redis://:hunter2@192.0.2.1"));
     }
@@ -290,7 +256,7 @@ async fn the_log_says_once_what_is_wrong_and_shows_no_password() {
     for _ in 0..20 {
         ping(&wrong).await.unwrap_err();
     }
-    let log = log.0.lock().unwrap().clone();
+    let log = log.text();
     assert_eq!(log.matches("unencrypted").count(), 1, "{log}");
     assert_eq!(log.matches("WRONGPASS").count(), 1, "{log}");
     assert!(!log.contains("hunter"), "{log}");

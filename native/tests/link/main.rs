@@ -3,6 +3,8 @@
 mod asking;
 mod connecting;
 mod failing;
+#[path = "../common/log.rs"]
+mod log;
 
 use std::future::Future;
 use std::sync::Arc;

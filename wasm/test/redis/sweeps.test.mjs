@@ -131,6 +131,8 @@ test("whatever is under the name of the list, sweeps and reads go on", async (t)
     assert.equal(await cache.get("a"), 1);
     assert.deepEqual(await cache.invalidatePattern("a*"), { count: 1, queued: false });
     assert.equal(await cache.get("a"), undefined);
+    assert.equal(cache.logged.length, 1, "it is said, and once");
+    assert.ok(cache.logged[0].includes(name), cache.logged[0]);
   }
   await server.ask("DEL", name);
   await server.ask("HSET", name, "a", "b");

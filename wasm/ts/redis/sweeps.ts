@@ -22,6 +22,8 @@ export interface Way {
   line(): Promise<Line>;
   /** Notes a fault that is nobody's error. */
   notice(error: unknown): void;
+  /** Says it in the log, once. */
+  tell(text: string): void;
   /** Memory in front. */
   readonly near: Pick<Memory, "forgetMatching"> | undefined;
 }
@@ -89,12 +91,15 @@ export class Sweeps {
 
   /** Has memory forget what was found on the list, and ends what stands still there. */
   #act(): void {
-    const { fresh, stalled } = this.#instance.ask((core) => {
-      core.begin().call("take_sweeps");
+    const { fresh, stalled, isForeign } = this.#instance.ask((core) => {
+      const isForeign = core.begin().call("take_sweeps") === 1;
       const fresh = Array.from({ length: core.readCount() }, () => core.readText());
       const stalled = Array.from({ length: core.readCount() }, () => ({ pattern: core.readText(), record: core.readCount() }));
-      return { fresh, stalled };
+      return { fresh, stalled, isForeign };
     });
+    if (isForeign) {
+      this.#way.tell(`what is under ${this.list} is not the list of what is being swept, or not all of it: that is left out`);
+    }
     for (const pattern of fresh) this.#way.near?.forgetMatching(pattern);
     for (const { pattern, record } of stalled) {
       void this.#goOn(pattern, record).catch((error: unknown) => {

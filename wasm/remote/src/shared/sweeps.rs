@@ -36,7 +36,7 @@ pub extern "C" fn is_swept() -> i32 {
 }
 
 /// What was found on the list since this was last asked: the patterns that memory has to forget, and those whose sweeps stand still,
-/// each behind the number of its record.
+/// each behind the number of its record. 1 where the log is to be told that not all of it are records.
 #[unsafe(no_mangle)]
 pub extern "C" fn take_sweeps() -> i32 {
     with(|shared, _, output| {
@@ -50,7 +50,7 @@ pub extern "C" fn take_sweeps() -> i32 {
             output.text(record.pattern().as_str());
             output.count(shared.records.insert(record));
         }
-        Ok(0)
+        Ok(shared.remote.found_foreign().into())
     })
 }
 
