@@ -65,7 +65,7 @@ impl<'a> Parts<'a> {
     fn copy_next(&mut self, py: Python<'_>) -> *mut PyObject {
         let (part, rest) = self.rest.split_first().expect("a part counts those in it");
         self.rest = rest;
-        if let Some(later) = rest.get(Self::AHEAD) {
+        if let Some(later) = rest.get(Self::AHEAD - 1) {
             foresee(later);
         }
         let copy = flat(py, part.kind, &part.object);
@@ -110,6 +110,6 @@ unsafe fn put(container: *mut PyObject, place: &Place, member: *mut PyObject) ->
 /// Lets memory bring a container that is soon to be copied: asked for one by one, each would be waited for. Nothing rests on it.
 #[inline]
 fn foresee(part: &Part) {
-    // SAFETY: the part keeps it alive, and no object's type changes but that of some a Python class made.
+    // SAFETY: the part keeps it alive, and nobody changes the type of a dict or list.
     black_box(unsafe { ffi::Py_TYPE(part.object.as_ptr()) });
 }
