@@ -2,8 +2,7 @@
 //!
 //! Owns the way in ([`encode`]: checked, turned into plain JSON types, weighed), the master that is kept ([`Kept`]), and the way
 //! out ([`Kept::copy`]). Must not know keys, time, or where masters are stored.
-//! Invariants: a master consists of exact builtin types only and has no cycle; it is never handed out and never changes,
-//! strings and numbers apart, which cannot change.
+//! Invariants: a master consists of exact builtin types only and has no cycle; no container of it is ever handed out or changes.
 //!
 //! | to find out | look in |
 //! |---|---|
@@ -36,31 +35,52 @@ pub(crate) use unproven::{Unproven, for_reader};
 
 /// A value as the cache keeps it. A clone costs one atomic count, so it may be taken under a lock.
 ///
-/// The last clone frees the object, which runs no Python code: it is plain data. Where that happens in a thread that is not
-/// attached to the interpreter, the object waits in pyo3's pool until some thread attaches.
+/// The last clone frees the objects, which runs no Python code: they are plain data. Where that happens in a thread that is not
+/// attached to the interpreter, they wait in pyo3's pool until some thread attaches.
 #[derive(Clone, Debug)]
-pub(crate) struct Kept(Arc<Master>);
+pub(crate) struct Kept(Arc<Inner>);
 
 #[derive(Debug)]
-struct Master {
-    object: Py<PyAny>,
-    shape: Shape,
+struct Inner {
+    master: Master,
     weight: Weight,
     fingerprint: Option<u64>,
     is_failure: bool,
 }
 
-/// What a copy has to visit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
+/// What copies are made from.
+#[derive(Debug)]
+enum Master {
     /// Cannot be changed by who gets it: handed out as it is.
-    Scalar,
-    /// A dict of scalars.
-    FlatDict,
-    /// A list of scalars.
-    FlatList,
-    /// A dict or list that holds others.
-    Deep,
+    Scalar(Py<PyAny>),
+    /// A dict or list of scalars.
+    Flat(Kind, Py<PyAny>),
+    /// A dict or list with others in it: each before those in it, which follow in their order.
+    Deep(Box<[Part]>),
+}
+
+/// One dict or list of several.
+#[derive(Debug)]
+struct Part {
+    /// Itself, with `None` in the place of each that is in it.
+    object: Py<PyAny>,
+    kind: Kind,
+    /// How many are in it, those in them not counted.
+    inside: u32,
+    /// Where it belongs in the one that it is in; means nothing for the outermost.
+    place: Place,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Dict,
+    List,
+}
+
+#[derive(Debug)]
+enum Place {
+    Key(Py<PyAny>),
+    Index(isize),
 }
 
 impl Kept {
@@ -68,12 +88,12 @@ impl Kept {
     pub(crate) fn integer(py: Python<'_>, value: i64) -> Self {
         let object = value.into_pyobject(py).unwrap_or_else(|never| match never {});
         let weight = weigh::integer(value.unsigned_abs());
-        Self::new(object.into_any().unbind(), Shape::Scalar, weight)
+        Self::new(Master::Scalar(object.into_any().unbind()), weight)
     }
 
-    fn new(object: Py<PyAny>, shape: Shape, weight: usize) -> Self {
+    fn new(master: Master, weight: usize) -> Self {
         let weight = Weight::new(weight as u64);
-        Self(Arc::new(Master { object, shape, weight, fingerprint: None, is_failure: false }))
+        Self(Arc::new(Inner { master, weight, fingerprint: None, is_failure: false }))
     }
 
     /// The same, made from the type of this fingerprint. Of what nobody else has a clone of yet.
@@ -109,7 +129,7 @@ impl Kept {
     /// `MemoryError`.
     #[inline]
     pub(crate) fn copy(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        copy::of(py, &self.0.object, self.0.shape)
+        copy::of(py, &self.0.master)
     }
 
     /// As [`copy`](Self::copy), for a reader of the type of this fingerprint: see [`for_reader`]. A [`Failure`] is for all readers.
@@ -125,7 +145,8 @@ impl Kept {
 
     /// The integer, where it is one that a counter can hold; a bool is none.
     pub(crate) fn as_integer(&self, py: Python<'_>) -> Option<i64> {
-        self.0.object.bind(py).cast_exact::<PyInt>().ok()?.extract().ok()
+        let Master::Scalar(object) = &self.0.master else { return None };
+        object.bind(py).cast_exact::<PyInt>().ok()?.extract().ok()
     }
 
     /// What the value takes of this process's memory, in bytes: within a few percent of what `sys.getsizeof` sums up to over

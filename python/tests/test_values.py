@@ -105,8 +105,26 @@ def test_changing_the_original_or_a_copy_changes_no_other_copy() -> None:
     assert kept.copy() == {"a": [1, {"b": 2}], "c": {}}
 
 
+def test_one_list_in_several_places_becomes_several() -> None:
+    one = [1]
+    copy = Value({"a": one, "b": [one, 2, one]}).copy()
+    copy["a"].append(3)
+    copy["b"][0].append(4)
+    assert copy == {"a": [1, 3], "b": [[1, 4], 2, [1]]}
+
+
+def test_many_containers_come_back_in_their_places() -> None:
+    row = {"none": None, "list": [None, [], None, {"a": [1]}], "text": "b", "empty": {}, "level": Level.HIGH}
+    value = {"first": [], "rows": [0, *[{**row, "number": number} for number in range(200)], None], "last": {"c": {}}}
+    expected = json.loads(json.dumps(value))
+    kept = Value(value)
+    kept.copy()["rows"].clear()
+    assert exactly(kept.copy(), expected)
+
+
 def test_a_null_is_a_value() -> None:
     assert Value(None).copy() is None
+    assert Value({"a": None, "b": [None, {}]}).copy() == {"a": None, "b": [None, {}]}
 
 
 def test_negative_zero_and_the_widest_integers_stay_exact() -> None:

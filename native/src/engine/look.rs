@@ -47,7 +47,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     pub async fn look(&self, key: Key<'_>, want: Want) -> Looked<R, E> {
         let plain = !want.counted && want.since.is_none() && want.tags.as_ref().is_some_and(|tags| tags.is_empty());
         if !plain || self.tier().front.is_some() || !self.remote().is_enabled() {
-            return self.advance(key, self.remote().look(key, want, self.now())).await;
+            return Box::pin(self.advance(key, self.remote().look(key, want, self.now()))).await;
         }
         let mut fetched = self.fetch(key).await;
         if let Ok(found) = &mut fetched
@@ -59,7 +59,8 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
             Step::Send(pending, _) => pending.found(fetched, self.now(), self.clock(key)),
             step => step,
         };
-        self.advance(key, step).await
+        // Boxed, as in `fetch`: most looks find a value, and would carry the room for a load along.
+        Box::pin(self.advance(key, step)).await
     }
 
     /// The right to load without storing, at once.

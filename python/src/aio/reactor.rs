@@ -5,15 +5,16 @@
 //! Invariants: Python is called with no lock held; the executor is entered by `try_lock` only, as any call of Python's may come
 //! back here; what belongs to a parent process or a closed loop is not touched.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use donjon::runtime::Runtime;
 use parking_lot::Mutex;
+use pin_project_lite::pin_project;
 use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
@@ -118,15 +119,8 @@ impl Reactor {
         F: Future<Output: Send> + Send + 'static,
         C: FnOnce(Python<'_>, F::Output) -> PyResult<Py<PyAny>> + Send + 'static,
     {
-        let (wanted, mut unwanted) = oneshot::channel::<()>();
-        let until_unwanted = async move {
-            let mut future = pin!(future);
-            poll_fn(|context| match Pin::new(&mut unwanted).poll(context) {
-                Poll::Ready(_) => Poll::Ready(None),
-                Poll::Pending => future.as_mut().poll(context).map(Some),
-            })
-            .await
-        };
+        let (wanted, unwanted) = oneshot::channel();
+        let until_unwanted = UntilUnwanted { future, unwanted };
         let awaited = self.submit(py, until_unwanted, |py, output| match output {
             Some(output) => convert(py, output),
             None => Err(PyRuntimeError::new_err("the call was given up")),
@@ -344,6 +338,27 @@ impl Watch {
         }
         self.source.write.reached();
         self.reactor.run(py)
+    }
+}
+
+pin_project! {
+    /// A future with an end before its own. As a type of its own: an `async` block would have room for the future twice.
+    struct UntilUnwanted<F> {
+        #[pin]
+        future: F,
+        unwanted: oneshot::Receiver<()>,
+    }
+}
+
+impl<F: Future> Future for UntilUnwanted<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        match Pin::new(this.unwanted).poll(context) {
+            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Pending => this.future.poll(context).map(Some),
+        }
     }
 }
 

@@ -1,104 +1,83 @@
 //! Copy: makes what a reader gets of a master.
 //!
-//! Each container is copied whole by the interpreter's own call, then those inside it are replaced by copies of their own: faster
-//! than building them item by item. Depth is bounded, since `encode` bounds it. Must not call Python code: the items are exact
-//! builtin types, whose copying runs none.
+//! Each container is copied whole by the interpreter's own call, then those inside it are put into their places, which the master
+//! names: faster than building them item by item, and than looking for them. Depth is bounded, since `encode` bounds it. Must not call
+//! Python code: the items are exact builtin types, whose copying runs none.
 
 #![allow(unsafe_code)]
 
-use std::ptr::{addr_of_mut, null_mut};
+use std::hint::black_box;
+use std::ptr::null_mut;
 
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 
-use super::Shape;
 use super::track::keep_tracked;
+use super::{Kind, Master, Part, Place};
 
-/// A copy of `master`, or `master` itself where it cannot be changed.
+/// A copy of `master`, or what it is itself where that cannot be changed.
 #[inline]
-pub(super) fn of(py: Python<'_>, master: &Py<PyAny>, shape: Shape) -> PyResult<Py<PyAny>> {
-    let master = master.as_ptr();
-    // SAFETY: `encode` said what the shape is, a master never changes, and `&Py` keeps it alive over the call. Each call
-    // gives a new reference, or null with an exception set.
+pub(super) fn of(py: Python<'_>, master: &Master) -> PyResult<Py<PyAny>> {
+    // SAFETY: each call gives a new reference, or null with an exception set.
     unsafe {
-        let copy = match shape {
-            Shape::Scalar => {
-                ffi::Py_INCREF(master);
-                master
-            }
-            Shape::FlatDict => flat_dict(py, master),
-            Shape::FlatList => ffi::PyList_GetSlice(master, 0, ffi::PyList_Size(master)),
-            Shape::Deep => deep(py, master),
+        let copy = match master {
+            Master::Scalar(object) => return Ok(object.clone_ref(py)),
+            Master::Flat(kind, object) => flat(py, *kind, object),
+            Master::Deep(parts) => Parts::new(parts).copy_next(py),
         };
         Bound::from_owned_ptr_or_err(py, copy).map(Bound::unbind)
     }
 }
 
-/// # Safety
-///
-/// `master` is an exact dict or list of a master.
-unsafe fn deep(py: Python<'_>, master: *mut PyObject) -> *mut PyObject {
-    // SAFETY: one of the two, as the caller says.
-    unsafe { if is_dict(master) { deep_dict(py, master) } else { deep_list(py, master) } }
-}
-
-/// # Safety
-///
-/// `master` is an exact dict of a master.
-unsafe fn flat_dict(py: Python<'_>, master: *mut PyObject) -> *mut PyObject {
-    // SAFETY: a dict; the copy is ours alone.
+/// A copy of one container with the same items.
+#[inline]
+fn flat(py: Python<'_>, kind: Kind, object: &Py<PyAny>) -> *mut PyObject {
+    // SAFETY: `encode` said which it is, a master never changes, and `&Py` keeps it alive over the call. The copy is ours alone.
     unsafe {
-        let copy = ffi::PyDict_Copy(master);
-        if !copy.is_null() {
-            keep_tracked(py, copy);
-        }
-        copy
-    }
-}
-
-/// # Safety
-///
-/// `master` is an exact dict of a master.
-unsafe fn deep_dict(py: Python<'_>, master: *mut PyObject) -> *mut PyObject {
-    // SAFETY: the master does not change, so its items stay alive and in place while they are visited. Its keys are exact strings.
-    unsafe {
-        let copy = flat_dict(py, master);
-        if copy.is_null() {
-            return copy;
-        }
-        let (mut place, mut key, mut item) = (0, null_mut(), null_mut());
-        while ffi::PyDict_Next(master, &raw mut place, addr_of_mut!(key), addr_of_mut!(item)) != 0 {
-            if is_dict(item) || is_list(item) {
-                let part = deep(py, item);
-                if part.is_null() || ffi::PyDict_SetItem(copy, key, part) != 0 {
-                    ffi::Py_XDECREF(part);
-                    ffi::Py_DECREF(copy);
-                    return null_mut();
+        match kind {
+            Kind::Dict => {
+                let copy = ffi::PyDict_Copy(object.as_ptr());
+                if !copy.is_null() {
+                    keep_tracked(py, copy);
                 }
-                ffi::Py_DECREF(part);
+                copy
             }
+            Kind::List => ffi::PyList_GetSlice(object.as_ptr(), 0, isize::MAX),
         }
-        copy
     }
 }
 
-/// # Safety
-///
-/// `master` is an exact list of a master.
-unsafe fn deep_list(py: Python<'_>, master: *mut PyObject) -> *mut PyObject {
-    // SAFETY: the master does not change, so its items stay alive; each index is below its length, which the copy shares.
-    unsafe {
-        let length = ffi::PyList_Size(master);
-        let copy = ffi::PyList_GetSlice(master, 0, length);
+/// What of a master is still to be copied.
+struct Parts<'a> {
+    rest: &'a [Part],
+}
+
+impl<'a> Parts<'a> {
+    /// How far ahead memory is asked for.
+    const AHEAD: usize = 32;
+
+    fn new(parts: &'a [Part]) -> Self {
+        parts.iter().take(Self::AHEAD).for_each(foresee);
+        Self { rest: parts }
+    }
+
+    /// The first of the rest, with all that is in it: a new reference, or null with an exception set.
+    fn copy_next(&mut self, py: Python<'_>) -> *mut PyObject {
+        let (part, rest) = self.rest.split_first().expect("a part counts those in it");
+        self.rest = rest;
+        if let Some(later) = rest.get(Self::AHEAD - 1) {
+            foresee(later);
+        }
+        let copy = flat(py, part.kind, &part.object);
         if copy.is_null() {
             return copy;
         }
-        for index in 0..length {
-            let item = list_item(master, index);
-            if is_dict(item) || is_list(item) {
-                let part = deep(py, item);
-                // The copy takes the part over, even where it fails.
-                if part.is_null() || ffi::PyList_SetItem(copy, index, part) != 0 {
+        for _ in 0..part.inside {
+            let place = &self.rest.first().expect("a part counts those in it").place;
+            let member = self.copy_next(py);
+            // SAFETY: the copy is of the kind that `encode` found the places in, and both references are ours.
+            unsafe {
+                if member.is_null() || !put(copy, place, member) {
                     ffi::Py_DECREF(copy);
                     return null_mut();
                 }
@@ -108,34 +87,29 @@ unsafe fn deep_list(py: Python<'_>, master: *mut PyObject) -> *mut PyObject {
     }
 }
 
+/// Puts `member` into the place of its container and takes the reference over; false with an exception set where that fails.
+///
 /// # Safety
 ///
-/// `list` is an exact list that nobody changes, and `index` lies within it.
+/// The container is of the kind that has such a place; the reference is the caller's.
 #[inline]
-unsafe fn list_item(list: *mut PyObject, index: ffi::Py_ssize_t) -> *mut PyObject {
-    // SAFETY: as above.
+unsafe fn put(container: *mut PyObject, place: &Place, member: *mut PyObject) -> bool {
+    // SAFETY: as above. A list takes the reference over itself, even where it fails.
     unsafe {
-        #[cfg(not(Py_LIMITED_API))]
-        return ffi::PyList_GET_ITEM(list, index);
-        #[cfg(Py_LIMITED_API)]
-        return ffi::PyList_GetItem(list, index);
+        match place {
+            Place::Key(key) => {
+                let status = ffi::PyDict_SetItem(container, key.as_ptr(), member);
+                ffi::Py_DECREF(member);
+                status == 0
+            }
+            Place::Index(index) => ffi::PyList_SetItem(container, *index, member) == 0,
+        }
     }
 }
 
-/// # Safety
-///
-/// `object` is alive.
+/// Lets memory bring a container that is soon to be copied: asked for one by one, each would be waited for. Nothing rests on it.
 #[inline]
-unsafe fn is_dict(object: *mut PyObject) -> bool {
-    // SAFETY: as above.
-    unsafe { ffi::PyDict_CheckExact(object) != 0 }
-}
-
-/// # Safety
-///
-/// `object` is alive.
-#[inline]
-unsafe fn is_list(object: *mut PyObject) -> bool {
-    // SAFETY: as above.
-    unsafe { ffi::PyList_CheckExact(object) != 0 }
+fn foresee(part: &Part) {
+    // SAFETY: the part keeps it alive, and nobody changes the type of a dict or list.
+    black_box(unsafe { ffi::Py_TYPE(part.object.as_ptr()) });
 }

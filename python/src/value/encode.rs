@@ -3,6 +3,8 @@
 //! Owns what is accepted and what becomes of it. Exact builtin types never reach Python code. A dict or list is copied in one step
 //! first, so nothing that changes the original meanwhile, be it another thread or a foreign type's own code, can tear it.
 
+use std::mem;
+
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -10,7 +12,7 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMapping, Py
 
 use super::track::untrack;
 use super::weigh::Weigher;
-use super::{Kept, Shape};
+use super::{Kept, Kind, Master, Part, Place};
 use crate::errors::UnsupportedValue;
 
 /// How deep containers may lie in each other: as deep as the JSON readers of all three runtimes go. Ends cycles as well.
@@ -34,23 +36,26 @@ const DEPTH: usize = 127;
 /// text with lone surrogates, more than 127 containers in each other. What `foreign` raises passes through.
 pub(crate) fn encode<'py>(value: &Bound<'py, PyAny>, foreign: Option<&Bound<'py, PyAny>>) -> PyResult<Kept> {
     let py = value.py();
-    let mut encoder = Encoder { py, foreign, weigher: Weigher::new(py)? };
-    let part = if let Some(bytes) = encoder.bytes(value) { bytes } else { encoder.value(value, 0) };
-    match part {
-        Ok(part) => Ok(Kept::new(part.object.unbind(), part.shape, encoder.weigher.total())),
-        Err(refusal) => Err(refusal.raise(py)),
-    }
+    let mut encoder = Encoder { py, foreign, weigher: Weigher::new(py)?, parts: Vec::new() };
+    let item = if let Some(bytes) = encoder.bytes(value) { bytes } else { encoder.value(value, 0) };
+    let master = match item {
+        Ok(Item::Scalar(object)) => Master::Scalar(object.unbind()),
+        Ok(Item::Container) => encoder.master(),
+        Err(refusal) => return Err(refusal.raise(py)),
+    };
+    Ok(Kept::new(master, encoder.weigher.total()))
 }
 
-/// One part of a master.
-struct Part<'py> {
-    object: Bound<'py, PyAny>,
-    shape: Shape,
+/// What became of an item.
+enum Item<'py> {
+    Scalar(Bound<'py, PyAny>),
+    /// A dict or list: the first of the parts that it added, with its place still to be said.
+    Container,
 }
 
-impl<'py> Part<'py> {
+impl<'py> Item<'py> {
     fn scalar<T>(object: Bound<'py, T>) -> Self {
-        Self { object: object.into_any(), shape: Shape::Scalar }
+        Self::Scalar(object.into_any())
     }
 }
 
@@ -58,13 +63,24 @@ struct Encoder<'a, 'py> {
     py: Python<'py>,
     foreign: Option<&'a Bound<'py, PyAny>>,
     weigher: Weigher<'py>,
+    /// The dicts and lists so far.
+    parts: Vec<Part>,
 }
 
 type Encoded<T> = Result<T, Refusal>;
 
 impl<'py> Encoder<'_, 'py> {
+    /// The master of a dict or list.
+    fn master(&mut self) -> Master {
+        if let [_] = *self.parts {
+            let only = self.parts.swap_remove(0);
+            return Master::Flat(only.kind, only.object);
+        }
+        Master::Deep(mem::take(&mut self.parts).into_boxed_slice())
+    }
+
     /// `bytes` at the top, or none of our business.
-    fn bytes(&mut self, value: &Bound<'py, PyAny>) -> Option<Encoded<Part<'py>>> {
+    fn bytes(&mut self, value: &Bound<'py, PyAny>) -> Option<Encoded<Item<'py>>> {
         let bytes = value.cast::<PyBytes>().ok()?;
         let exact = if bytes.is_exact_instance_of::<PyBytes>() {
             bytes.clone()
@@ -72,19 +88,19 @@ impl<'py> Encoder<'_, 'py> {
             PyBytes::new(self.py, bytes.as_bytes())
         };
         self.weigher.bytes(&exact);
-        Some(Ok(Part::scalar(exact)))
+        Some(Ok(Item::scalar(exact)))
     }
 
-    fn value(&mut self, value: &Bound<'py, PyAny>, depth: usize) -> Encoded<Part<'py>> {
+    fn value(&mut self, value: &Bound<'py, PyAny>, depth: usize) -> Encoded<Item<'py>> {
         if let Ok(text) = value.cast_exact::<PyString>() {
             self.text(text)?;
-            return Ok(Part::scalar(text.clone()));
+            return Ok(Item::scalar(text.clone()));
         }
         if let Ok(integer) = value.cast_exact::<PyInt>() {
             return self.integer(integer);
         }
         if value.is_none() || value.is_exact_instance_of::<PyBool>() {
-            return Ok(Part::scalar(value.clone()));
+            return Ok(Item::scalar(value.clone()));
         }
         if let Ok(float) = value.cast_exact::<PyFloat>() {
             return self.float(float);
@@ -93,17 +109,17 @@ impl<'py> Encoder<'_, 'py> {
             return self.dict(dict.copy()?, depth);
         }
         if let Ok(list) = value.cast_exact::<PyList>() {
-            return self.list(list.get_slice(0, list.len()), depth);
+            return self.list(&list.get_slice(0, list.len()), depth);
         }
         if let Ok(tuple) = value.cast_exact::<PyTuple>() {
-            return self.list(tuple.to_list(), depth);
+            return self.list(&tuple.to_list(), depth);
         }
         self.other(value, depth)
     }
 
     /// What is no exact JSON type: a subclass of one, a type with a text form, or foreign.
     #[cold]
-    fn other(&mut self, value: &Bound<'py, PyAny>, depth: usize) -> Encoded<Part<'py>> {
+    fn other(&mut self, value: &Bound<'py, PyAny>, depth: usize) -> Encoded<Item<'py>> {
         let types = Types::of(self.py)?;
         let kind = value.get_type();
         let is = |class: &Py<PyType>| kind.is_subclass(class.bind(self.py));
@@ -115,7 +131,7 @@ impl<'py> Encoder<'_, 'py> {
         if let Ok(text) = value.cast::<PyString>() {
             let text = exact_text(text)?;
             self.text(&text)?;
-            return Ok(Part::scalar(text));
+            return Ok(Item::scalar(text));
         }
         if let Ok(integer) = value.cast::<PyInt>() {
             return self.integer(integer);
@@ -129,10 +145,10 @@ impl<'py> Encoder<'_, 'py> {
             return self.dict(PyDict::from_sequence(&items)?, depth);
         }
         if let Ok(list) = value.cast::<PyList>() {
-            return self.list(list.get_slice(0, list.len()), depth);
+            return self.list(&list.get_slice(0, list.len()), depth);
         }
         if let Ok(tuple) = value.cast::<PyTuple>() {
-            return self.list(tuple.to_list(), depth);
+            return self.list(&tuple.to_list(), depth);
         }
         if is(&types.date)? || is(&types.time)? {
             let text = value.call_method0(intern!(self.py, "isoformat"))?;
@@ -152,7 +168,7 @@ impl<'py> Encoder<'_, 'py> {
     }
 
     /// What something turned itself into. One level deeper, or a hook that gives back what it got would never end.
-    fn deeper(&mut self, value: &Bound<'py, PyAny>, depth: usize) -> Encoded<Part<'py>> {
+    fn deeper(&mut self, value: &Bound<'py, PyAny>, depth: usize) -> Encoded<Item<'py>> {
         let depth = enter(depth)?;
         self.value(value, depth)
     }
@@ -169,7 +185,7 @@ impl<'py> Encoder<'_, 'py> {
         Ok(())
     }
 
-    fn integer(&mut self, integer: &Bound<'py, PyInt>) -> Encoded<Part<'py>> {
+    fn integer(&mut self, integer: &Bound<'py, PyInt>) -> Encoded<Item<'py>> {
         let signed = integer.extract::<i64>();
         let magnitude = match &signed {
             Ok(value) => value.unsigned_abs(),
@@ -182,45 +198,47 @@ impl<'py> Encoder<'_, 'py> {
             self.weigher.integer(magnitude);
         }
         if integer.is_exact_instance_of::<PyInt>() {
-            return Ok(Part::scalar(integer.clone()));
+            return Ok(Item::scalar(integer.clone()));
         }
         let exact = match signed {
             Ok(value) => value.into_pyobject(self.py),
             Err(_) => magnitude.into_pyobject(self.py),
         };
-        Ok(Part::scalar(exact.unwrap_or_else(|never| match never {})))
+        Ok(Item::scalar(exact.unwrap_or_else(|never| match never {})))
     }
 
-    fn float(&mut self, float: &Bound<'py, PyFloat>) -> Encoded<Part<'py>> {
+    fn float(&mut self, float: &Bound<'py, PyFloat>) -> Encoded<Item<'py>> {
         let value = float.value();
         if !value.is_finite() {
             return Err(Refusal::new("NaN and infinities have no JSON form"));
         }
         self.weigher.float();
-        Ok(Part::scalar(if float.is_exact_instance_of::<PyFloat>() {
+        Ok(Item::scalar(if float.is_exact_instance_of::<PyFloat>() {
             float.clone()
         } else {
             PyFloat::new(self.py, value)
         }))
     }
 
-    /// Makes `master`, a dict of our own, into one by replacing what cannot stay as it is.
-    fn dict(&mut self, master: Bound<'py, PyDict>, depth: usize) -> Encoded<Part<'py>> {
+    /// Adds `dict`, one of our own, and replaces in it what cannot stay as it is.
+    fn dict(&mut self, dict: Bound<'py, PyDict>, depth: usize) -> Encoded<Item<'py>> {
         let depth = enter(depth)?;
-        let master = self.text_keys(master)?;
-        let mut shape = Shape::FlatDict;
-        for (key, item) in &master {
-            let part = self.value(&item, depth).map_err(|refusal| refusal.within(Step::Key(key.clone().unbind())))?;
-            if part.shape != Shape::Scalar {
-                shape = Shape::Deep;
-            }
-            if !part.object.is(&item) {
-                master.set_item(key, part.object)?;
+        let dict = self.text_keys(dict)?;
+        let own = self.open(Kind::Dict, dict.as_any());
+        for (key, item) in &dict {
+            let next = self.parts.len();
+            match self.value(&item, depth).map_err(|refusal| refusal.within(Step::Key(key.clone().unbind())))? {
+                Item::Scalar(object) if object.is(&item) => {}
+                Item::Scalar(object) => dict.set_item(key, object)?,
+                Item::Container => {
+                    dict.set_item(&key, self.py.None())?;
+                    self.put(next, own, Place::Key(key.unbind()));
+                }
             }
         }
-        self.weigher.dict(&master)?;
-        untrack(&master);
-        Ok(Part { object: master.into_any(), shape })
+        self.weigher.dict(&dict)?;
+        untrack(&dict);
+        Ok(Item::Container)
     }
 
     /// The same dict with every key an exact text.
@@ -252,22 +270,36 @@ impl<'py> Encoder<'_, 'py> {
     }
 
     /// As [`dict`](Self::dict), for a list.
-    fn list(&mut self, master: Bound<'py, PyList>, depth: usize) -> Encoded<Part<'py>> {
+    fn list(&mut self, list: &Bound<'py, PyList>, depth: usize) -> Encoded<Item<'py>> {
         let depth = enter(depth)?;
-        let mut shape = Shape::FlatList;
-        for index in 0..master.len() {
-            let item = master.get_item(index)?;
-            let part = self.value(&item, depth).map_err(|refusal| refusal.within(Step::Index(index)))?;
-            if part.shape != Shape::Scalar {
-                shape = Shape::Deep;
-            }
-            if !part.object.is(&item) {
-                master.set_item(index, part.object)?;
+        let own = self.open(Kind::List, list.as_any());
+        for index in 0..list.len() {
+            let item = list.get_item(index)?;
+            let next = self.parts.len();
+            match self.value(&item, depth).map_err(|refusal| refusal.within(Step::Index(index)))? {
+                Item::Scalar(object) if object.is(&item) => {}
+                Item::Scalar(object) => list.set_item(index, object)?,
+                Item::Container => {
+                    list.set_item(index, self.py.None())?;
+                    self.put(next, own, Place::Index(index.cast_signed()));
+                }
             }
         }
-        self.weigher.list(&master);
-        untrack(&master);
-        Ok(Part { object: master.into_any(), shape })
+        self.weigher.list(list);
+        untrack(list);
+        Ok(Item::Container)
+    }
+
+    /// Adds a part; gives its number.
+    fn open(&mut self, kind: Kind, object: &Bound<'py, PyAny>) -> usize {
+        self.parts.push(Part { object: object.clone().unbind(), kind, inside: 0, place: Place::Index(0) });
+        self.parts.len() - 1
+    }
+
+    /// Says where a part belongs in another.
+    fn put(&mut self, part: usize, outer: usize, place: Place) {
+        self.parts[part].place = place;
+        self.parts[outer].inside += 1;
     }
 }
 

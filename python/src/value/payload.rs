@@ -20,8 +20,8 @@ impl Kept {
     /// `MemoryError`; a master is JSON.
     pub(crate) fn payload(&self, py: Python<'_>) -> PyResult<Payload> {
         static DUMPS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let object = self.0.object.bind(py);
-        if let Ok(bytes) = object.cast::<PyBytes>() {
+        let object = self.copy(py)?;
+        if let Ok(bytes) = object.bind(py).cast::<PyBytes>() {
             return Ok(Payload::bytes(bytes.as_bytes().to_vec()));
         }
         let text = DUMPS.import(py, "orjson", "dumps")?.call1((object,))?;
