@@ -35,7 +35,7 @@ type Place = (usize, usize);
 
 impl Index {
     /// The row with this hash that is the one.
-    #[inline]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
     pub(crate) fn find(&self, hash: u32, is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         self.place(hash, is_it).map(|(at, place)| self.groups[at].rows[place])
     }
@@ -80,12 +80,13 @@ impl Index {
         self.len
     }
 
-    #[inline]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
     fn place(&self, hash: u32, mut is_it: impl FnMut(u32) -> bool) -> Option<Place> {
+        let tags = tag(hash) * ONES;
         let mut at = self.home(hash);
         for _ in 0..self.groups.len() {
             let group = &self.groups[at];
-            let mut like = group.like(hash);
+            let mut like = group.like(tags);
             while like != 0 {
                 let place = like.trailing_zeros() as usize / 8;
                 if group.hashes[place] == hash && is_it(group.rows[place]) {
@@ -141,11 +142,11 @@ impl Index {
 impl Group {
     const EMPTY: Self = Self { tags: 0, hashes: [0; WIDTH], rows: [0; WIDTH] };
 
-    /// The places whose tag is that of this hash, and perhaps some others: a bit each.
+    /// The places whose tag is the one that is given for all of them, and perhaps some others: a bit each.
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     #[cfg_attr(target_family = "wasm", inline(never))]
-    const fn like(&self, hash: u32) -> u64 {
-        let differ = self.tags ^ (tag(hash) * ONES);
+    const fn like(&self, tags: u64) -> u64 {
+        let differ = self.tags ^ tags;
         differ.wrapping_sub(ONES) & !differ & TAGGED
     }
 

@@ -89,11 +89,11 @@ impl<'a, V: Clone, E: Clone> Leaving<'a, V, E> {
     }
 
     /// Sends those who wait for a removed flight to look up anew; hands over the values that left.
-    pub(crate) fn settle(self) -> impl Iterator<Item = V> {
-        for flight in self.flights {
+    pub(crate) fn settle(self) -> (Option<V>, Vec<V>) {
+        for flight in &self.flights {
             flight.end(Ending::Again);
         }
-        self.first.into_iter().chain(self.others)
+        (self.first, self.others)
     }
 
     fn value(&mut self, value: V) {
@@ -338,8 +338,9 @@ impl<V: Clone, E: Clone> Rows<V, E> {
 
     /// Forgets the row of `slot` where it has neither value nor flight.
     pub(crate) fn release(&mut self, slot: Slot) {
-        let row = &self.slots[slot];
+        let row = &mut self.slots[slot];
         if row.held.is_none() && row.flight.is_none() {
+            row.key = Inline::NONE;
             self.index.take_out(self.slots.hash(slot), slot.number());
             self.slots.close(slot);
         }

@@ -58,7 +58,8 @@ impl<V: Clone, E: Clone> Cache<V, E> {
                     }
                 }
                 drop(rows);
-                removed.values.extend(leaving.settle());
+                let (first, others) = leaving.settle();
+                removed.values.extend(first.into_iter().chain(others));
             }
         }
         removed

@@ -16,6 +16,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::hint::black_box;
 
 /// The largest estimate.
 pub(super) const MOST: u8 = 15;
@@ -63,6 +64,7 @@ impl Sketch {
     }
 
     /// Counts one more of `hash`.
+    #[inline]
     pub(super) fn add(&mut self, hash: u32) {
         let hash = spread(hash);
         let at = self.block(hash);
@@ -86,12 +88,23 @@ impl Sketch {
     }
 
     /// How often `hash` was counted lately, at most [`MOST`]; sometimes too high, never too low but by ageing.
+    #[inline]
     pub(super) fn estimate(&self, hash: u32) -> u8 {
         let hash = spread(hash);
         let at = self.block(hash);
         let block = &self.blocks[at];
-        let least = counters(hash).map(|(word, shift)| (block.0[word] >> shift) as u8 & MOST).min().unwrap_or(0);
+        let mut least = MOST;
+        for (word, shift) in counters(hash) {
+            least = least.min((block.0[word] >> shift) as u8 & MOST);
+        }
         least.checked_shr(self.missed(at)).unwrap_or(0)
+    }
+
+    /// Lets memory bring what is counted of `hash`.
+    #[inline]
+    pub(super) fn foresee(&self, hash: u32) {
+        let at = self.block(spread(hash));
+        black_box((self.blocks[at].0[0], self.seen[at]));
     }
 
     /// How many halvings a block has still to make up for.
@@ -105,8 +118,9 @@ impl Sketch {
 }
 
 /// The four counters of a hash in its block: word and shift. Two words to each, so that none is taken twice.
-fn counters(hash: u64) -> impl Iterator<Item = (usize, u32)> {
-    (0..4).map(move |row| {
+#[inline]
+fn counters(hash: u64) -> [(usize, u32); 4] {
+    [0, 1, 2, 3].map(|row| {
         let bits = (hash >> (row * 8)) as u32;
         (row * 2 + (bits & 1) as usize, (bits >> 1 & 15) * 4)
     })
