@@ -90,7 +90,9 @@ impl<V: Clone, E: Clone> Shared<V, E> {
     pub(crate) fn settle(&self, leaving: Leaving<'_, V, E>) {
         let (first, others) = leaving.settle();
         if self.config.holder == Holder::Host {
-            self.left.lock().extend(first.into_iter().chain(others));
+            let mut left = self.left.lock();
+            left.extend(first);
+            left.extend(others);
         }
     }
 }
@@ -187,8 +189,8 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         let (hash, shard) = self.place(key);
         let rows = shard.rows.read();
         let slot = rows.find(hash, key.as_str())?;
-        let held = rows.fresh(slot, now)?;
-        if !self.shared.enabled() || self.early_is_possible(&rows, slot, held, now) {
+        let (held, was_loaded) = rows.fresh(slot, now)?;
+        if !self.shared.enabled() || was_loaded && self.early_is_possible(&rows, slot, now) {
             return None;
         }
         let served = serve(&held.value)?;
@@ -381,8 +383,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
     ) -> Option<bool> {
         let (hash, shard) = self.place(key);
         let weight = weigh::<V, E>(key.as_str(), &fill);
-        let held =
-            Held { value, ticket: self.shared.versions.ticket(), tags: fill.tags.0, stored: now, load_micros: 0 };
+        let held = Held { value, ticket: self.shared.versions.ticket(), tags: fill.tags.0, stored: now };
         let mut leaving = Leaving::new(&shard.counters, now);
         let mut rows = shard.rows.write();
         rows.foresee();
@@ -400,7 +401,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
                 }
                 None => rows.open_new(hash, key.as_str()),
             };
-            rows.store(slot, held, weight, fill.life, &mut leaving);
+            rows.store(slot, held, 0, weight, fill.life, &mut leaving);
             Some(true)
         } else {
             shard.counters.too_large.add(u64::from(enabled));

@@ -86,7 +86,9 @@ impl Slot {
 /// policy.close(slot);
 /// ```
 #[derive(Debug)]
+#[repr(C)]
 pub struct Policy<T = ()> {
+    // First, as every hit reads it.
     rows: Blocks<Row<T>>,
     closed: Closed,
     order: Order,
@@ -168,9 +170,7 @@ impl<T: Default> Policy<T> {
         if !place.is_held() {
             row.set_life(life);
             self.order.enter(&mut self.rows, slot.0);
-            if life.usable_until() != Moment::NEVER {
-                self.wheel.insert(&mut self.rows, slot.0);
-            }
+            self.wheel.insert(&mut self.rows, slot.0);
             return;
         }
         self.order.reweigh(place, old, weight.get());

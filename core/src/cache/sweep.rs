@@ -59,7 +59,8 @@ impl<V: Clone, E: Clone> Cache<V, E> {
                 }
                 drop(rows);
                 let (first, others) = leaving.settle();
-                removed.values.extend(first.into_iter().chain(others));
+                removed.values.extend(first);
+                removed.values.extend(others);
             }
         }
         removed

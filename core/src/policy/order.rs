@@ -77,7 +77,6 @@ impl Order {
     }
 
     /// Whether something has to leave.
-    #[inline]
     pub(super) fn is_over(&self) -> bool {
         self.exceeds(self.entries(), self.weight())
     }
@@ -120,7 +119,7 @@ impl Order {
             if !self.window_is_over() || self.is_over() {
                 break;
             }
-            self.promote(rows, self.window.front().expect("a window that is over its share is not empty"));
+            self.promote(rows, self.window.front().expect("a window over its share holds a value"));
         }
     }
 
@@ -246,7 +245,7 @@ impl Order {
     fn candidate<T>(&self, rows: &Blocks<Row<T>>) -> u32 {
         let too_heavy = |slot: &u32| rows[*slot as usize].weight > self.share.of(self.bounds.max_weight);
         let candidate = self.window.back().filter(too_heavy).or_else(|| self.window.front());
-        candidate.expect("a window that is over its share is not empty")
+        candidate.expect("a window over its share holds a value")
     }
 
     /// The slot that main would lose next, once those used since they last stood first have gone to the back.

@@ -44,7 +44,6 @@ impl Share {
     }
 
     /// Notes that one of `entries` values came to the window's end, and whether it had been used there.
-    #[inline]
     pub(super) const fn end(&mut self, is_used: bool, entries: u64) {
         self.ended += 1;
         self.used += is_used as u64;

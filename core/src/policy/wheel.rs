@@ -87,7 +87,6 @@ impl Wheel {
     }
 
     /// Takes `slot` out of the wheel, if it is in.
-    #[inline]
     pub(super) fn remove<R: Timed>(&mut self, rows: &mut Blocks<R>, slot: u32) {
         if rows[slot as usize].node().is_filed() {
             self.len -= 1;
@@ -100,7 +99,7 @@ impl Wheel {
     /// One call files at most so many slots anew. Where that did not suffice it returns `None` although more may be due,
     /// and
     /// [`Wheel::next_deadline`] is not after `now`.
-    #[inline]
+    #[cfg_attr(not(target_family = "wasm"), inline)]
     pub(super) fn expire<R: Timed>(&mut self, rows: &mut Blocks<R>, now: Moment, refiled: usize) -> Option<u32> {
         let now = now.as_nanos() >> TICK_BITS;
         if self.len == 0 {
@@ -141,11 +140,7 @@ impl Wheel {
     }
 
     /// No slot is due earlier; it may be that none is due then either.
-    #[inline]
     pub(super) fn next_deadline(&self) -> Option<Moment> {
-        if self.len == 0 {
-            return None;
-        }
         let tick = if self.heads[ASIDE as usize] == NONE { self.earliest()?.start } else { self.cursor };
         Some(Moment::from_nanos(tick.saturating_mul(1 << TICK_BITS)))
     }
