@@ -43,7 +43,7 @@ bench-store: ## time the memory store in Rust beside other caches, and weigh its
 hit-ratio: ## replay recorded requests through the memory store and other caches (TRACES=folder)
 	@tools/hit-ratio.sh
 
-miri: ## run the policy's tests under Miri (needs a nightly Rust with it)
+miri: ## run tests of the memory store under Miri (needs a nightly Rust with it)
 	@tools/miri.sh
 
 clean: ## remove what the other commands built, installed and stored

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Runs the tests of what the policy is made of under Miri, an interpreter that finds undefined behaviour, also that of dependencies.
+# Runs the tests of the memory store and of what it is made of under Miri, an interpreter that finds undefined behaviour, also that of
+# dependencies.
 source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
 
 need_rust
 cargo +nightly miri --version >/dev/null 2>&1 ||
     missing "a nightly Rust with Miri" "Run: rustup toolchain install nightly --component miri --component rust-src"
-# A step takes a thousand times as long there: property tests and what fills whole caches are left out.
-step "the policy under Miri (some minutes)" cargo +nightly miri test --quiet -p donjon-core --lib -- \
-    policy::order policy::queue policy::share policy::sketch blocks::tests::growth
+# A step takes a thousand times as long there: what fills whole caches is left out.
+step "rows, their index and the policy under Miri (some minutes)" cargo +nightly miri test --quiet -p donjon-core --lib -- \
+    index inline policy::order policy::queue policy::share policy::sketch blocks::tests::growth
+step "the store under Miri (some minutes)" cargo +nightly miri test --quiet -p donjon-core --test cache -- flights hosted reads reentry
 summary "Miri"

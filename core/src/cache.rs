@@ -88,9 +88,11 @@ pub(crate) struct Shared<V, E> {
 impl<V: Clone, E: Clone> Shared<V, E> {
     /// Ends the flights that left, and lets the values go. To be called with nothing locked.
     pub(crate) fn settle(&self, leaving: Leaving<'_, V, E>) {
-        let values = leaving.settle();
+        let (first, others) = leaving.settle();
         if self.config.holder == Holder::Host {
-            self.left.lock().extend(values);
+            let mut left = self.left.lock();
+            left.extend(first);
+            left.extend(others);
         }
     }
 }
@@ -151,20 +153,27 @@ impl<V: Clone, E: Clone> Cache<V, E> {
             return Lookup::Miss;
         }
         let rows = shard.rows.read();
-        let found = rows.find(hash, key.as_str()).and_then(|slot| {
+        let served = rows.find(hash, key.as_str()).and_then(|slot| {
             let (freshness, held) = rows.usable(slot, now)?;
             let served = serve(&held.value)?;
             rows.touch(slot);
-            Some(if freshness == Freshness::Fresh { Lookup::Hit(served) } else { Lookup::Stale(served) })
+            Some((freshness, served))
         });
         drop(rows);
-        let found = found.unwrap_or(Lookup::Miss);
-        match found {
-            Lookup::Hit(_) => shard.counters.hits.one(),
-            Lookup::Stale(_) => shard.counters.stale.one(),
-            Lookup::Miss => shard.counters.misses.one(),
+        match served {
+            Some((Freshness::Fresh, value)) => {
+                shard.counters.hits.one();
+                Lookup::Hit(value)
+            }
+            Some((_, value)) => {
+                shard.counters.stale.one();
+                Lookup::Stale(value)
+            }
+            None => {
+                shard.counters.misses.one();
+                Lookup::Miss
+            }
         }
-        found
     }
 
     /// The hot path of a call that would load: a fresh value that need not be refreshed early. Counts a hit, or nothing: on
@@ -180,8 +189,8 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         let (hash, shard) = self.place(key);
         let rows = shard.rows.read();
         let slot = rows.find(hash, key.as_str())?;
-        let held = rows.fresh(slot, now)?;
-        if !self.shared.enabled() || self.early_is_possible(&rows, slot, held, now) {
+        let (held, was_loaded) = rows.fresh(slot, now)?;
+        if !self.shared.enabled() || was_loaded && self.early_is_possible(&rows, slot, now) {
             return None;
         }
         let served = serve(&held.value)?;
@@ -374,8 +383,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
     ) -> Option<bool> {
         let (hash, shard) = self.place(key);
         let weight = weigh::<V, E>(key.as_str(), &fill);
-        let held =
-            Held { value, ticket: self.shared.versions.ticket(), tags: fill.tags.0, stored: now, load_micros: 0 };
+        let held = Held { value, ticket: self.shared.versions.ticket(), tags: fill.tags.0, stored: now };
         let mut leaving = Leaving::new(&shard.counters, now);
         let mut rows = shard.rows.write();
         rows.foresee();
@@ -386,9 +394,14 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         let outcome = if !may(seen) {
             None
         } else if enabled && rows.admits(weight) {
-            let slot = there.unwrap_or_else(|| rows.open_new(hash, key.as_str()));
-            rows.detach(slot, &mut leaving);
-            rows.store(slot, held, weight, fill.life, &mut leaving);
+            let slot = match there {
+                Some(slot) => {
+                    rows.detach(slot, &mut leaving);
+                    slot
+                }
+                None => rows.open_new(hash, key.as_str()),
+            };
+            rows.store(slot, held, 0, weight, fill.life, &mut leaving);
             Some(true)
         } else {
             shard.counters.too_large.add(u64::from(enabled));

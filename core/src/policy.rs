@@ -86,7 +86,9 @@ impl Slot {
 /// policy.close(slot);
 /// ```
 #[derive(Debug)]
+#[repr(C)]
 pub struct Policy<T = ()> {
+    // First, as every hit reads it.
     rows: Blocks<Row<T>>,
     closed: Closed,
     order: Order,
@@ -99,7 +101,7 @@ impl<T: Default> Policy<T> {
         Self { rows: Blocks::new(), closed: Closed::new(), order: Order::new(bounds), wheel: Wheel::new() }
     }
 
-    /// A slot without a value, closed ones first, and what is kept beside it as it is by default.
+    /// A slot without a value, closed ones first, and beside it what was kept there when it was closed, or else what is by default.
     ///
     /// `hash` is of its key, the same for the same key; how good it is decides how well the policy tells keys apart.
     ///
@@ -107,18 +109,18 @@ impl<T: Default> Policy<T> {
     ///
     /// When more than four thousand million slots would be open at once.
     pub fn open(&mut self, hash: u32) -> Slot {
-        let row = Row::open(hash, T::default());
         if let Some(slot) = self.closed.pop(&self.rows) {
-            self.rows[slot as usize] = row;
+            self.rows[slot as usize].reopen(hash);
             return Slot(slot);
         }
         let slot = u32::try_from(self.rows.len()).ok().filter(|&slot| slot != NONE).expect("slots fit 32 bits");
-        self.rows.push(row);
+        self.rows.push(Row::open(hash, T::default()));
         self.order.resize(self.rows.len());
         Slot(slot)
     }
 
-    /// Gives a slot back; its number may be handed out again. What the last slots took is given back, too, where many of them are closed.
+    /// Gives a slot back; its number may be handed out again, with what is kept beside it then. What the last slots took is given back, too,
+    /// where many of them are closed.
     ///
     /// # Panics
     ///
@@ -127,7 +129,6 @@ impl<T: Default> Policy<T> {
         let row = &mut self.rows[slot.index()];
         assert!(row.place == Place::Empty, "only an empty slot can be closed");
         row.place = Place::Closed;
-        row.kept = T::default();
         self.closed.push(&mut self.rows, slot.0);
         let left = self.closed.cut(self.rows.len());
         if left < self.rows.len() {

@@ -8,7 +8,6 @@ use crate::cache::Cache;
 use crate::entry::{Freshness, Life, Removal, Weight};
 use crate::key::Key;
 use crate::moment::Moment;
-use crate::store::Held;
 
 /// What the cache knows of a key, for people who wonder why.
 #[derive(Clone, Debug)]
@@ -70,7 +69,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
             freshness: usable.map(|(freshness, _)| freshness),
             life: held.and(slot).and_then(|slot| rows.life(slot)),
             age: held.map(|held| now - held.stored),
-            load_time: held.map(Held::load_time),
+            load_time: held.and(slot).map(|slot| rows.load_time(slot)),
             weight: held.and(slot).and_then(|slot| rows.weight(slot)),
             tags: held.map(|held| held.tags.names().map(Into::into).collect()).unwrap_or_default(),
             tag_invalidated: slot.is_some_and(|slot| rows.tag_invalidated(slot)),

@@ -105,14 +105,8 @@ impl<V: Clone, E: Clone> Lease<V, E> {
         };
         let storing = fill.map(|fill| {
             let weight = weigh::<V, E>(&self.key, &fill);
-            let held = Held {
-                value: value.clone(),
-                ticket: self.ticket,
-                tags: fill.tags.0,
-                stored: now,
-                load_micros: u32::try_from(load_time.as_micros()).unwrap_or(u32::MAX),
-            };
-            (held, weight, fill.life)
+            let held = Held { value: value.clone(), ticket: self.ticket, tags: fill.tags.0, stored: now };
+            (held, u32::try_from(load_time.as_micros()).unwrap_or(u32::MAX), weight, fill.life)
         });
         let mut leaving = Leaving::new(&shard.counters, now);
         let mut rows = shard.rows.write();
@@ -123,8 +117,8 @@ impl<V: Clone, E: Clone> Lease<V, E> {
             Filled::Refused
         } else {
             match storing {
-                Some((held, weight, life)) if self.shared.enabled() && rows.admits(weight) => {
-                    rows.store(slot, held, weight, life, &mut leaving);
+                Some((held, load_micros, weight, life)) if self.shared.enabled() && rows.admits(weight) => {
+                    rows.store(slot, held, load_micros, weight, life, &mut leaving);
                     rows.land(slot);
                     Filled::Stored
                 }

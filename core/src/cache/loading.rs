@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 
 use crate::cache::lease::Lease;
 use crate::cache::{Ask, Cache, Step};
-use crate::entry::Freshness;
+use crate::entry::{Freshness, Life};
 use crate::flight::Flight;
 use crate::key::Key;
 use crate::moment::Moment;
@@ -69,13 +69,10 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         Lease::bypass(&self.shared, key.as_str(), self.place(key).0, self.shared.versions.ticket(), now)
     }
 
-    #[inline(always)]
-    pub(super) fn early_is_possible(&self, rows: &Rows<V, E>, slot: Slot, held: &Held<V>, now: Moment) -> bool {
-        held.load_micros > 0 && self.is_near_its_end(rows, slot, held, now)
-    }
-
-    fn is_near_its_end(&self, rows: &Rows<V, E>, slot: Slot, held: &Held<V>, now: Moment) -> bool {
-        rows.life(slot).is_some_and(|life| self.shared.config.early.possible(now, life.fresh_until(), held.load_time()))
+    /// Whether a fresh value may have to be refreshed already. Never where to load it took no time.
+    pub(super) fn early_is_possible(&self, rows: &Rows<V, E>, slot: Slot, now: Moment) -> bool {
+        let possible = |life: Life| self.shared.config.early.possible(now, life.fresh_until(), rows.load_time(slot));
+        rows.life(slot).is_some_and(possible)
     }
 
     fn judge(&self, rows: &Rows<V, E>, slot: Option<Slot>, ask: Ask, chance: f64, now: Moment) -> Verdict<V, E> {
@@ -86,9 +83,9 @@ impl<V: Clone, E: Clone> Cache<V, E> {
             Some((freshness, held)) => {
                 let refreshes = flight.is_none()
                     && (freshness == Freshness::Stale
-                        || self.early_is_possible(rows, slot, held, now)
+                        || self.early_is_possible(rows, slot, now)
                             && rows.life(slot).is_some_and(|life| {
-                                self.shared.config.early.due(now, life.fresh_until(), held.load_time(), chance)
+                                self.shared.config.early.due(now, life.fresh_until(), rows.load_time(slot), chance)
                             }));
                 rows.touch(slot);
                 if refreshes {

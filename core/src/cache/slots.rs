@@ -30,8 +30,9 @@ impl<V: Clone, E: Clone> Cache<V, E> {
     pub(crate) fn hit_at_where(&self, slot: Slot, now: Moment, serves: impl FnOnce(&V) -> bool) -> bool {
         let shard = &self.shared.shards[0];
         let rows = shard.rows.read();
-        let Some(held) = rows.fresh(slot, now) else { return false };
-        if !self.shared.enabled() || self.early_is_possible(&rows, slot, held, now) || !serves(&held.value) {
+        let Some((held, was_loaded)) = rows.fresh(slot, now) else { return false };
+        let is_early = was_loaded && self.early_is_possible(&rows, slot, now);
+        if !self.shared.enabled() || is_early || !serves(&held.value) {
             return false;
         }
         rows.touch(slot);

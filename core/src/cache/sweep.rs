@@ -58,7 +58,9 @@ impl<V: Clone, E: Clone> Cache<V, E> {
                     }
                 }
                 drop(rows);
-                removed.values.extend(leaving.settle());
+                let (first, others) = leaving.settle();
+                removed.values.extend(first);
+                removed.values.extend(others);
             }
         }
         removed

@@ -91,18 +91,21 @@ impl Order {
         self.window.weight() + self.main.weight()
     }
 
-    /// Where one more value is too much for the window: lets memory bring what there is to know of the slot that stands second in it, and
-    /// gives that slot's hash.
+    /// Where one more value is too much for the window: lets memory bring the row of the slot that stands third in it, and what else there
+    /// is to know of the second, whose hash it gives.
     ///
-    /// The first has to go on or leave for the value that comes now, the second for the one after that. None of it is at hand, and who
-    /// chooses asks for one thing after another and waits for each. Asked for as early as this, it has come by then. Nothing rests on it.
+    /// The first has to go on or leave for the value that comes now, the others for those after that. None of it is at hand, and who
+    /// chooses asks for one thing after another and waits for each. Asked for as early as this, and nothing of it found by what else is
+    /// asked for, it comes all at once. Nothing rests on it.
     pub(super) fn foresee<T>(&self, rows: &Blocks<Row<T>>) -> Option<u32> {
         let first = rows.at(self.window.front()? as usize);
         if !self.is_too_much_for_window(self.window.len() + 1, self.window.weight() + first.weight) {
             return None;
         }
         let second = rows.get(first.link().next() as usize)?;
-        black_box((second.weight, self.sketch.estimate(second.hash)));
+        let third = rows.get(second.link().next() as usize);
+        black_box(third.map(|row| (row.hash, row.weight)));
+        self.sketch.foresee(second.hash);
         Some(second.hash)
     }
 
@@ -116,7 +119,7 @@ impl Order {
             if !self.window_is_over() || self.is_over() {
                 break;
             }
-            self.promote(rows, self.window.front().expect("a window that is over its share is not empty"));
+            self.promote(rows, self.window.front().expect("a window over its share holds a value"));
         }
     }
 
@@ -157,7 +160,7 @@ impl Order {
                 self.promote(rows, candidate);
                 continue;
             }
-            let worth = self.compare(rows, candidate, oldest);
+            let worth = self.compare(new, old);
             // A window that has become narrow hands over what is worth no less, and that for nothing: one that is worth less leaves.
             if worth.is_ge() && chances > 0 && self.is_narrowing(rows, candidate) {
                 chances -= 1;
@@ -181,8 +184,11 @@ impl Order {
     /// Where many slots are idle, a slot of the last block that holds a value: the block goes once all of them have left. What comes next
     /// has a place in a lower one. Looks at [`LOOKED_AT`] at most.
     pub(super) fn straggler<T>(&mut self, rows: &Blocks<Row<T>>) -> Option<u32> {
+        if self.idle(self.entries()) <= self.bounds.max_weight / IDLE {
+            return None;
+        }
         let first = rows.len().saturating_sub(1) / BLOCK * BLOCK;
-        if first == 0 || self.idle(self.entries()) <= self.bounds.max_weight / IDLE {
+        if first == 0 {
             return None;
         }
         if !(first + 1..=rows.len()).contains(&self.searched) {
@@ -231,16 +237,15 @@ impl Order {
     }
 
     fn is_too_much_for_window(&self, entries: u64, weight: u64) -> bool {
-        let part = self.share.part();
-        weight > self.bounds.max_weight / part
-            || self.bounds.max_entries.is_some_and(|most| entries > (most / part).max(1))
+        weight > self.share.of(self.bounds.max_weight)
+            || self.bounds.max_entries.is_some_and(|most| entries > self.share.of(most).max(1))
     }
 
     /// The slot that the window would lose next: the first, unless what came last is too heavy for any window.
     fn candidate<T>(&self, rows: &Blocks<Row<T>>) -> u32 {
-        let too_heavy = |slot: &u32| rows[*slot as usize].weight > self.bounds.max_weight / self.share.part();
+        let too_heavy = |slot: &u32| rows[*slot as usize].weight > self.share.of(self.bounds.max_weight);
         let candidate = self.window.back().filter(too_heavy).or_else(|| self.window.front());
-        candidate.expect("a window that is over its share is not empty")
+        candidate.expect("a window over its share holds a value")
     }
 
     /// The slot that main would lose next, once those used since they last stood first have gone to the back.
@@ -276,15 +281,10 @@ impl Order {
 
     /// Which of the two is asked for more often, each for its weight; the candidate once more than is counted yet. A difference in weight counts [`OUTWEIGHED`] times
     /// at most: the sketch cannot tell by how much more a very heavy value is asked for.
-    fn compare<T>(&self, rows: &Blocks<Row<T>>, candidate: u32, other: u32) -> Ordering {
-        let weight = |slot: u32| rows[slot as usize].weight.min(u64::MAX / u64::from(MOST_USES));
+    fn compare<T>(&self, candidate: &Row<T>, other: &Row<T>) -> Ordering {
+        let weight = |row: &Row<T>| row.weight.min(u64::MAX / u64::from(MOST_USES));
         let most = weight(candidate).min(weight(other)).saturating_mul(OUTWEIGHED);
-        let uses = |slot: u32| {
-            u64::from(
-                self.sketch.estimate(rows[slot as usize].hash)
-                    + rows[slot as usize].uses.load(atomic::Ordering::Relaxed),
-            )
-        };
+        let uses = |row: &Row<T>| u64::from(self.sketch.estimate(row.hash) + row.uses.load(atomic::Ordering::Relaxed));
         // By cross-multiplying, for it does not round.
         ((uses(candidate) + 1) * weight(other).min(most)).cmp(&(uses(other) * weight(candidate).min(most)))
     }

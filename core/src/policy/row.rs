@@ -44,6 +44,12 @@ impl<T> Row<T> {
         }
     }
 
+    /// Of a slot that was closed and is opened once more. What else it says of a value is said anew where one comes.
+    pub(super) const fn reopen(&mut self, hash: u32) {
+        self.hash = hash;
+        self.place = Place::Empty;
+    }
+
     /// Until when its value lives.
     #[inline]
     pub(super) fn life(&self) -> Life {

@@ -16,6 +16,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::hint::black_box;
 
 /// The largest estimate.
 pub(super) const MOST: u8 = 15;
@@ -27,6 +28,8 @@ struct Block([u64; WORDS]);
 
 /// Words a block.
 const WORDS: usize = 8;
+/// Counters a hash: one of each two words.
+const ROWS: usize = WORDS / 2;
 /// Slots that one block serves: four bytes of sketch a slot.
 const SLOTS_A_BLOCK: usize = 16;
 /// After this many additions a slot all counters are halved.
@@ -71,7 +74,8 @@ impl Sketch {
         }
         self.seen[at] = self.halvings;
         let mut added = false;
-        for (word, shift) in counters(hash) {
+        for row in 0..ROWS {
+            let (word, shift) = counter(hash, row);
             let word = &mut self.blocks[at].0[word];
             if *word >> shift & u64::from(MOST) < u64::from(MOST) {
                 *word += 1 << shift;
@@ -90,8 +94,19 @@ impl Sketch {
         let hash = spread(hash);
         let at = self.block(hash);
         let block = &self.blocks[at];
-        let least = counters(hash).map(|(word, shift)| (block.0[word] >> shift) as u8 & MOST).min().unwrap_or(0);
+        let mut least = MOST;
+        for row in 0..ROWS {
+            let (word, shift) = counter(hash, row);
+            least = least.min((block.0[word] >> shift) as u8 & MOST);
+        }
         least.checked_shr(self.missed(at)).unwrap_or(0)
+    }
+
+    /// Lets memory bring what is counted of `hash`.
+    #[inline]
+    pub(super) fn foresee(&self, hash: u32) {
+        let at = self.block(spread(hash));
+        black_box((self.blocks[at].0[0], self.seen[at]));
     }
 
     /// How many halvings a block has still to make up for.
@@ -104,12 +119,10 @@ impl Sketch {
     }
 }
 
-/// The four counters of a hash in its block: word and shift. Two words to each, so that none is taken twice.
-fn counters(hash: u64) -> impl Iterator<Item = (usize, u32)> {
-    (0..4).map(move |row| {
-        let bits = (hash >> (row * 8)) as u32;
-        (row * 2 + (bits & 1) as usize, (bits >> 1 & 15) * 4)
-    })
+/// One of the counters of a hash in its block: word and shift. Two words to each, so that none is taken twice.
+const fn counter(hash: u64, row: usize) -> (usize, u32) {
+    let bits = (hash >> (row * 8)) as u32;
+    (row * 2 + (bits & 1) as usize, (bits >> 1 & 15) * COUNTER_BITS)
 }
 
 /// Makes of 32 bits the 64 of which a block and its counters are chosen, for callers whose hashes are good in some of them only.

@@ -99,8 +99,17 @@ impl Wheel {
     /// One call files at most so many slots anew. Where that did not suffice it returns `None` although more may be due,
     /// and
     /// [`Wheel::next_deadline`] is not after `now`.
+    #[cfg_attr(not(target_family = "wasm"), inline)]
     pub(super) fn expire<R: Timed>(&mut self, rows: &mut Blocks<R>, now: Moment, refiled: usize) -> Option<u32> {
         let now = now.as_nanos() >> TICK_BITS;
+        if self.len == 0 {
+            self.cursor = self.cursor.max(now);
+            return None;
+        }
+        self.take_due(rows, now, refiled)
+    }
+
+    fn take_due<R: Timed>(&mut self, rows: &mut Blocks<R>, now: u64, refiled: usize) -> Option<u32> {
         for _ in 0..refiled {
             let aside = self.heads[ASIDE as usize];
             if aside != NONE {
