@@ -217,8 +217,7 @@ impl<E: Clone> Look<E> {
     }
 
     /// There is a value, and it will not do.
-    fn forced(mut self, seen: Seen, now: Moment) -> Step<E> {
-        self.miss();
+    fn forced(self, seen: Seen, now: Moment) -> Step<E> {
         let look = match self.lead(now) {
             Ok(look) => look,
             Err(step) => return *step,
@@ -232,8 +231,7 @@ impl<E: Clone> Look<E> {
         look.send(Stage::Noted(seen, notes), calls)
     }
 
-    fn absent(mut self, now: Moment) -> Step<E> {
-        self.miss();
+    fn absent(self, now: Moment) -> Step<E> {
         let look = match self.lead(now) {
             Ok(look) => look,
             Err(step) => return *step,
@@ -246,8 +244,7 @@ impl<E: Clone> Look<E> {
         look.send(Stage::Claimed(placeholder, notes), calls)
     }
 
-    fn dead(mut self, header: Header, now: Moment) -> Step<E> {
-        self.miss();
+    fn dead(self, header: Header, now: Moment) -> Step<E> {
         let look = match self.lead(now) {
             Ok(look) => look,
             Err(step) => return *step,
@@ -262,8 +259,7 @@ impl<E: Clone> Look<E> {
     }
 
     /// Another process holds the lease.
-    fn held(mut self, now: Moment) -> Step<E> {
-        self.miss();
+    fn held(self, now: Moment) -> Step<E> {
         let mut look = match self.lead(now) {
             Ok(look) => look,
             Err(step) => return *step,
@@ -284,7 +280,6 @@ impl<E: Clone> Look<E> {
     /// Redis cannot be asked.
     fn down(mut self, fault: &Fault, now: Moment) -> Step<E> {
         self.remote.noticed(fault);
-        self.miss();
         self.lead = None;
         self.waiting = None;
         if self.alone_since.is_none() {
@@ -299,13 +294,17 @@ impl<E: Clone> Look<E> {
         }
     }
 
-    /// Becomes the one of this process who leads for the key, or what is to be done as another does.
+    /// Counts a miss, and becomes the one of this process who leads for the key, or what is to be done as another does. Whoever is counted
+    /// waits already for who leads.
     fn lead(mut self, now: Moment) -> Result<Self, Box<Step<E>>> {
         if self.lead.is_some() {
+            self.miss();
             return Ok(self);
         }
         let since = self.want.since.or(self.alone_since);
-        match self.remote.shared.flights.begin(&self.key, since, now) {
+        let part = self.remote.shared.flights.begin(&self.key, since, now);
+        self.miss();
+        match part {
             Part::Lead(lead) => {
                 self.lead = Some(lead);
                 Ok(self)
