@@ -108,6 +108,9 @@ mod tests {
                 assert!(all(block).contains(&slot), "{slot} is not of block {block}");
             }
         }
+        let slot = closed.pop(&rows).expect("one is closed");
+        assert!(all(WORD).contains(&slot), "{slot} is not of block {WORD}");
+        closed.push(&mut rows, slot);
         assert_eq!(closed.cut(rows.len()), WORD * BLOCK);
         assert_eq!((closed.pop(&rows), closed.iter(&rows).count()), (None, 0));
     }

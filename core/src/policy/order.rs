@@ -330,6 +330,20 @@ mod tests {
             Self { order: Order::new(Bounds { max_weight, max_entries: None, idle_weight: 0 }), rows: Blocks::new() }
         }
 
+        fn of_entries(most: u64) -> Self {
+            let bounds = Bounds { max_weight: u64::MAX, max_entries: Some(most), idle_weight: 0 };
+            Self { order: Order::new(bounds), rows: Blocks::new() }
+        }
+
+        /// Has main be used much more than the window.
+        fn narrow(&mut self, entries: u64) {
+            for _ in 0..entries {
+                self.order.share.chance();
+                self.order.share.end(false, entries);
+            }
+            assert!(self.order.share.is_narrow());
+        }
+
         fn enter(&mut self, weight: u64) -> u32 {
             let slot = self.rows.len() as u32;
             let mut row = Row::open((slot + 1).wrapping_mul(0x9E37_79B9), ());
@@ -376,11 +390,33 @@ mod tests {
 
     #[test]
     fn the_window_has_its_share_of_as_many_values_as_there_may_be() {
-        let bounds = Bounds { max_weight: u64::MAX, max_entries: Some(100), idle_weight: 0 };
-        let mut cache = Cache { order: Order::new(bounds), rows: Blocks::new() };
+        let mut cache = Cache::of_entries(100);
         (0..101).for_each(|_| _ = cache.enter(1));
         assert_eq!((cache.place(89), cache.place(90), cache.order.entries()), (Place::Main, Place::Window, 101));
-        assert_eq!(cache.evict(), [90]);
+        cache.ask(90, 1);
+        assert_eq!(cache.evict(), [0]);
+        assert_eq!(cache.place(90), Place::Main, "no more have to leave for it");
+    }
+
+    #[test]
+    fn a_narrow_window_that_is_over_by_its_candidate_alone_hands_over_nothing() {
+        for mut cache in [Cache::of(100), Cache::of_entries(100)] {
+            cache.narrow(100);
+            (0..101).for_each(|_| _ = cache.enter(1));
+            assert_eq!((cache.place(98), cache.place(99)), (Place::Main, Place::Window));
+            cache.ask(0, 1);
+            assert_eq!(cache.evict(), [99], "it is worth as much as the oldest of main, and no more");
+        }
+    }
+
+    #[test]
+    fn one_call_hands_over_a_bounded_number_of_slots() {
+        let mut cache = Cache::of(1_000);
+        (0..1_001).for_each(|_| _ = cache.enter(1));
+        cache.narrow(1_001);
+        let before = cache.order.window.len();
+        cache.order.victim(&mut cache.rows, NOW);
+        assert_eq!(before - cache.order.window.len(), u64::from(CHANCES));
     }
 
     #[test]
@@ -416,11 +452,7 @@ mod tests {
     #[test]
     fn a_window_that_gets_narrow_hands_over_what_is_worth_no_less_and_main_loses_nothing_for_it() {
         let mut cache = full();
-        (0..90).for_each(|_| {
-            cache.order.share.chance();
-            cache.order.share.end(false, 101);
-        });
-        assert!(cache.order.share.is_narrow());
+        cache.narrow(101);
         cache.ask(0, 1);
         cache.ask(93, 1);
         cache.ask(95, 1);
@@ -489,6 +521,14 @@ mod tests {
     }
 
     #[test]
+    #[should_panic(expected = "tail, count or weight of a queue is off")]
+    fn a_queue_that_weighs_what_its_slots_do_not_is_found() {
+        let mut cache = full();
+        cache.order.main.reweigh(1, 2);
+        cache.order.validate(&cache.rows);
+    }
+
+    #[test]
     #[should_panic(expected = "stands in another queue than it says")]
     fn a_slot_in_a_queue_that_it_does_not_name_is_found() {
         let mut cache = full();
@@ -498,10 +538,10 @@ mod tests {
 
     #[test]
     fn a_heavy_value_stops_pushing_out_where_it_meets_one_worth_more() {
-        let mut cache = Cache::of(100);
-        (0..10).for_each(|_| _ = cache.enter(10));
+        let mut cache = Cache::of(10_000);
+        (0..10).for_each(|_| _ = cache.enter(1_000));
         (1..10).for_each(|slot| cache.ask(slot, 14));
-        let heavy = cache.enter(30);
+        let heavy = cache.enter(3_000);
         cache.ask(heavy, 5);
         assert_eq!(cache.evict(), [0, heavy]);
     }
