@@ -404,7 +404,6 @@ mod tests {
             cache.narrow(100);
             (0..101).for_each(|_| _ = cache.enter(1));
             assert_eq!((cache.place(98), cache.place(99)), (Place::Main, Place::Window));
-            cache.ask(0, 1);
             assert_eq!(cache.evict(), [99], "it is worth as much as the oldest of main, and no more");
         }
     }
