@@ -419,6 +419,18 @@ mod tests {
     }
 
     #[test]
+    fn the_second_of_the_window_is_foreseen_where_one_more_is_too_much_for_it() {
+        for mut cache in [Cache::of(100), Cache::of_entries(100)] {
+            assert_eq!(cache.order.foresee(&cache.rows), None);
+            for number in 1..=11 {
+                cache.enter(1);
+                let second = (number >= 10).then(|| cache.rows[number - 9].hash);
+                assert_eq!(cache.order.foresee(&cache.rows), second, "with {number} entered");
+            }
+        }
+    }
+
+    #[test]
     fn what_was_not_used_leaves_unless_it_is_asked_for_more_than_the_oldest_of_main() {
         let mut cache = full();
         assert_eq!(cache.evict(), [90]);
