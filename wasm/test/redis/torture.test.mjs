@@ -189,8 +189,8 @@ forEachClient((client) =>
     test("T10: nobody is served what is over in Redis", async (t) => {
       const [here, there] = pair(t);
       await here.set("k", 1, { ttl: 30 });
-      await until("it is over", async () => (await there.get("k")) === undefined);
-      assert.equal(await here.get("k"), undefined);
+      await until("it is over in Redis", async () => (await server.ask("EXISTS", `${here.namespace}:k`)) === 0);
+      for (const cache of [here, there]) assert.equal(await cache.get("k"), undefined);
     });
 
     test("T11: null is a value", async (t) => {
