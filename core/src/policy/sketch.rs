@@ -158,12 +158,27 @@ mod tests {
     }
 
     #[test]
-    fn few_keys_are_taken_for_others() {
-        let mut sketch = for_slots(1_000);
-        (0..1_000).for_each(|n| sketch.add(hash(n)));
-        assert!((0..1_000).all(|n| sketch.estimate(hash(n)) >= 1), "an estimate is never too low");
-        let mistaken = (1_000..2_000).filter(|&n| sketch.estimate(hash(n)) > 0).count();
-        assert!(mistaken < 150, "{mistaken} of 1000 keys that were never added are taken for one that was");
+    fn few_keys_are_taken_for_others_also_where_only_some_bits_of_their_hashes_differ() {
+        let high = |n: u64| (n as u32) << 16;
+        let low = |n: u64| n as u32;
+        for hash in [hash, high, low] {
+            let mut sketch = for_slots(1_000);
+            (0..1_000).for_each(|n| sketch.add(hash(n)));
+            assert!((0..1_000).all(|n| sketch.estimate(hash(n)) >= 1), "an estimate is never too low");
+            let mistaken = (1_000..2_000).filter(|&n| sketch.estimate(hash(n)) > 0).count();
+            assert!(mistaken < 150, "{mistaken} of 1000 keys that were never added are taken for one that was");
+        }
+    }
+
+    #[test]
+    fn a_block_serves_sixteen_slots_and_a_hash_has_a_counter_in_each_two_of_its_words() {
+        for (slots, blocks) in [(0, 1), (16, 1), (17, 2), (64, 4), (65, 8), (1_000, 64)] {
+            assert_eq!(for_slots(slots).blocks.len(), blocks, "for {slots}");
+        }
+        for n in 0..100 {
+            let words = [0, 1, 2, 3].map(|row| counter(spread(hash(n)), row).0 / 2);
+            assert_eq!(words, [0, 1, 2, 3]);
+        }
     }
 
     #[test]
@@ -187,6 +202,7 @@ mod tests {
                 sketch.add(hash(*others.next().expect("a cycle has no end")));
             }
             assert_eq!(sketch.estimate(hash(0)), expected, "after {halvings} halvings");
+            assert_eq!(sketch.additions, 64 * ADDITIONS_A_SLOT / 2, "half of what was added is left");
         }
         sketch.add(hash(0));
         assert_eq!(sketch.estimate(hash(0)), 1, "what was missed is made up before counting on");
