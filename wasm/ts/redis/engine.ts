@@ -55,7 +55,7 @@ export class Engine implements Judge, Way, Front {
     this.#library = library;
     this.#log = log;
     this.sweeps = new Sweeps(instance, library, this);
-    this.link = new Link(library, this, instance.scripts, patience, this.sweeps.list);
+    this.link = new Link(library, this, instance.scripts, patience, this.sweeps);
     this.owed = new Owed(instance, this.sweeps, this, patience.command);
     this.ear = library.listen === undefined ? undefined : new Ear(library, patience);
     this.near = inFront?.memory;

@@ -8,6 +8,7 @@
 import { type Connection, Fault, type Library, RefusedError, type Reply, ReplyError, within } from "./connection.js";
 import { type End, Line, type LineOwner } from "./line.js";
 import { Scripts, type Script, plain } from "./script.js";
+import type { Sweeps } from "./sweeps.js";
 
 /** What the link asks the core, and is told by its owner. */
 export interface Judge {
@@ -57,8 +58,7 @@ export class Link implements LineOwner {
   readonly #scripts: Scripts;
   readonly #patience: Patience;
   #line: Line | undefined;
-  /** What is read with every key: see {@link Line}. */
-  readonly #list: string | undefined;
+  readonly #sweeps: Pick<Sweeps, "list">;
   #openedAt = 0;
   #attempt: Attempt | undefined;
   #heard: number | undefined;
@@ -72,12 +72,12 @@ export class Link implements LineOwner {
   #now = 0;
   readonly #forgetNow = (): void => void (this.#now = 0);
 
-  constructor(library: Library, judge: Judge, scripts: readonly Script[], patience: Patience, list: string | undefined) {
+  constructor(library: Library, judge: Judge, scripts: readonly Script[], patience: Patience, sweeps: Pick<Sweeps, "list">) {
     this.#library = library;
     this.#judge = judge;
     this.#scripts = new Scripts(scripts, library);
     this.#patience = patience;
-    this.#list = list;
+    this.#sweeps = sweeps;
   }
 
   /** Redis's clock, in milliseconds; 0 before the first connection, when nothing that it decides has arrived. */
@@ -230,7 +230,7 @@ export class Link implements LineOwner {
 
   /** A line over a connection that was made besides; who owns it keeps it. There has to have been a line of the link's own. */
   lineOver(connection: Connection, owner: LineOwner): Line {
-    return new Line(connection, this.#library, this.#scripts, this.#patience.command, owner, this.#list);
+    return new Line(connection, this.#library, this.#scripts, this.#patience.command, owner, this.#sweeps.list);
   }
 
   #failed(weight: number): void {

@@ -29,8 +29,7 @@ export interface Way {
 }
 
 export class Sweeps {
-  /** What the list is called; `undefined` where nobody keeps one. */
-  readonly list: string | undefined;
+  #list: string | undefined;
   readonly #instance: Instance;
   readonly #library: Library;
   readonly #way: Way;
@@ -41,10 +40,15 @@ export class Sweeps {
     this.#instance = instance;
     this.#library = library;
     this.#way = way;
-    this.list = instance.readsSweeps ? instance.nameOf("", 3) : undefined;
   }
 
   // -- the list
+
+  /** What it is called; `undefined` where nobody keeps one. Not asked for before it is needed: the edge starts no core outside of requests. */
+  get list(): string | undefined {
+    if (this.#instance.readsSweeps) this.#list ??= this.#instance.nameOf("", 3);
+    return this.#list;
+  }
 
   /** The list, for a command that reads it behind keys, if there is one. */
   get lists(): readonly string[] {
