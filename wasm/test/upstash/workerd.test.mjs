@@ -25,10 +25,8 @@ before(async () => {
   });
 });
 after(async () => {
-  await node.close();
-  await worker.end();
-  await rest.end();
-  await server.close();
+  // What did not start must not keep the rest from ending.
+  for (const end of [() => node?.close(), () => worker?.end(), () => rest?.end(), () => server?.close()]) await end();
 });
 beforeEach(() => server.ask("FLUSHALL"));
 
