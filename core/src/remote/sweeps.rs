@@ -6,8 +6,8 @@
 //! sweeps in its place. A load notes the last record that covers its key, in the first half of the token of what it stores: records
 //! are in the order of their writing, so neither that one nor any before it is about that value.
 //!
-//! Invariants: a pattern is in the list once, by its latest record; what cannot be read is no record, and is gone with the next one
-//! that is written; what somebody here judges by was acted upon in this process before.
+//! Invariants: a pattern is in the list once, by its latest record; what cannot be read is no record, and but for one whose pattern is no
+//! text is gone with the next one that is written; what somebody here judges by was acted upon in this process before.
 //!
 //! Who cannot read the list and what is under a key in one step reads the list first: what was struck off by then is swept, and what is
 //! written down later was not when this reader began.
