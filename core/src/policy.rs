@@ -25,8 +25,6 @@ mod queue;
 mod row;
 mod share;
 mod sketch;
-#[cfg(test)]
-mod tests;
 mod wheel;
 
 use core::ops::{Index, IndexMut};
@@ -362,3 +360,6 @@ const REFILED_TO_EXPIRE: usize = 8;
 
 /// Uses are counted this far.
 const MUCH_USED: u8 = 3;
+
+#[cfg(test)]
+mod tests;
