@@ -8,7 +8,7 @@
 //!
 //! | to find out | look in |
 //! |---|---|
-//! | how a key is looked up, loaded and filled | `look`, `sights`, [`Lease`] |
+//! | how a key is looked up, loaded and filled | `look`, `gather`, `sights`, [`Lease`] |
 //! | how values are stored and changed by hand | `write` |
 //! | how keys, patterns and tags are invalidated | `invalidate`, `replay`, `hold_down` |
 //! | how locks are held and waited for, and messages sent | `lock`, [`Subscriber`] |
@@ -16,6 +16,7 @@
 //! | what is sent | `wire`, `watch` |
 //! | how a cluster is asked, and who is in it | `spread`, `nodes`, [`Topology`] |
 
+mod gather;
 mod hold_down;
 mod invalidate;
 mod lease;
@@ -69,6 +70,7 @@ pub use topology::Topology;
 pub use tracker::Watches;
 pub use write::{Peeked, WriteError};
 
+use gather::Gather;
 use nodes::Nodes;
 use renewals::{Renewal, Renewals};
 use spread::Manner;
@@ -217,6 +219,7 @@ struct Inner<R: Runtime, E: Clone + Send + Sync + 'static> {
     tier: Arc<Tier<E>>,
     runtime: R,
     way: Way<R, E>,
+    gather: Gather,
     subscriber: Subscriber<R>,
     /// How long a command may wait.
     patience: Duration,
@@ -263,6 +266,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
                 tier,
                 runtime,
                 way,
+                gather: Gather::default(),
                 subscriber,
                 patience,
                 renewals: Arc::default(),
