@@ -159,17 +159,18 @@ impl<V: Clone, E: Clone> Cache<V, E> {
             rows.touch(slot);
             Some((freshness, served))
         });
-        drop(rows);
         match served {
             Some((Freshness::Fresh, value)) => {
-                shard.counters.hits.one();
+                rows.counted();
                 Lookup::Hit(value)
             }
             Some((_, value)) => {
+                drop(rows);
                 shard.counters.stale.one();
                 Lookup::Stale(value)
             }
             None => {
+                drop(rows);
                 shard.counters.misses.one();
                 Lookup::Miss
             }
@@ -195,8 +196,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         }
         let served = serve(&held.value)?;
         rows.touch(slot);
-        drop(rows);
-        shard.counters.hits.one();
+        rows.counted();
         Some(served)
     }
 
@@ -328,6 +328,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         let mut stats = Stats::default();
         for shard in &self.shared.shards {
             shard.counters.add_to(&mut stats);
+            stats.hits += shard.rows.counted();
             let rows = shard.rows.read();
             stats.entries += rows.entries();
             stats.bytes += rows.bytes();
@@ -341,6 +342,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         for shard in &self.shared.shards {
             let _nobody_counts = shard.rows.write();
             shard.counters.reset();
+            shard.rows.reset_counted();
         }
     }
 

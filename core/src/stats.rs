@@ -83,6 +83,7 @@ impl Stats {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Counters {
+    /// Those of a cache in memory that only read are counted by the lock that they read under.
     pub(crate) hits: Counter,
     pub(crate) stale: Counter,
     pub(crate) misses: Counter,

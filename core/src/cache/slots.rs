@@ -36,7 +36,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
             return false;
         }
         rows.touch(slot);
-        shard.counters.hits.one();
+        rows.counted();
         true
     }
 
@@ -52,7 +52,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         };
         rows.touch(slot);
         if freshness == Freshness::Fresh {
-            shard.counters.hits.one();
+            rows.counted();
             Lookup::Hit(())
         } else {
             shard.counters.stale.one();
