@@ -30,7 +30,7 @@ def main() -> None:
     """Prints the figures and what survived; writes the page."""
     folder = Path(sys.argv[1])
     first, second = "mutants.out.old", "mutants.out"
-    endless = named(folder, second, "timeout")
+    endless = named(folder, first, "timeout") + named(folder, second, "timeout")
     survived = named(folder, second, "missed")
     noticed = named(folder, first, "caught") + named(folder, second, "caught")
     refused = named(folder, first, "unviable") + named(folder, second, "unviable")

@@ -98,7 +98,7 @@ mod tests {
         }
         let all = |block: usize| (block * BLOCK) as u32..((block + 1) * BLOCK) as u32;
         let mut closed = Closed::new();
-        for block in [WORD + 1, 1, WORD, WORD - 1] {
+        for block in [WORD, 1, WORD + 1, WORD - 1] {
             all(block).for_each(|slot| closed.push(&mut rows, slot));
         }
         assert_eq!(closed.iter(&rows).count(), 4 * BLOCK);

@@ -389,6 +389,19 @@ mod tests {
     }
 
     #[test]
+    fn of_heavy_values_too_that_is_worth_more_which_is_asked_for_more_often_for_its_weight() {
+        let mut cache = Cache::of(u64::MAX);
+        let (heavy, light) = (cache.enter(4_000), cache.enter(1_000));
+        cache.touch(heavy, 3);
+        cache.touch(light, 2);
+        let [heavy, light] = [heavy, light].map(|slot| &cache.rows[slot as usize]);
+        assert_eq!(
+            (cache.order.compare(heavy, light), cache.order.compare(light, heavy)),
+            (Ordering::Less, Ordering::Greater)
+        );
+    }
+
+    #[test]
     fn the_window_has_its_share_of_as_many_values_as_there_may_be() {
         let mut cache = Cache::of_entries(100);
         (0..101).for_each(|_| _ = cache.enter(1));
