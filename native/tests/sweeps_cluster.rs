@@ -257,12 +257,22 @@ async fn what_matches_is_never_served_again_while_the_slot_of_all_moves() {
             })
         })
         .collect();
-    let writer = process(&cluster);
+    let (writer, other) = (process(&cluster), process(&cluster));
+    // What nobody asks for meanwhile: the readers put another value in the place of one that they were not given.
+    let quiet: Vec<_> = (0..20).map(|n| format!("v:{n}")).collect();
+    let mut kept = 0;
     for version in 1..40 {
+        for name in &quiet {
+            kept += usize::from(writer.engine.set(key(name), &Payload::json("1"), &storing(&[])).await);
+        }
         // Who reads from here on may have this one; once the pattern is swept, none before it.
         source.store(version, Ordering::SeqCst);
         assert!(!writer.engine.invalidate_pattern(&Pattern::new("v*").unwrap()).await.queued);
+        for name in &quiet {
+            assert_eq!(other.engine.get(key(name)).await, None, "{name} in round {version}");
+        }
     }
+    assert!(kept > 400, "{kept} of 780 were there to be invalidated");
     drop(ending);
     for reader in readers {
         reader.await.unwrap();
