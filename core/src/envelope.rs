@@ -443,6 +443,18 @@ mod tests {
     }
 
     #[test]
+    fn of_a_string_whose_end_is_elsewhere_all_is_read_but_that() {
+        let content = Content::Value { codec: Codec::Json, payload: b"\"abcdef\"" };
+        let bytes = Entry { content, ..entry(Life::FOREVER) }.encode().unwrap();
+        let Decoded::Entry(read) = decode_start(&bytes[..bytes.len() - 6], 6) else { panic!("it is an entry") };
+        assert_eq!(read.content, Content::Value { codec: Codec::Json, payload: b"\"a" });
+        for beyond in [0, 5, 7] {
+            let read = decode_start(&bytes[..bytes.len() - 6], beyond);
+            assert!(matches!(read, Decoded::Damaged(Damage::Length)), "{beyond} bytes more make another length");
+        }
+    }
+
+    #[test]
     fn tags_that_no_entry_may_carry_are_not_written() {
         let mark = |name| TagMark { name, epoch: 1, version: 2 };
         let with = |tags| Entry { tags, ..entry(Life::FOREVER) }.encode();
