@@ -23,8 +23,13 @@ use futures_util::future::join_all;
 type Process = Engine<Tokio, Arc<str>>;
 
 fn process(server: &Server) -> Process {
+    process_with(server, |_| ())
+}
+
+fn process_with(server: &Server, set: impl FnOnce(&mut Options)) -> Process {
     let tier = Tier::new(Namespace::new("app").unwrap(), &Config::default(), 1 << 20, Seed(7));
-    let options = Options::new(RedisTarget::parse(&server.url()).unwrap());
+    let mut options = Options::new(RedisTarget::parse(&server.url()).unwrap());
+    set(&mut options);
     Engine::new(tier, Tokio::new(tokio::runtime::Handle::current()), options)
 }
 
@@ -113,6 +118,25 @@ async fn large_values_are_asked_for_one_by_one_until_they_are_small_again() {
     let before = reads(&server);
     assert_eq!(at_once().await, vec![Some(number(1)); 20]);
     assert_eq!(reads(&server) - before, 2);
+}
+
+#[tokio::test]
+async fn what_together_is_more_than_a_reply_may_have_is_asked_for_one_by_one() {
+    let server = Server::start();
+    let process = process_with(&server, |options| options.max_reply_bytes = 1 << 16);
+    let medium = Payload::json(format!("\"{}\"", "x".repeat(2_000)));
+    for n in 0..100 {
+        set(&process, &format!("k{n}"), &medium).await;
+    }
+    set(&process, "small", &number(1)).await;
+    assert_eq!(process.get(key("small")).await, Some(number(1)));
+    let names: Vec<_> = (0..100).map(|n| format!("k{n}")).collect();
+    let before = process.tier().stats();
+    for _ in 0..2 {
+        let found = join_all(names.iter().map(|name| process.get(key(name)))).await;
+        assert!(found.iter().all(|found| found.as_ref() == Some(&medium)));
+    }
+    assert_eq!(process.tier().stats().faults, before.faults);
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ use crate::runtime::Runtime;
 #[derive(Debug)]
 pub(super) struct Gather {
     readers: AtomicUsize,
-    /// The largest value that was read of late. Nothing is known at first.
+    /// The largest value that was read of late; [`UNKNOWN`] at first.
     largest: AtomicUsize,
     gathered: Mutex<Vec<Reader>>,
 }
@@ -49,7 +49,7 @@ enum Sends {
 
 impl Default for Gather {
     fn default() -> Self {
-        Self { readers: AtomicUsize::new(0), largest: AtomicUsize::new(usize::MAX), gathered: Mutex::default() }
+        Self { readers: AtomicUsize::new(0), largest: AtomicUsize::new(UNKNOWN), gathered: Mutex::default() }
     }
 }
 
@@ -75,7 +75,7 @@ impl Gather {
         let largest = sizes.max().unwrap_or(0);
         // What was large of late may come again.
         let before = match self.largest.load(Ordering::Relaxed) {
-            usize::MAX => 0,
+            UNKNOWN => 0,
             before => before - before.div_ceil(10),
         };
         self.largest.store(largest.max(before), Ordering::Relaxed);
@@ -98,9 +98,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         let others = gather.readers.fetch_add(1, Ordering::Relaxed);
         let _counted = Counted(gather);
         if others == 0 || gather.most() == 1 {
-            let read = wire::read(self.ask_settled(link, &self.reading(key)).await?)?;
-            gather.saw(read.0.iter().map(Vec::len));
-            return Ok(read);
+            return self.read_alone(link, key).await;
         }
         let (told, answer) = oneshot::channel();
         match gather.join(Reader { name: self.remote().names().key(key), told }) {
@@ -108,8 +106,19 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
             Sends::Soon => self.send_gathered(link, None),
             Sends::Now(readers) => self.send_gathered(link, Some(readers)),
         }
-        // Of a runtime that is no more nobody hears.
-        answer.await.unwrap_or(Err(Fault::Lost))
+        match answer.await {
+            // Together they may have been more than a reply may have.
+            Ok(Err(Fault::Protocol)) => Box::pin(self.read_alone(link, key)).await,
+            Ok(read) => read,
+            // Of a runtime that is no more nobody hears.
+            Err(_) => Err(Fault::Lost),
+        }
+    }
+
+    async fn read_alone(&self, link: &Link<R>, key: Key<'_>) -> Result<Read, Fault> {
+        let read = wire::read(self.ask_settled(link, &self.reading(key)).await?)?;
+        self.inner.gather.saw(read.0.iter().map(Vec::len));
+        Ok(read)
     }
 
     /// Asks for these, or for those who have come once all who can had their turn.
@@ -133,6 +142,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
                     }
                 }
                 Err(fault) => {
+                    engine.inner.gather.largest.store(UNKNOWN, Ordering::Relaxed);
                     for reader in readers {
                         let _gone = reader.told.send(Err(fault.clone()));
                     }
@@ -192,3 +202,6 @@ async fn one_turn() {
 /// As many names stand in one command, as long as the answer is not likely to be larger than this.
 const MOST_TOGETHER: usize = 128;
 const BYTES_TOGETHER: usize = 64 << 10;
+
+/// Larger than anything: so one is asked for alone.
+const UNKNOWN: usize = usize::MAX;
