@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Breaks what the core decides in every way that cargo-mutants knows, one at a time, sees whether the core's own tests notice, and writes
-# docs/mutants.md. About an hour on a machine that does nothing else.
+# docs/mutants.md. An hour and a half beside other work.
 source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
 
 need_rust

@@ -24,6 +24,7 @@ pub mod script;
 pub mod sight;
 pub mod sweeps;
 mod tables;
+pub mod together;
 mod write;
 
 use alloc::sync::Arc;

@@ -46,6 +46,12 @@ async fn set(process: &Process, name: &str, payload: &Payload) {
     assert!(process.set(key(name), payload, &storing).await);
 }
 
+/// Reads the keys from `k0` on, at once.
+async fn get_all(process: &Process, count: usize) -> Vec<Option<Payload>> {
+    let names: Vec<_> = (0..count).map(|n| format!("k{n}")).collect();
+    join_all(names.iter().map(|name| process.get(key(name)))).await
+}
+
 /// How many commands have read keys so far.
 fn reads(server: &Server) -> usize {
     let stat = server.info("cmdstat_mget").unwrap_or_default();
@@ -70,13 +76,33 @@ async fn many_reads_at_once_are_few_commands_and_each_is_given_its_own() {
     }
     assert_eq!(process.get(key("k7")).await, Some(number(7)), "how large values are is known from now on");
     let before = reads(&server);
-    let names: Vec<_> = (0..200).map(|n| format!("k{n}")).collect();
-    let found = join_all(names.iter().map(|name| process.get(key(name)))).await;
-    for (n, found) in found.into_iter().enumerate() {
+    for (n, found) in get_all(&process, 200).await.into_iter().enumerate() {
         assert_eq!(found, (n < 150).then(|| number(n)), "k{n}");
     }
     // One alone, and at most 128 together.
     assert_eq!(reads(&server) - before, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn all_tasks_that_can_go_on_come_before_the_command() {
+    let server = Server::start();
+    let process = process(&server);
+    set(&process, "k", &number(1)).await;
+    process.get(key("k")).await;
+    let before = reads(&server);
+    // Started by the one worker: what a task starts would have the next turn, before all that wait for theirs.
+    let readers = tokio::spawn(async move {
+        let readers = (0..100).map(|_| {
+            let process = process.clone();
+            tokio::spawn(async move { process.get(key("k")).await })
+        });
+        readers.collect::<Vec<_>>()
+    });
+    for reader in readers.await.unwrap() {
+        assert_eq!(reader.await.unwrap(), Some(number(1)));
+    }
+    let commands = reads(&server) - before;
+    assert!(commands <= 10, "{commands} commands for 100 reads");
 }
 
 #[tokio::test]
@@ -130,11 +156,9 @@ async fn what_together_is_more_than_a_reply_may_have_is_asked_for_one_by_one() {
     }
     set(&process, "small", &number(1)).await;
     assert_eq!(process.get(key("small")).await, Some(number(1)));
-    let names: Vec<_> = (0..100).map(|n| format!("k{n}")).collect();
     let before = process.tier().stats();
     for _ in 0..2 {
-        let found = join_all(names.iter().map(|name| process.get(key(name)))).await;
-        assert!(found.iter().all(|found| found.as_ref() == Some(&medium)));
+        assert!(get_all(&process, 100).await.iter().all(|found| found.as_ref() == Some(&medium)));
     }
     assert_eq!(process.tier().stats().faults, before.faults);
 }

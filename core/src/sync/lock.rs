@@ -320,28 +320,6 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_is_let_in_however_many_read_in_turn() {
-        let lock = RwLock::new(false);
-        thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| {
-                    // Two hold it in turn, so that it is never free of itself.
-                    let mut kept = lock.read();
-                    while !*kept {
-                        let next = lock.word.load(Ordering::Relaxed) & WANTED == 0;
-                        drop(kept);
-                        if !next {
-                            thread::yield_now();
-                        }
-                        kept = lock.read();
-                    }
-                });
-            }
-            scope.spawn(|| *lock.write() = true);
-        });
-    }
-
-    #[test]
     fn the_count_goes_on_where_its_room_ends_and_from_zero_where_it_is_set_back() {
         let lock = RwLock::new(());
         lock.word.store(FULL - COUNTED, Ordering::Relaxed);

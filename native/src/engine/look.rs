@@ -3,15 +3,15 @@
 use donjon_core::fault::Fault;
 use donjon_core::key::Key;
 use donjon_core::payload::Payload;
-use donjon_core::remote::call::Call;
+use donjon_core::remote::call::{Call, Reply};
 use donjon_core::remote::look::{Step, Want};
 use donjon_core::remote::sight::Sight;
 use donjon_core::remote::{Found, See};
+use redis::{Cmd, Value};
 
 use super::nodes::Nodes;
 use super::via::Via;
-use super::wire::{self, Read};
-use super::{Engine, Lease, Looked, Way};
+use super::{Engine, Lease, Looked, Way, wire};
 use crate::runtime::Runtime;
 
 impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
@@ -150,26 +150,57 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
 
     /// The bytes under a key, and what is being swept: what is asked on every read.
     async fn fetch(&self, key: Key<'_>) -> Result<Found, Fault> {
-        let (bytes, list) = match &self.inner.way {
-            Way::One(link, _) => self.read_key(link, key).await?,
-            Way::Many(nodes) => match self.fetch_from_owner(nodes, key).await {
-                Some(read) => read?,
-                // Boxed, as is all that seldom happens here.
+        if let Way::Many(_) = self.inner.way {
+            return self.fetch_alone(key).await;
+        }
+        let counted = self.inner.gather.count();
+        if !counted.is_alone {
+            match self.fetch_together(key).await {
+                // Together they may have been more than a reply may have.
+                Err(Fault::Protocol) => {}
+                found => return found,
+            }
+        }
+        let found = self.fetch_alone(key).await?;
+        self.inner.gather.together.saw(found.bytes.iter().map(Vec::len));
+        Ok(found)
+    }
+
+    /// The same by a command of its own.
+    async fn fetch_alone(&self, key: Key<'_>) -> Result<Found, Fault> {
+        let names = self.remote().names();
+        let command = if self.remote().reads_sweeps() {
+            wire::get_with(names.key_parts(key), names.sweeps_parts())
+        } else {
+            wire::get(names.key_parts(key))
+        };
+        let asked = match &self.inner.way {
+            Way::One(link, _) => match self.settled_line(link).await?.into_ask(&command).await {
+                // Boxed, as is all that seldom happens here: the room for it would be taken and moved on every read.
+                Err(Fault::Lost) => Box::pin(async { self.settled_line(link).await?.into_ask(&command).await }).await?,
+                asked => asked?,
+            },
+            Way::Many(nodes) => match self.fetch_from_owner(nodes, key, &command).await {
+                Some(asked) => asked,
                 None => return Box::pin(self.fetch_spread(key)).await,
             },
         };
-        let found = self.remote().found(key, bytes, list.as_deref(), self.now());
+        let [value, list] = match asked {
+            Value::Array(both) => <[Value; 2]>::try_from(both).map_err(|_| Fault::Protocol)?,
+            alone => [alone, Value::Nil],
+        };
+        let found = self.remote().found(key, bytes(value)?, bytes(list)?.as_deref(), self.now());
         self.heed();
         Ok(found)
     }
 
     /// What the node has that has the key by the map; none where that needs a second thought.
-    async fn fetch_from_owner(&self, nodes: &Nodes<R, E>, key: Key<'_>) -> Option<Result<Read, Fault>> {
+    async fn fetch_from_owner(&self, nodes: &Nodes<R, E>, key: Key<'_>, command: &Cmd) -> Option<Value> {
         let line = nodes.link_of(&self.remote().names().key(key))?.line().await.ok()?;
         if !self.inner.tier.outbox.is_empty() {
             return None;
         }
-        line.into_ask(&self.reading(key)).await.ok().map(wire::read)
+        line.into_ask(command).await.ok()
     }
 
     async fn fetch_spread(&self, key: Key<'_>) -> Result<Found, Fault> {
@@ -177,6 +208,18 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
         let found = self.remote().found_many(&[key], reply, self.now());
         self.heed();
         found?.pop().ok_or(Fault::Protocol)
+    }
+}
+
+/// The bytes that were answered; none where there is nothing.
+fn bytes(value: Value) -> Result<Option<Vec<u8>>, Fault> {
+    match value {
+        Value::BulkString(bytes) => Ok(Some(bytes)),
+        Value::Nil => Ok(None),
+        value => match wire::reply(value) {
+            Reply::Bytes(bytes) => Ok(Some(bytes)),
+            _ => Err(Fault::Protocol),
+        },
     }
 }
 

@@ -95,7 +95,7 @@ impl<R: Runtime, E: Clone + Send + Sync + 'static> Engine<R, E> {
     }
 
     /// What is under each of these keys.
-    async fn fetch_many(&self, keys: &[Key<'_>], via: &mut Via) -> Result<Vec<Found>, Fault> {
+    pub(super) async fn fetch_many(&self, keys: &[Key<'_>], via: &mut Via) -> Result<Vec<Found>, Fault> {
         if !self.remote().reads_sweeps() {
             // They need not be on one node.
             let names = keys.iter().map(|key| self.remote().names().key(*key));

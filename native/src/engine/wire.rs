@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use donjon_core::fault::{Class, Fault};
 use donjon_core::remote::call::{Arg, Call, Reply};
@@ -53,54 +53,21 @@ async fn pipeline(line: &Line, calls: &[Call], form: Form) -> Result<Vec<Reply>,
     Ok(line.ask_all(&pipeline).await?.into_iter().map(reply).collect())
 }
 
-/// What is under a name, and the list of what is being swept as it was at that moment.
-pub(super) type Read = (Option<Vec<u8>>, Option<Arc<[u8]>>);
+/// Asks for what is under a name: every read does this.
+pub(super) fn get(name: [&[u8]; 3]) -> Cmd {
+    let mut command = Cmd::with_capacity(2, 3 + length(&name));
+    command.arg("GET");
+    put(&mut command, &name);
+    command
+}
 
-/// Asks for what is under a name, and for the list of what is being swept, where that is read.
-pub(super) fn get(name: [&[u8]; 3], list: Option<[&[u8]; 2]>) -> Cmd {
-    let Some(list) = list else {
-        let mut command = Cmd::with_capacity(2, 3 + length(&name));
-        command.arg("GET");
-        put(&mut command, &name);
-        return command;
-    };
-    let mut command = Cmd::with_capacity(3, 4 + length(&name) + length(&list));
+/// The same, and for what is under a second name at that moment.
+pub(super) fn get_with(name: [&[u8]; 3], other: [&[u8]; 2]) -> Cmd {
+    let mut command = Cmd::with_capacity(3, 4 + length(&name) + length(&other));
     command.arg("MGET");
     put(&mut command, &name);
-    put(&mut command, &list);
+    put(&mut command, &other);
     command
-}
-
-/// What was answered to that.
-pub(super) fn read(answer: Value) -> Result<Read, Fault> {
-    let [value, list] = match answer {
-        Value::Array(both) => <[Value; 2]>::try_from(both).map_err(|_| Fault::Protocol)?,
-        alone => [alone, Value::Nil],
-    };
-    Ok((bytes(value)?, bytes(list)?.map(Into::into)))
-}
-
-/// Asks for what is under many names at one moment.
-pub(super) fn get_many<'n>(names: impl Iterator<Item = &'n Vec<u8>> + Clone) -> Cmd {
-    let (count, length) = names.clone().fold((1, 4), |(count, length), name| (count + 1, length + name.len()));
-    let mut command = Cmd::with_capacity(count, length);
-    command.arg("MGET");
-    for name in names {
-        command.arg(name);
-    }
-    command
-}
-
-/// The bytes that were answered; none where there is nothing.
-pub(super) fn bytes(value: Value) -> Result<Option<Vec<u8>>, Fault> {
-    match value {
-        Value::BulkString(bytes) => Ok(Some(bytes)),
-        Value::Nil => Ok(None),
-        value => match reply(value) {
-            Reply::Bytes(bytes) => Ok(Some(bytes)),
-            _ => Err(Fault::Protocol),
-        },
-    }
 }
 
 /// Puts a name together in the command itself.
