@@ -52,7 +52,9 @@ mod tests {
 
     fn after(sizes: &[usize]) -> usize {
         let together = Together::default();
-        sizes.iter().for_each(|&size| together.saw([size].into_iter()));
+        for &size in sizes {
+            together.saw([size].into_iter());
+        }
         together.most()
     }
 
