@@ -24,9 +24,9 @@ use crate::expiry::{Grace, Ttl};
 use crate::flight::Limits;
 use crate::key::Key;
 use crate::moment::Moment;
-use crate::policy::Bounds;
+use crate::policy::{Bounds, Slot};
 use crate::stats::Stats;
-use crate::store::{Held, Leaving, Shard, idle_weight, row_weight};
+use crate::store::{Coming, Held, Leaving, Shard, idle_weight, row_weight};
 use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::tag::InvalidTag;
 use crate::version::{Ticket, Versions};
@@ -128,7 +128,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         };
         Self {
             shared: Arc::new(Shared {
-                shards: (0..shards).map(|_| Shard::new(bounds())).collect(),
+                shards: (0..shards).map(|_| Shard::new(bounds(), config.early)).collect(),
                 versions: Versions::new(hasher.clone()),
                 hasher,
                 chance,
@@ -148,33 +148,32 @@ impl<V: Clone, E: Clone> Cache<V, E> {
     /// As [`Cache::get`], of what `serve` makes of the value, under the shared lock; a miss where it makes nothing of it.
     pub fn get_as<U>(&self, key: Key<'_>, now: Moment, serve: impl FnOnce(&V) -> Option<U>) -> Lookup<U> {
         let (hash, shard) = self.place(key);
-        if !self.shared.enabled() {
-            shard.counters.misses.one();
-            return Lookup::Miss;
-        }
         let rows = shard.rows.read();
-        let served = rows.find(hash, key.as_str()).and_then(|slot| {
-            let (freshness, held) = rows.usable(slot, now)?;
-            let served = serve(&held.value)?;
-            rows.touch(slot);
-            Some((freshness, served))
-        });
-        match served {
-            Some((Freshness::Fresh, value)) => {
+        let row = rows.row(hash, key.as_str()).filter(|_| self.shared.enabled());
+        if let Some(row) = row
+            && let Some(held) = rows.sure(row, now)
+        {
+            if let Some(served) = serve(&held.value) {
+                row.touch();
                 rows.counted();
-                Lookup::Hit(value)
+                return Lookup::Hit(served);
             }
-            Some((_, value)) => {
-                drop(rows);
-                shard.counters.stale.one();
-                Lookup::Stale(value)
+        } else if let Some(row) = row
+            && let Some((freshness, held)) = rows.usable(row.slot(), now)
+            && let Some(served) = serve(&held.value)
+        {
+            row.touch();
+            if freshness == Freshness::Fresh {
+                rows.counted();
+                return Lookup::Hit(served);
             }
-            None => {
-                drop(rows);
-                shard.counters.misses.one();
-                Lookup::Miss
-            }
+            drop(rows);
+            shard.counters.stale.one();
+            return Lookup::Stale(served);
         }
+        drop(rows);
+        shard.counters.misses.one();
+        Lookup::Miss
     }
 
     /// The hot path of a call that would load: a fresh value that need not be refreshed early. Counts a hit, or nothing: on
@@ -189,13 +188,13 @@ impl<V: Clone, E: Clone> Cache<V, E> {
     pub fn hit_as<U>(&self, key: Key<'_>, now: Moment, serve: impl FnOnce(&V) -> Option<U>) -> Option<U> {
         let (hash, shard) = self.place(key);
         let rows = shard.rows.read();
-        let slot = rows.find(hash, key.as_str())?;
-        let (held, was_loaded) = rows.fresh(slot, now)?;
-        if !self.shared.enabled() || was_loaded && self.early_is_possible(&rows, slot, now) {
+        let row = rows.row(hash, key.as_str())?;
+        let held = rows.sure(row, now)?;
+        if !self.shared.enabled() {
             return None;
         }
         let served = serve(&held.value)?;
-        rows.touch(slot);
+        row.touch();
         rows.counted();
         Some(served)
     }
@@ -255,7 +254,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         let slot = rows.find(hash, key.as_str())?;
         let (_, held) = rows.usable(slot, now)?;
         let life = rows.life(slot)?;
-        Some(Seen { value: held.value.clone(), ticket: held.ticket, life }).filter(|_| self.shared.enabled())
+        Some(Seen { value: held.value.clone(), ticket: rows.ticket(slot), life }).filter(|_| self.shared.enabled())
     }
 
     /// Gives a value another time to live from `now`; its grace stays as long as it was. False where there is none.
@@ -384,18 +383,24 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         may: impl FnOnce(Option<Ticket>) -> bool,
     ) -> Option<bool> {
         let (hash, shard) = self.place(key);
-        let weight = weigh::<V, E>(key.as_str(), &fill);
-        let held = Held { value, ticket: self.shared.versions.ticket(), tags: fill.tags.0, stored: now };
+        let coming = Coming {
+            weight: weigh::<V, E>(key.as_str(), &fill),
+            life: fill.life,
+            ticket: self.shared.versions.ticket(),
+            load_micros: 0,
+            held: Held { value, tags: fill.tags.0 },
+        };
         let mut leaving = Leaving::new(&shard.counters, now);
         let mut rows = shard.rows.write();
         rows.foresee();
         let there = rows.find(hash, key.as_str());
         let enabled = self.shared.enabled();
         // Switched off, there is nothing to see: `peek` says the same.
-        let seen = there.filter(|_| enabled).and_then(|slot| rows.usable(slot, now)).map(|(_, held)| held.ticket);
+        let is_usable = |slot: &Slot| enabled && rows.usable(*slot, now).is_some();
+        let seen = there.filter(is_usable).map(|slot| rows.ticket(slot));
         let outcome = if !may(seen) {
             None
-        } else if enabled && rows.admits(weight) {
+        } else if enabled && rows.admits(coming.weight) {
             let slot = match there {
                 Some(slot) => {
                     rows.detach(slot, &mut leaving);
@@ -403,7 +408,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
                 }
                 None => rows.open_new(hash, key.as_str()),
             };
-            rows.store(slot, held, 0, weight, fill.life, &mut leaving);
+            rows.store(slot, coming, &mut leaving);
             Some(true)
         } else {
             shard.counters.too_large.add(u64::from(enabled));

@@ -41,6 +41,7 @@ pub mod expiry;
 pub mod fault;
 pub mod flight;
 mod flights;
+mod foresee;
 mod index;
 mod inline;
 pub mod key;

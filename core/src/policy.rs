@@ -1,7 +1,8 @@
 //! Policy: which slots hold a value, and which of them leaves first.
 //!
 //! Owns, for each slot, its place in the eviction order, its weight and its deadlines. Must not know what a key is or how it was hashed,
-//! nor what its caller keeps beside a slot: it only has room for it, so that a hit finds both in one place.
+//! nor what its caller keeps beside a slot: it only has room for it, near what a hit
+//! reads and away from that, so that a hit finds all it needs in one place, and nothing else.
 //!
 //! Whoever reads (`&self`) may do so beside other readers; who changes something (`&mut self`) is alone. A hit writes
 //! nothing but one byte of its own row, and that only until it says "much used"; it takes no lock and no memory.
@@ -29,15 +30,14 @@ mod wheel;
 
 use core::ops::{Index, IndexMut};
 use core::sync::atomic::Ordering;
+use core::time::Duration;
 
-use crate::blocks::Blocks;
 use crate::entry::{Freshness, Life, Removal, Weight};
 use crate::moment::Moment;
 use closed::Closed;
 use order::Order;
-use queue::NONE;
-use row::{Place, Row};
-use wheel::{Timed, Wheel};
+use row::{Cold, Hot, Place, Rows};
+use wheel::{FIRST, Timed, Wheel};
 
 pub use order::Bounds;
 
@@ -62,7 +62,8 @@ impl Slot {
     }
 }
 
-/// What is known of each slot, and the order in which they leave.
+/// What is known of each slot, and the order in which they leave. Beside a slot the caller keeps a `T`, which a hit finds without
+/// another look at memory, and a `U`.
 ///
 /// # Examples
 ///
@@ -87,18 +88,18 @@ impl Slot {
 /// ```
 #[derive(Debug)]
 #[repr(C)]
-pub struct Policy<T = ()> {
+pub struct Policy<T = (), U = ()> {
     // First, as every hit reads it.
-    rows: Blocks<Row<T>>,
+    rows: Rows<T, U>,
     closed: Closed,
     order: Order,
     wheel: Wheel,
 }
 
-impl<T: Default> Policy<T> {
+impl<T: Default, U: Default> Policy<T, U> {
     /// A policy that holds nothing. It takes memory as slots are opened.
     pub fn new(bounds: Bounds) -> Self {
-        Self { rows: Blocks::new(), closed: Closed::new(), order: Order::new(bounds), wheel: Wheel::new() }
+        Self { rows: Rows::new(), closed: Closed::new(), order: Order::new(bounds), wheel: Wheel::new() }
     }
 
     /// A slot without a value, closed ones first, and beside it what was kept there when it was closed, or else what is by default.
@@ -109,12 +110,12 @@ impl<T: Default> Policy<T> {
     ///
     /// When more than four thousand million slots would be open at once.
     pub fn open(&mut self, hash: u32) -> Slot {
-        if let Some(slot) = self.closed.pop(&self.rows) {
-            self.rows[slot as usize].reopen(hash);
+        if let Some(slot) = self.closed.pop(&self.rows.cold) {
+            self.rows.hot[slot as usize].reopen(hash);
             return Slot(slot);
         }
-        let slot = u32::try_from(self.rows.len()).ok().filter(|&slot| slot != NONE).expect("slots fit 32 bits");
-        self.rows.push(Row::open(hash, T::default()));
+        let slot = u32::try_from(self.rows.len()).ok().filter(|&slot| slot < FIRST).expect("slots fit 32 bits");
+        self.rows.push(hash, T::default(), U::default());
         self.order.resize(self.rows.len());
         Slot(slot)
     }
@@ -126,10 +127,10 @@ impl<T: Default> Policy<T> {
     ///
     /// When it holds a value, or is closed already.
     pub fn close(&mut self, slot: Slot) {
-        let row = &mut self.rows[slot.index()];
+        let row = &mut self.rows.hot[slot.index()];
         assert!(row.place == Place::Empty, "only an empty slot can be closed");
         row.place = Place::Closed;
-        self.closed.push(&mut self.rows, slot.0);
+        self.closed.push(&mut self.rows.cold, slot.0);
         let left = self.closed.cut(self.rows.len());
         if left < self.rows.len() {
             self.rows.truncate(left);
@@ -144,13 +145,24 @@ impl<T: Default> Policy<T> {
 
     /// What is kept beside the slot of this number, where there is one.
     pub fn get(&self, slot: Slot) -> Option<&T> {
-        self.rows.get(slot.index()).map(|row| &row.kept)
+        self.rows.hot.get(slot.index()).map(|row| &row.kept)
+    }
+
+    /// What is kept away from what hits read.
+    #[inline]
+    pub fn far(&self, slot: Slot) -> &U {
+        &self.rows.cold[slot.index()].kept
+    }
+
+    /// The same, to be changed.
+    pub fn far_mut(&mut self, slot: Slot) -> &mut U {
+        &mut self.rows.cold[slot.index()].kept
     }
 
     /// The hash that the slot was opened with.
     #[inline]
     pub fn hash(&self, slot: Slot) -> u32 {
-        self.rows[slot.index()].hash
+        self.rows.hot[slot.index()].hash
     }
 
     /// Whether a value of this weight can fit at all. What is not admitted must not be put.
@@ -163,14 +175,13 @@ impl<T: Default> Policy<T> {
     /// The bounds may be exceeded afterwards: call [`Policy::evict`] until it returns `None`, which may name this very
     /// slot.
     pub fn put(&mut self, slot: Slot, weight: Weight, life: Life) {
-        let row = &mut self.rows[slot.index()];
-        let (place, old) = (row.place, row.weight);
+        let place = self.rows.hot[slot.index()].place;
         debug_assert!(place != Place::Closed, "only an open slot can hold a value");
-        row.weight = weight.get();
+        let old = core::mem::replace(&mut self.rows.cold[slot.index()].weight, weight.get());
         if !place.is_held() {
-            row.set_life(life);
+            self.rows.set_life(slot.0, life);
             self.order.enter(&mut self.rows, slot.0);
-            self.wheel.insert(&mut self.rows, slot.0);
+            self.wheel.insert(&mut self.rows.cold, slot.0);
             return;
         }
         self.order.reweigh(place, old, weight.get());
@@ -194,7 +205,7 @@ impl<T: Default> Policy<T> {
 
     /// Whether the slot holds a value.
     pub fn holds(&self, slot: Slot) -> bool {
-        self.rows[slot.index()].place.is_held()
+        self.rows.hot[slot.index()].place.is_held()
     }
 
     /// A slot whose value must leave, while the bounds are exceeded, and whether room or time was why; it is forgotten
@@ -208,10 +219,10 @@ impl<T: Default> Policy<T> {
         }
         let leaves = self
             .wheel
-            .expire(&mut self.rows, now, REFILED_TO_EVICT)
+            .expire(&mut self.rows.cold, now, REFILED_TO_EVICT)
             .or_else(|| self.order.straggler(&self.rows))
             .unwrap_or_else(|| self.order.victim(&mut self.rows, now));
-        let over = self.rows[leaves as usize].life().at(now) == Freshness::Over;
+        let over = self.rows.life(leaves).at(now) == Freshness::Over;
         self.forget(leaves);
         Some((Slot(leaves), if over { Removal::Expired } else { Removal::Evicted }))
     }
@@ -222,7 +233,7 @@ impl<T: Default> Policy<T> {
     /// call is bounded, and where that bound was met before a due slot was found, [`Policy::next_deadline`] is not
     /// after `now`.
     pub fn expire(&mut self, now: Moment) -> Option<Slot> {
-        let due = self.wheel.expire(&mut self.rows, now, REFILED_TO_EXPIRE)?;
+        let due = self.wheel.expire(&mut self.rows.cold, now, REFILED_TO_EXPIRE)?;
         self.forget(due);
         Some(Slot(due))
     }
@@ -237,55 +248,46 @@ impl<T: Default> Policy<T> {
         if !self.holds(slot) {
             return;
         }
-        let moved = self.rows[slot.index()].life().usable_until() != life.usable_until();
+        let moved = self.rows.life(slot.0).usable_until() != life.usable_until();
         if moved {
-            self.wheel.remove(&mut self.rows, slot.0);
+            self.wheel.remove(&mut self.rows.cold, slot.0);
         }
-        self.rows[slot.index()].set_life(life);
+        self.rows.set_life(slot.0, life);
         if moved {
-            self.wheel.insert(&mut self.rows, slot.0);
+            self.wheel.insert(&mut self.rows.cold, slot.0);
         }
+    }
+
+    /// For so long before it is fresh no longer, and up to twice as long, the value is not [sure](Near::is_sure). That stays so for what
+    /// is put in its place, too.
+    pub fn doubt(&mut self, slot: Slot, before: Duration) {
+        self.rows.hot[slot.index()].set_doubt(before);
     }
 
     /// How the value stands at `now`; `None` without one.
-    #[inline]
     pub fn freshness(&self, slot: Slot, now: Moment) -> Option<Freshness> {
-        let row = self.rows.at(slot.index());
-        if !row.place.is_held() {
-            return None;
-        }
-        Some(if row.is_fresh(now) { Freshness::Fresh } else { row.life().at(now) })
+        self.life(slot).map(|life| life.at(now))
     }
 
-    /// What is kept beside the value, if that is fresh at `now`. With [`Policy::touch`] this is the whole of a hit.
+    /// The slot as a hit sees it, found once for all that a hit asks.
     #[inline(always)]
-    pub fn fresh(&self, slot: Slot, now: Moment) -> Option<&T> {
-        let row = self.rows.at(slot.index());
-        (row.place.is_held() && row.is_fresh(now)).then_some(&row.kept)
+    pub fn near(&self, slot: Slot) -> Near<'_, T> {
+        Near { slot, row: self.rows.hot.at(slot.index()) }
     }
 
-    /// Notes a read. Writes the slot's own byte, unless that says already that the value is much used.
-    #[inline(always)]
+    /// Notes a read, as [`Near::touch`].
     pub fn touch(&self, slot: Slot) {
-        let uses = &self.rows.at(slot.index()).uses;
-        // Two readers at once may count as one: an estimate is enough, and a plain store is cheaper than an exact
-        // count.
-        let seen = uses.load(Ordering::Relaxed);
-        if seen < MUCH_USED {
-            uses.store(seen + 1, Ordering::Relaxed);
-        }
+        self.near(slot).touch();
     }
 
     /// Until when the value lives; `None` without one.
     pub fn life(&self, slot: Slot) -> Option<Life> {
-        let row = &self.rows[slot.index()];
-        row.place.is_held().then(|| row.life())
+        self.holds(slot).then(|| self.rows.life(slot.0))
     }
 
     /// What the value weighs; `None` without one.
     pub fn weight_of(&self, slot: Slot) -> Option<Weight> {
-        let row = &self.rows[slot.index()];
-        row.place.is_held().then(|| Weight::new(row.weight))
+        self.holds(slot).then(|| Weight::new(self.rows.cold[slot.index()].weight))
     }
 
     /// How many values are held.
@@ -305,18 +307,24 @@ impl<T: Default> Policy<T> {
     /// Where a count, a link or a deadline is off.
     pub fn validate(&self) {
         self.order.validate(&self.rows);
-        self.wheel.validate(&self.rows);
-        let held = self.rows.iter().filter(|row| row.place.is_held()).count() as u64;
+        self.wheel.validate(&self.rows.cold);
+        let held = self.rows.hot.iter().filter(|row| row.place.is_held()).count() as u64;
         assert_eq!(held, self.entries(), "a slot holds a value that no queue knows");
-        for (slot, row) in self.rows.iter().enumerate() {
-            let timed = row.place.is_held() && row.life().usable_until() != Moment::NEVER;
-            assert_eq!(row.node().is_filed(), timed, "slot {slot} is in the wheel without need, or missing there");
+        for (slot, (hot, cold)) in self.rows.hot.iter().zip(self.rows.cold.iter()).enumerate() {
+            let life = hot.place.is_held().then(|| self.rows.life(slot as u32));
+            let timed = life.is_some_and(|life| life.usable_until() != Moment::NEVER);
+            assert_eq!(cold.node().is_filed(), timed, "slot {slot} is in the wheel without need, or missing there");
+            assert!(hot.is_consistent(), "slot {slot} has no value, yet is sure of it");
         }
-        for slot in self.closed.iter(&self.rows) {
-            assert_eq!(self.rows[slot as usize].place, Place::Closed, "slot {slot} is listed as closed, but is not");
+        for slot in self.closed.iter(&self.rows.cold) {
+            assert_eq!(
+                self.rows.hot[slot as usize].place,
+                Place::Closed,
+                "slot {slot} is listed as closed, but is not"
+            );
         }
-        let closed = self.rows.iter().filter(|row| row.place == Place::Closed).count();
-        assert_eq!(self.closed.iter(&self.rows).count(), closed, "a closed slot is lost, or listed twice");
+        let closed = self.rows.hot.iter().filter(|row| row.place == Place::Closed).count();
+        assert_eq!(self.closed.iter(&self.rows.cold).count(), closed, "a closed slot is lost, or listed twice");
         assert_eq!(
             self.closed.clone().cut(self.rows.len()),
             self.rows.len(),
@@ -326,30 +334,76 @@ impl<T: Default> Policy<T> {
 
     /// Takes the value out of the order and the wheel.
     fn forget(&mut self, slot: u32) {
-        self.wheel.remove(&mut self.rows, slot);
+        self.wheel.remove(&mut self.rows.cold, slot);
         self.order.leave(&mut self.rows, slot);
     }
 }
 
-impl<T> Index<Slot> for Policy<T> {
+/// A slot, and what a hit has to know of it.
+#[derive(Debug)]
+pub struct Near<'p, T> {
+    slot: Slot,
+    row: &'p Hot<T>,
+}
+
+impl<T> Clone for Near<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Near<'_, T> {}
+
+impl<'p, T> Near<'p, T> {
+    /// Which slot it is.
+    pub const fn slot(self) -> Slot {
+        self.slot
+    }
+
+    /// What is kept beside it.
+    #[inline(always)]
+    pub const fn kept(self) -> &'p T {
+        &self.row.kept
+    }
+
+    /// Whether it holds a value that is fresh at `now` and beyond [doubt](Policy::doubt). With [`Near::touch`] this is the whole of a
+    /// hit.
+    #[inline(always)]
+    pub fn is_sure(self, now: Moment) -> bool {
+        self.row.is_sure(now)
+    }
+
+    /// Notes a read. Writes the slot's own byte, unless that says already that the value is much used.
+    #[inline(always)]
+    pub fn touch(self) {
+        // Two readers at once may count as one: an estimate is enough, and a plain store is cheaper than an exact
+        // count.
+        let seen = self.row.uses.load(Ordering::Relaxed);
+        if seen < MUCH_USED {
+            self.row.uses.store(seen + 1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl<T, U> Index<Slot> for Policy<T, U> {
     type Output = T;
 
     #[inline(always)]
     fn index(&self, slot: Slot) -> &T {
-        &self.rows.at(slot.index()).kept
+        &self.rows.hot.at(slot.index()).kept
     }
 }
 
-impl<T> IndexMut<Slot> for Policy<T> {
+impl<T, U> IndexMut<Slot> for Policy<T, U> {
     #[inline]
     fn index_mut(&mut self, slot: Slot) -> &mut T {
-        &mut self.rows[slot.index()].kept
+        &mut self.rows.hot[slot.index()].kept
     }
 }
 
 /// What a slot takes with what is kept beside it, the sketch left out.
-pub(crate) const fn slot_bytes<T>() -> usize {
-    size_of::<Row<T>>()
+pub(crate) const fn slot_bytes<T, U>() -> usize {
+    size_of::<Hot<T>>() + size_of::<Cold<U>>()
 }
 
 /// How many slots are filed anew at most to find one that is due before another has to leave: some 20 µs.

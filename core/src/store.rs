@@ -17,11 +17,12 @@ use core::ops::Range;
 use core::time::Duration;
 
 use crate::entry::{Freshness, Life, Removal, Weight};
+use crate::expiry::Early;
 use crate::flight::{Ending, Flight};
 use crate::index::Index;
 use crate::inline::Inline;
 use crate::moment::Moment;
-use crate::policy::{Bounds, Policy, Slot, slot_bytes};
+use crate::policy::{Bounds, Near, Policy, Slot, slot_bytes};
 use crate::stats::Counters;
 use crate::sync::RwLock;
 use crate::version::{TagSet, Ticket};
@@ -39,37 +40,59 @@ pub(crate) struct Shard<V, E> {
 #[repr(C)]
 pub(crate) struct Rows<V, E> {
     index: Index,
-    slots: Policy<Row<V, E>>,
+    slots: Policy<Row<V>, Far<V, E>>,
     flights: u64,
+    early: Early,
     recent: VecDeque<(u32, Removal, Moment)>,
 }
 
-/// Kept beside what the policy knows. What a hit reads comes first.
+/// What a hit reads.
 #[derive(Debug)]
 #[repr(C)]
-struct Row<V, E> {
+pub(crate) struct Row<V> {
     key: Inline,
     held: Option<Held<V>>,
-    /// How long the loader of the value took, in microseconds; zero for what was set by hand. Here, as beside a pointer of 4 bytes it takes
-    /// no room.
-    load_micros: u32,
-    flight: Option<Arc<Flight<V, E>>>,
 }
 
-impl<V, E> Default for Row<V, E> {
+impl<V> Default for Row<V> {
     fn default() -> Self {
-        Self { key: Inline::NONE, held: None, load_micros: 0, flight: None }
+        Self { key: Inline::NONE, held: None }
     }
 }
 
-/// A value, and when and under which ticket it came.
+/// A value, and what can make it dead.
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub(crate) struct Held<V> {
     pub(crate) value: V,
     pub(crate) tags: TagSet,
+}
+
+/// Of a row what hits do not read.
+#[derive(Debug)]
+struct Far<V, E> {
+    /// Under which ticket the value came, and when.
+    ticket: Ticket,
+    stored: Moment,
+    flight: Option<Arc<Flight<V, E>>>,
+    /// How long the loader of the value took, in microseconds; zero for what was set by hand.
+    load_micros: u32,
+}
+
+impl<V, E> Default for Far<V, E> {
+    fn default() -> Self {
+        Self { ticket: Ticket::from_number(0), stored: Moment::default(), flight: None, load_micros: 0 }
+    }
+}
+
+/// A value that is to be kept.
+pub(crate) struct Coming<V> {
+    pub(crate) held: Held<V>,
     pub(crate) ticket: Ticket,
-    pub(crate) stored: Moment,
+    /// How long its loader took, in microseconds; zero for what was set by hand.
+    pub(crate) load_micros: u32,
+    pub(crate) weight: Weight,
+    pub(crate) life: Life,
 }
 
 /// What an operation removes under a lock, kept until the lock is released.
@@ -104,18 +127,30 @@ impl<'a, V: Clone, E: Clone> Leaving<'a, V, E> {
 }
 
 impl<V: Clone, E: Clone> Shard<V, E> {
-    pub(crate) fn new(bounds: Bounds) -> Self {
-        let rows = Rows { index: Index::default(), slots: Policy::new(bounds), flights: 0, recent: VecDeque::new() };
+    pub(crate) fn new(bounds: Bounds, early: Early) -> Self {
+        let rows =
+            Rows { index: Index::default(), slots: Policy::new(bounds), flights: 0, early, recent: VecDeque::new() };
         Self { rows: RwLock::new(rows), counters: Counters::default() }
     }
 }
 
 impl<V: Clone, E: Clone> Rows<V, E> {
-    #[inline]
+    /// The row of a key.
+    #[inline(always)]
+    pub(crate) fn row(&self, hash: u64, key: &str) -> Option<Near<'_, Row<V>>> {
+        let is_it = |row: &Near<'_, Row<V>>| *row.kept().key == *key.as_bytes();
+        self.index.find(hash as u32, |row| Some(self.near(Slot::from_index(row))).filter(is_it))
+    }
+
+    /// The row of a slot.
+    #[inline(always)]
+    pub(crate) fn near(&self, slot: Slot) -> Near<'_, Row<V>> {
+        self.slots.near(slot)
+    }
+
+    #[cfg_attr(not(target_family = "wasm"), inline)]
     pub(crate) fn find(&self, hash: u64, key: &str) -> Option<Slot> {
-        self.index
-            .find(hash as u32, |row| *self.slots[Slot::from_index(row)].key == *key.as_bytes())
-            .map(Slot::from_index)
+        self.row(hash, key).map(Near::slot)
     }
 
     /// The value of `slot` and how it stands, unless its time is over or one of its tags was invalidated.
@@ -123,21 +158,20 @@ impl<V: Clone, E: Clone> Rows<V, E> {
     pub(crate) fn usable(&self, slot: Slot, now: Moment) -> Option<(Freshness, &Held<V>)> {
         let freshness = self.slots.freshness(slot, now)?;
         let held = self.slots[slot].held.as_ref()?;
-        (freshness != Freshness::Over && !held.tags.moved_since(held.ticket)).then_some((freshness, held))
+        (freshness != Freshness::Over && !self.is_dead(slot, held)).then_some((freshness, held))
     }
 
-    /// The value of `slot`, where it is fresh and none of its tags was invalidated, and whether to load it took any time.
+    /// The value of a row, where it is fresh, none of its tags was invalidated, and it need not be loaded anew early.
     #[inline(always)]
-    pub(crate) fn fresh(&self, slot: Slot, now: Moment) -> Option<(&Held<V>, bool)> {
-        let row = self.slots.fresh(slot, now)?;
-        let held = row.held.as_ref().filter(|held| !held.tags.moved_since(held.ticket))?;
-        Some((held, row.load_micros > 0))
+    pub(crate) fn sure<'r>(&self, row: Near<'r, Row<V>>, now: Moment) -> Option<&'r Held<V>> {
+        let held = row.kept().held.as_ref().filter(|_| row.is_sure(now))?;
+        (!self.is_dead(row.slot(), held)).then_some(held)
     }
 
-    /// Notes that the value of `slot` was read.
+    /// Whether one of the tags of the value of `slot` was invalidated. Only what has tags takes another look at memory.
     #[inline(always)]
-    pub(crate) fn touch(&self, slot: Slot) {
-        self.slots.touch(slot);
+    fn is_dead(&self, slot: Slot, held: &Held<V>) -> bool {
+        held.tags.moved_since(|| self.ticket(slot))
     }
 
     /// Lets memory bring what makes room for the value after the one that comes now, while the place of this one is still on its way.
@@ -152,17 +186,17 @@ impl<V: Clone, E: Clone> Rows<V, E> {
     }
 
     pub(crate) fn flight(&self, slot: Slot) -> Option<&Arc<Flight<V, E>>> {
-        self.slots[slot].flight.as_ref()
+        self.slots.far(slot).flight.as_ref()
     }
 
     /// Whether `flight` is still the one that `slot` waits for: nothing was invalidated or set, and nobody took over.
     pub(crate) fn flies(&self, slot: Slot, flight: &Flight<V, E>) -> bool {
-        self.slots.get(slot).and_then(|row| row.flight.as_ref()).is_some_and(|own| own.ticket == flight.ticket)
+        slot.index() < self.len() && self.flight(slot).is_some_and(|own| own.ticket == flight.ticket)
     }
 
     /// Whether `slot` holds a value that only a tag makes dead.
     pub(crate) fn tag_invalidated(&self, slot: Slot) -> bool {
-        self.slots[slot].held.as_ref().is_some_and(|held| held.tags.moved_since(held.ticket))
+        self.slots[slot].held.as_ref().is_some_and(|held| self.is_dead(slot, held))
     }
 
     /// Since when the time of a value is over that has not left yet.
@@ -175,9 +209,25 @@ impl<V: Clone, E: Clone> Rows<V, E> {
         self.slots.life(slot)
     }
 
+    /// Under which ticket the value came.
+    pub(crate) fn ticket(&self, slot: Slot) -> Ticket {
+        self.slots.far(slot).ticket
+    }
+
+    /// When the value came.
+    pub(crate) fn stored(&self, slot: Slot) -> Moment {
+        self.slots.far(slot).stored
+    }
+
     /// How long the loader of the value took; zero for what was set by hand.
     pub(crate) fn load_time(&self, slot: Slot) -> Duration {
-        Duration::from_micros(self.slots[slot].load_micros.into())
+        Duration::from_micros(self.slots.far(slot).load_micros.into())
+    }
+
+    /// Whether the value of `slot` is to be loaded anew although it is fresh, as this chance has it.
+    pub(crate) fn is_early(&self, slot: Slot, now: Moment, chance: f64) -> bool {
+        let is_due = |life: Life| self.early.due(now, life.fresh_until(), self.load_time(slot), chance);
+        self.slots.life(slot).is_some_and(is_due)
     }
 
     pub(crate) fn weight(&self, slot: Slot) -> Option<Weight> {
@@ -252,41 +302,34 @@ impl<V: Clone, E: Clone> Rows<V, E> {
         }
         let flight = Arc::new(Flight::new(ticket, leaving.now));
         self.flights += 1;
-        self.slots[slot].flight = Some(Arc::clone(&flight));
+        self.slots.far_mut(slot).flight = Some(Arc::clone(&flight));
         flight
     }
 
     /// Ends the load of `slot`, whose flight the caller ends itself. The row goes unless it has a value.
     pub(crate) fn land(&mut self, slot: Slot) {
-        self.flights -= u64::from(self.slots[slot].flight.take().is_some());
+        drop(self.take_flight(slot));
         self.release(slot);
     }
 
     /// Sends the load of `slot` away: its fill will be refused, and those who wait look up anew.
     pub(crate) fn detach(&mut self, slot: Slot, leaving: &mut Leaving<'_, V, E>) {
-        if let Some(flight) = self.slots[slot].flight.take() {
-            self.flights -= 1;
+        if let Some(flight) = self.take_flight(slot) {
             leaving.flights.push(flight);
         }
     }
 
-    /// Puts a value into `slot`, which took its loader so many microseconds, then lets leave what there is no room for, and a few of those whose time is over.
-    pub(crate) fn store(
-        &mut self,
-        slot: Slot,
-        held: Held<V>,
-        load_micros: u32,
-        weight: Weight,
-        life: Life,
-        leaving: &mut Leaving<'_, V, E>,
-    ) {
-        let row = &mut self.slots[slot];
-        row.load_micros = load_micros;
-        if let Some(old) = row.held.replace(held) {
+    /// Puts a value into `slot`, then lets leave what there is no room for, and a few of those whose time is over.
+    pub(crate) fn store(&mut self, slot: Slot, coming: Coming<V>, leaving: &mut Leaving<'_, V, E>) {
+        let Coming { held, ticket, load_micros, weight, life } = coming;
+        if let Some(old) = self.slots[slot].held.replace(held) {
             leaving.counters.left(Removal::Replaced);
             leaving.value(old.value);
         }
+        let far = self.slots.far_mut(slot);
+        (far.ticket, far.stored, far.load_micros) = (ticket, leaving.now, load_micros);
         self.slots.put(slot, weight, life);
+        self.slots.doubt(slot, self.early.reach(Duration::from_micros(load_micros.into())));
         leaving.counters.stores.one_alone();
         let mut limit = EXPIRE_PER_STORE;
         self.expire(&mut limit, leaving);
@@ -344,10 +387,17 @@ impl<V: Clone, E: Clone> Rows<V, E> {
         self.slots.retime(slot, life);
     }
 
+    fn take_flight(&mut self, slot: Slot) -> Option<Arc<Flight<V, E>>> {
+        let flight = self.slots.far_mut(slot).flight.take();
+        self.flights -= u64::from(flight.is_some());
+        flight
+    }
+
     /// Forgets the row of `slot` where it has neither value nor flight.
     pub(crate) fn release(&mut self, slot: Slot) {
+        let has_flight = self.flight(slot).is_some();
         let row = &mut self.slots[slot];
-        if row.held.is_none() && row.flight.is_none() {
+        if row.held.is_none() && !has_flight {
             row.key = Inline::NONE;
             self.index.take_out(self.slots.hash(slot), slot.number());
             self.slots.close(slot);
@@ -391,10 +441,10 @@ impl<V: Clone, E: Clone> Rows<V, E> {
         let (mut in_use, mut flights) = (0, 0);
         for index in 0..self.len() {
             let slot = Slot::from_index(index as u32);
-            let row = &self.slots[slot];
-            flights += u64::from(row.flight.is_some());
+            let (row, flies) = (&self.slots[slot], self.flight(slot).is_some());
+            flights += u64::from(flies);
             assert_eq!(row.held.is_some(), self.slots.holds(slot), "value of row {index}");
-            assert_eq!(row.key.is_empty(), row.held.is_none() && row.flight.is_none(), "key of row {index}");
+            assert_eq!(row.key.is_empty(), row.held.is_none() && !flies, "key of row {index}");
             if let Some((slot, key)) = self.at(index) {
                 in_use += 1;
                 let key = core::str::from_utf8(key).expect("a key is a text");
@@ -413,11 +463,11 @@ pub(crate) const fn row_weight<V, E>(key: &str) -> u64 {
 
 /// What a row takes that has no value.
 pub(crate) const fn idle_weight<V, E>() -> u64 {
-    slot_bytes::<Row<V, E>>() as u64
+    slot_bytes::<Row<V>, Far<V, E>>() as u64
 }
 
-/// What a row takes of the index, 10.7 to 16, and of the policy's sketch, 4.3 to 8.5, about: both have places to spare.
-const TABLES: u64 = 20;
+/// What a row takes of the index, 12.8 to 19.2, and of the policy's sketch, 4.3 to 8.5, about: both have places to spare.
+const TABLES: u64 = 22;
 
 /// Bounds what one store pays for others: more than one leaves for each that comes, so none pile up.
 const EXPIRE_PER_STORE: usize = 4;

@@ -68,7 +68,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         Explained {
             freshness: usable.map(|(freshness, _)| freshness),
             life: held.and(slot).and_then(|slot| rows.life(slot)),
-            age: held.map(|held| now - held.stored),
+            age: held.and(slot).map(|slot| now - rows.stored(slot)),
             load_time: held.and(slot).map(|slot| rows.load_time(slot)),
             weight: held.and(slot).and_then(|slot| rows.weight(slot)),
             tags: held.map(|held| held.tags.names().map(Into::into).collect()).unwrap_or_default(),

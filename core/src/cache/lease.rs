@@ -13,7 +13,7 @@ use super::{Fill, Shared, weigh};
 use crate::flight::{Ending, Flight};
 use crate::moment::Moment;
 use crate::policy::Slot;
-use crate::store::{Held, Leaving};
+use crate::store::{Coming, Held, Leaving};
 use crate::version::Ticket;
 
 /// The right to load one key. Give it up by [`Lease::fill`], [`Lease::fail`] or [`Lease::abandon`]; dropping it abandons it.
@@ -103,22 +103,24 @@ impl<V: Clone, E: Clone> Lease<V, E> {
             shard.counters.loads_refused.one();
             return Filled::Refused;
         };
-        let storing = fill.map(|fill| {
-            let weight = weigh::<V, E>(&self.key, &fill);
-            let held = Held { value: value.clone(), ticket: self.ticket, tags: fill.tags.0, stored: now };
-            (held, u32::try_from(load_time.as_micros()).unwrap_or(u32::MAX), weight, fill.life)
+        let storing = fill.map(|fill| Coming {
+            weight: weigh::<V, E>(&self.key, &fill),
+            life: fill.life,
+            ticket: self.ticket,
+            load_micros: u32::try_from(load_time.as_micros()).unwrap_or(u32::MAX),
+            held: Held { value: value.clone(), tags: fill.tags.0 },
         });
         let mut leaving = Leaving::new(&shard.counters, now);
         let mut rows = shard.rows.write();
         let filled = if !rows.flies(slot, &flight) {
             Filled::Refused
-        } else if storing.as_ref().is_some_and(|(held, ..)| held.tags.moved_since(self.ticket)) {
+        } else if storing.as_ref().is_some_and(|coming| coming.held.tags.moved_since(|| self.ticket)) {
             rows.land(slot);
             Filled::Refused
         } else {
             match storing {
-                Some((held, load_micros, weight, life)) if self.shared.enabled() && rows.admits(weight) => {
-                    rows.store(slot, held, load_micros, weight, life, &mut leaving);
+                Some(coming) if self.shared.enabled() && rows.admits(coming.weight) => {
+                    rows.store(slot, coming, &mut leaving);
                     rows.land(slot);
                     Filled::Stored
                 }

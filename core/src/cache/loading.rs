@@ -6,13 +6,13 @@ use alloc::sync::Arc;
 
 use crate::cache::lease::Lease;
 use crate::cache::{Ask, Cache, Step};
-use crate::entry::{Freshness, Life};
+use crate::entry::Freshness;
 use crate::flight::Flight;
 use crate::key::Key;
 use crate::moment::Moment;
 use crate::policy::Slot;
 use crate::stats::Counter;
-use crate::store::{Held, Leaving, Rows};
+use crate::store::{Leaving, Rows};
 
 impl<V: Clone, E: Clone> Cache<V, E> {
     /// Looks up for a caller that can load, and says what it has to do.
@@ -69,25 +69,14 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         Lease::bypass(&self.shared, key.as_str(), self.place(key).0, self.shared.versions.ticket(), now)
     }
 
-    /// Whether a fresh value may have to be refreshed already. Never where to load it took no time.
-    pub(super) fn early_is_possible(&self, rows: &Rows<V, E>, slot: Slot, now: Moment) -> bool {
-        let possible = |life: Life| self.shared.config.early.possible(now, life.fresh_until(), rows.load_time(slot));
-        rows.life(slot).is_some_and(possible)
-    }
-
     fn judge(&self, rows: &Rows<V, E>, slot: Option<Slot>, ask: Ask, chance: f64, now: Moment) -> Verdict<V, E> {
         let Some(slot) = slot else { return Verdict::Load };
         let flight = rows.flight(slot).filter(|flight| self.shared.limits.awaits(flight, now));
-        let serves = |held: &Held<V>| ask.since.is_none_or(|since| held.ticket > since);
-        match rows.usable(slot, now).filter(|(_, held)| serves(held)) {
+        let serves = ask.since.is_none_or(|since| rows.ticket(slot) > since);
+        match rows.usable(slot, now).filter(|_| serves) {
             Some((freshness, held)) => {
-                let refreshes = flight.is_none()
-                    && (freshness == Freshness::Stale
-                        || self.early_is_possible(rows, slot, now)
-                            && rows.life(slot).is_some_and(|life| {
-                                self.shared.config.early.due(now, life.fresh_until(), rows.load_time(slot), chance)
-                            }));
-                rows.touch(slot);
+                let refreshes = flight.is_none() && (freshness == Freshness::Stale || rows.is_early(slot, now, chance));
+                rows.near(slot).touch();
                 if refreshes {
                     Verdict::Refresh(freshness, held.value.clone())
                 } else {

@@ -30,12 +30,12 @@ impl<V: Clone, E: Clone> Cache<V, E> {
     pub(crate) fn hit_at_where(&self, slot: Slot, now: Moment, serves: impl FnOnce(&V) -> bool) -> bool {
         let shard = &self.shared.shards[0];
         let rows = shard.rows.read();
-        let Some((held, was_loaded)) = rows.fresh(slot, now) else { return false };
-        let is_early = was_loaded && self.early_is_possible(&rows, slot, now);
-        if !self.shared.enabled() || is_early || !serves(&held.value) {
+        let row = rows.near(slot);
+        let Some(held) = rows.sure(row, now) else { return false };
+        if !self.shared.enabled() || !serves(&held.value) {
             return false;
         }
-        rows.touch(slot);
+        row.touch();
         rows.counted();
         true
     }
@@ -50,7 +50,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
             shard.counters.misses.one();
             return Lookup::Miss;
         };
-        rows.touch(slot);
+        rows.near(slot).touch();
         if freshness == Freshness::Fresh {
             rows.counted();
             Lookup::Hit(())

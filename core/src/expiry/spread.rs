@@ -105,6 +105,11 @@ impl Early {
         self.within(now, fresh_until, load_time, REACH)
     }
 
+    /// For how long before the end that is possible, for what took `load_time` to load.
+    pub fn reach(self, load_time: Duration) -> Duration {
+        Duration::from_nanos(self.nanos(load_time, REACH) as u64)
+    }
+
     /// Whether to load anew at `now` what is fresh until `fresh_until` and took `load_time` to load.
     ///
     /// `chance` is a random number of `0.0 < chance <= 1.0`. True from `fresh_until` on, and only where
@@ -116,7 +121,12 @@ impl Early {
     #[inline]
     fn within(self, now: Moment, fresh_until: Moment, load_time: Duration, loads: f64) -> bool {
         let left = fresh_until.as_nanos().saturating_sub(now.as_nanos()) as f64;
-        fresh_until != Moment::NEVER && left <= load_time.as_secs_f64() * 1e9 * self.0 * loads
+        fresh_until != Moment::NEVER && left <= self.nanos(load_time, loads)
+    }
+
+    #[inline]
+    fn nanos(self, load_time: Duration, loads: f64) -> f64 {
+        load_time.as_secs_f64() * 1e9 * self.0 * loads
     }
 }
 

@@ -87,15 +87,16 @@ const WORD: usize = u64::BITS as usize;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::row::Row;
+    use crate::policy::row::Rows;
 
     #[test]
     fn however_many_blocks_there_are_slots_of_the_lowest_come_first_and_the_last_blocks_go() {
         let blocks = WORD + 2;
-        let mut rows = Blocks::new();
+        let mut rows: Rows<(), ()> = Rows::new();
         for _ in 0..blocks * BLOCK {
-            rows.push(Row::open(0, ()));
+            rows.push(0, (), ());
         }
+        let mut rows = rows.cold;
         let all = |block: usize| (block * BLOCK) as u32..((block + 1) * BLOCK) as u32;
         let mut closed = Closed::new();
         for block in [WORD, 1, WORD + 1, WORD - 1] {

@@ -15,14 +15,13 @@
 //! Invariant: a row says of itself in which queue it stands.
 
 use core::cmp::Ordering;
-use core::hint::black_box;
 use core::sync::atomic;
 
 use super::queue::{Queue, Queued as _};
-use super::row::{Place, Row};
+use super::row::{Hot, Place, Rows};
 use super::share::Share;
 use super::sketch::Sketch;
-use crate::blocks::{BLOCK, Blocks};
+use crate::blocks::BLOCK;
 use crate::entry::{Freshness, Weight};
 use crate::moment::Moment;
 
@@ -91,30 +90,35 @@ impl Order {
         self.window.weight() + self.main.weight()
     }
 
-    /// Where one more value is too much for the window: lets memory bring the row of the slot that stands third in it, and what else there
-    /// is to know of the second, whose hash it gives.
+    /// Where one more value is too much for the window: lets memory bring the row of the slot that stands third in it, those of main that
+    /// come first, and what else there is to know of the second of the window, whose hash it gives.
     ///
     /// The first has to go on or leave for the value that comes now, the others for those after that. None of it is at hand, and who
-    /// chooses asks for one thing after another and waits for each. Asked for as early as this, and nothing of it found by what else is
-    /// asked for, it comes all at once. Nothing rests on it.
-    pub(super) fn foresee<T>(&self, rows: &Blocks<Row<T>>) -> Option<u32> {
-        let first = rows.at(self.window.front()? as usize);
+    /// chooses asks for one thing after another and waits for each. Asked for as early as this it comes meanwhile, all at once. Nothing
+    /// rests on it.
+    pub(super) fn foresee<T, U>(&self, rows: &Rows<T, U>) -> Option<u32> {
+        let first = rows.cold.at(self.window.front()? as usize);
         if !self.is_too_much_for_window(self.window.len() + 1, self.window.weight() + first.weight) {
             return None;
         }
-        let second = rows.get(first.link().next() as usize)?;
-        let third = rows.get(second.link().next() as usize);
-        black_box(third.map(|row| (row.hash, row.weight)));
-        self.sketch.foresee(second.hash);
-        Some(second.hash)
+        let second = first.link().next();
+        let hash = rows.hot.get(second as usize)?.hash;
+        self.sketch.foresee(hash);
+        rows.foresee(rows.cold.get(second as usize)?.link().next());
+        let mut at = self.main.front();
+        for _ in 0..AHEAD {
+            at = at.and_then(|slot| Some(rows.cold.get(slot as usize)?.link().next()));
+            at.inspect(|slot| rows.foresee(*slot));
+        }
+        Some(hash)
     }
 
     /// Lets a new value in: at the back of the window, whose first go on to main while there is room.
-    pub(super) fn enter<T>(&mut self, rows: &mut Blocks<Row<T>>, slot: u32) {
-        let row = &mut rows[slot as usize];
+    pub(super) fn enter<T, U>(&mut self, rows: &mut Rows<T, U>, slot: u32) {
+        let row = &mut rows.hot[slot as usize];
         *row.uses.get_mut() = 0;
         row.place = Place::Window;
-        self.window.push(rows, slot);
+        self.window.push(&mut rows.cold, slot);
         for _ in 0..SETTLED {
             if !self.window_is_over() || self.is_over() {
                 break;
@@ -129,16 +133,16 @@ impl Order {
     }
 
     /// Takes the value out; its slot is empty.
-    pub(super) fn leave<T>(&mut self, rows: &mut Blocks<Row<T>>, slot: u32) {
-        let place = core::mem::replace(&mut rows[slot as usize].place, Place::Empty);
-        self.queue(place).remove(rows, slot);
+    pub(super) fn leave<T, U>(&mut self, rows: &mut Rows<T, U>, slot: u32) {
+        let place = rows.hot[slot as usize].empty();
+        self.queue(place).remove(&mut rows.cold, slot);
     }
 
     /// The slot whose value is to leave; it is still held. Moves at most [`CHANCES`] others, and one that is over at
     /// `now` goes at once where it is met.
-    pub(super) fn victim<T>(&mut self, rows: &mut Blocks<Row<T>>, now: Moment) -> u32 {
+    pub(super) fn victim<T, U>(&mut self, rows: &mut Rows<T, U>, now: Moment) -> u32 {
         let mut chances = CHANCES;
-        let is_past = |rows: &Blocks<Row<T>>, slot: u32| rows[slot as usize].life().at(now) == Freshness::Over;
+        let is_past = |rows: &Rows<T, U>, slot: u32| rows.life(slot).at(now) == Freshness::Over;
         while chances > 0 && self.window_is_over() {
             let candidate = self.candidate(rows);
             if is_past(rows, candidate) {
@@ -152,15 +156,15 @@ impl Order {
                 return oldest;
             }
             let entries = self.entries();
-            let (new, old) = (&rows[candidate as usize], &rows[oldest as usize]);
-            let is_used = new.uses.load(atomic::Ordering::Relaxed) > 0;
+            let (new, old) = (rows.cold[candidate as usize].weight, rows.cold[oldest as usize].weight);
+            let is_used = rows.hot[candidate as usize].uses.load(atomic::Ordering::Relaxed) > 0;
             self.share.end(is_used, entries);
-            if is_used && new.weight <= old.weight {
+            if is_used && new <= old {
                 chances = chances.saturating_sub(1);
                 self.promote(rows, candidate);
                 continue;
             }
-            let worth = self.compare(new, old);
+            let worth = self.compare(rows, candidate, oldest);
             // A window that has become narrow hands over what is worth no less, and that for nothing: one that is worth less leaves.
             if worth.is_ge() && chances > 0 && self.is_narrowing(rows, candidate) {
                 chances -= 1;
@@ -168,11 +172,11 @@ impl Order {
                 continue;
             }
             if worth.is_le() {
-                self.sketch.add(rows[candidate as usize].hash);
+                self.sketch.add(rows.hot[candidate as usize].hash);
                 return candidate;
             }
             // A heavy candidate stays one until it has won against each value that has to leave for it.
-            if !self.exceeds(self.entries() - 1, self.weight() - old.weight) {
+            if !self.exceeds(self.entries() - 1, self.weight() - old) {
                 self.promote(rows, candidate);
             }
             return oldest;
@@ -183,7 +187,7 @@ impl Order {
 
     /// Where many slots are idle, a slot of the last block that holds a value: the block goes once all of them have left. What comes next
     /// has a place in a lower one. Looks at [`LOOKED_AT`] at most.
-    pub(super) fn straggler<T>(&mut self, rows: &Blocks<Row<T>>) -> Option<u32> {
+    pub(super) fn straggler<T, U>(&mut self, rows: &Rows<T, U>) -> Option<u32> {
         if self.idle(self.entries()) <= self.bounds.max_weight / IDLE {
             return None;
         }
@@ -195,7 +199,7 @@ impl Order {
             self.searched = rows.len();
         }
         let from = self.searched.saturating_sub(LOOKED_AT).max(first);
-        let found = (from..self.searched).rev().find(|&slot| rows[slot].place.is_held());
+        let found = (from..self.searched).rev().find(|&slot| rows.hot[slot].place.is_held());
         self.searched = found.unwrap_or(from);
         found.map(|slot| slot as u32)
     }
@@ -205,11 +209,11 @@ impl Order {
     /// # Panics
     ///
     /// Where a count, a weight or a link is off.
-    pub(super) fn validate<T>(&self, rows: &Blocks<Row<T>>) {
+    pub(super) fn validate<T, U>(&self, rows: &Rows<T, U>) {
         for (queue, place) in [(&self.window, Place::Window), (&self.main, Place::Main)] {
-            queue.validate(rows);
-            for slot in queue.iter(rows) {
-                assert_eq!(rows[slot as usize].place, place, "slot {slot} stands in another queue than it says");
+            queue.validate(&rows.cold);
+            for slot in queue.iter(&rows.cold) {
+                assert_eq!(rows.hot[slot as usize].place, place, "slot {slot} stands in another queue than it says");
             }
         }
     }
@@ -242,23 +246,23 @@ impl Order {
     }
 
     /// The slot that the window would lose next: the first, unless what came last is too heavy for any window.
-    fn candidate<T>(&self, rows: &Blocks<Row<T>>) -> u32 {
-        let too_heavy = |slot: &u32| rows[*slot as usize].weight > self.share.of(self.bounds.max_weight);
+    fn candidate<T, U>(&self, rows: &Rows<T, U>) -> u32 {
+        let too_heavy = |slot: &u32| rows.cold[*slot as usize].weight > self.share.of(self.bounds.max_weight);
         let candidate = self.window.back().filter(too_heavy).or_else(|| self.window.front());
         candidate.expect("a window over its share holds a value")
     }
 
     /// The slot that main would lose next, once those used since they last stood first have gone to the back.
-    fn oldest_of_main<T>(
+    fn oldest_of_main<T, U>(
         &mut self,
-        rows: &mut Blocks<Row<T>>,
+        rows: &mut Rows<T, U>,
         chances: &mut u32,
-        is_past: impl Fn(&Blocks<Row<T>>, u32) -> bool,
+        is_past: impl Fn(&Rows<T, U>, u32) -> bool,
     ) -> Option<u32> {
         loop {
             let slot = self.main.front()?;
             let past = is_past(rows, slot);
-            let row = &mut rows[slot as usize];
+            let row = &mut rows.hot[slot as usize];
             let uses = row.uses.get_mut();
             if past || *uses == 0 || *chances == 0 {
                 return Some(slot);
@@ -268,35 +272,36 @@ impl Order {
             self.share.chance();
             // Hits do not write the sketch: what they left in the row is carried over here.
             self.sketch.add(row.hash);
-            self.main.remove(rows, slot);
-            self.main.push(rows, slot);
+            self.main.remove(&mut rows.cold, slot);
+            self.main.push(&mut rows.cold, slot);
         }
     }
 
     /// Whether a narrow window is over its share even without its candidate, as one is that was wide lately.
-    fn is_narrowing<T>(&self, rows: &Blocks<Row<T>>, candidate: u32) -> bool {
-        let weight = self.window.weight() - rows[candidate as usize].weight;
+    fn is_narrowing<T, U>(&self, rows: &Rows<T, U>, candidate: u32) -> bool {
+        let weight = self.window.weight() - rows.cold[candidate as usize].weight;
         self.share.is_narrow() && self.is_too_much_for_window(self.window.len() - 1, weight)
     }
 
     /// Which of the two is asked for more often, each for its weight; the candidate once more than is counted yet. A difference in weight counts [`OUTWEIGHED`] times
     /// at most: the sketch cannot tell by how much more a very heavy value is asked for.
-    fn compare<T>(&self, candidate: &Row<T>, other: &Row<T>) -> Ordering {
-        let weight = |row: &Row<T>| row.weight.min(u64::MAX / u64::from(MOST_USES));
+    fn compare<T, U>(&self, rows: &Rows<T, U>, candidate: u32, other: u32) -> Ordering {
+        let weight = |slot: u32| rows.cold[slot as usize].weight.min(u64::MAX / u64::from(MOST_USES));
         let most = weight(candidate).min(weight(other)).saturating_mul(OUTWEIGHED);
-        let uses = |row: &Row<T>| u64::from(self.sketch.estimate(row.hash) + row.uses.load(atomic::Ordering::Relaxed));
+        let counted = |row: &Hot<T>| self.sketch.estimate(row.hash) + row.uses.load(atomic::Ordering::Relaxed);
+        let uses = |slot: u32| u64::from(counted(&rows.hot[slot as usize]));
         // By cross-multiplying, for it does not round.
         ((uses(candidate) + 1) * weight(other).min(most)).cmp(&(uses(other) * weight(candidate).min(most)))
     }
 
     /// Moves a slot from the window to the back of main.
-    fn promote<T>(&mut self, rows: &mut Blocks<Row<T>>, slot: u32) {
-        self.window.remove(rows, slot);
-        let row = &mut rows[slot as usize];
+    fn promote<T, U>(&mut self, rows: &mut Rows<T, U>, slot: u32) {
+        self.window.remove(&mut rows.cold, slot);
+        let row = &mut rows.hot[slot as usize];
         row.place = Place::Main;
         *row.uses.get_mut() = 0;
         self.sketch.add(row.hash);
-        self.main.push(rows, slot);
+        self.main.push(&mut rows.cold, slot);
     }
 }
 
@@ -310,6 +315,8 @@ const CHANCES: u32 = 32;
 const IDLE: u64 = 8;
 /// How many slots one call looks at for a straggler.
 const LOOKED_AT: usize = 64;
+/// How many slots of main are foreseen behind the first: those that were used get another chance, and the next is looked at.
+const AHEAD: usize = 4;
 /// How many slots one entry moves from window to main at most, while there is room.
 const SETTLED: usize = 4;
 
@@ -322,17 +329,17 @@ mod tests {
 
     struct Cache {
         order: Order,
-        rows: Blocks<Row<()>>,
+        rows: Rows<(), ()>,
     }
 
     impl Cache {
         fn of(max_weight: u64) -> Self {
-            Self { order: Order::new(Bounds { max_weight, max_entries: None, idle_weight: 0 }), rows: Blocks::new() }
+            Self { order: Order::new(Bounds { max_weight, max_entries: None, idle_weight: 0 }), rows: Rows::new() }
         }
 
         fn of_entries(most: u64) -> Self {
             let bounds = Bounds { max_weight: u64::MAX, max_entries: Some(most), idle_weight: 0 };
-            Self { order: Order::new(bounds), rows: Blocks::new() }
+            Self { order: Order::new(bounds), rows: Rows::new() }
         }
 
         /// Has main be used much more than the window.
@@ -346,9 +353,9 @@ mod tests {
 
         fn enter(&mut self, weight: u64) -> u32 {
             let slot = self.rows.len() as u32;
-            let mut row = Row::open((slot + 1).wrapping_mul(0x9E37_79B9), ());
-            row.weight = weight;
-            self.rows.push(row);
+            self.rows.push((slot + 1).wrapping_mul(0x9E37_79B9), (), ());
+            self.rows.cold[slot as usize].weight = weight;
+            self.rows.set_life(slot, Life::FOREVER);
             self.order.resize(self.rows.len());
             self.order.sketch.grow_for(1_000);
             self.order.enter(&mut self.rows, slot);
@@ -357,11 +364,11 @@ mod tests {
 
         /// Notes that the key was asked for so many times more, before its value came.
         fn ask(&mut self, slot: u32, times: usize) {
-            (0..times).for_each(|_| self.order.sketch.add(self.rows[slot as usize].hash));
+            (0..times).for_each(|_| self.order.sketch.add(self.rows.hot[slot as usize].hash));
         }
 
         fn touch(&mut self, slot: u32, uses: u8) {
-            *self.rows[slot as usize].uses.get_mut() = uses;
+            *self.rows.hot[slot as usize].uses.get_mut() = uses;
         }
 
         fn evict(&mut self) -> Vec<u32> {
@@ -376,7 +383,7 @@ mod tests {
         }
 
         fn place(&self, slot: u32) -> Place {
-            self.rows[slot as usize].place
+            self.rows.hot[slot as usize].place
         }
     }
 
@@ -394,11 +401,8 @@ mod tests {
         let (heavy, light) = (cache.enter(4_000), cache.enter(1_000));
         cache.touch(heavy, 3);
         cache.touch(light, 2);
-        let [heavy, light] = [heavy, light].map(|slot| &cache.rows[slot as usize]);
-        assert_eq!(
-            (cache.order.compare(heavy, light), cache.order.compare(light, heavy)),
-            (Ordering::Less, Ordering::Greater)
-        );
+        let compare = |one, other| cache.order.compare(&cache.rows, one, other);
+        assert_eq!((compare(heavy, light), compare(light, heavy)), (Ordering::Less, Ordering::Greater));
     }
 
     #[test]
@@ -437,7 +441,7 @@ mod tests {
             assert_eq!(cache.order.foresee(&cache.rows), None);
             for number in 1..=11 {
                 cache.enter(1);
-                let second = (number >= 10).then(|| cache.rows[number - 9].hash);
+                let second = (number >= 10).then(|| cache.rows.hot[number - 9].hash);
                 assert_eq!(cache.order.foresee(&cache.rows), second, "with {number} entered");
             }
         }
@@ -469,8 +473,8 @@ mod tests {
         cache.touch(0, 2);
         cache.touch(1, 1);
         assert_eq!(cache.evict(), [2]);
-        assert_eq!([0, 1].map(|slot| *cache.rows[slot].uses.get_mut()), [1, 0]);
-        assert_eq!(cache.order.main.iter(&cache.rows).skip(87).collect::<Vec<_>>(), [0, 1, 90]);
+        assert_eq!([0, 1].map(|slot| *cache.rows.hot[slot].uses.get_mut()), [1, 0]);
+        assert_eq!(cache.order.main.iter(&cache.rows.cold).skip(87).collect::<Vec<_>>(), [0, 1, 90]);
     }
 
     #[test]
@@ -496,7 +500,7 @@ mod tests {
             let mut cache = full();
             (0..90).for_each(|slot| cache.touch(slot, 3));
             cache.touch(over, 3);
-            cache.rows[over as usize].set_life(Life::new(NOW, NOW));
+            cache.rows.set_life(over, Life::new(NOW, NOW));
             assert_eq!(cache.evict(), [over]);
         }
     }
@@ -513,7 +517,7 @@ mod tests {
         assert_eq!(in_window - cache.order.window.len(), u64::from(CHANCES), "promoted");
         // Now all of main is used, and what is first is no better than the others.
         (0..=heavy).for_each(|slot| cache.touch(slot, 3));
-        let main: Vec<_> = cache.order.main.iter(&cache.rows).collect();
+        let main: Vec<_> = cache.order.main.iter(&cache.rows.cold).collect();
         let victim = cache.order.victim(&mut cache.rows, NOW);
         assert_eq!(victim, main[CHANCES as usize]);
     }
@@ -521,7 +525,7 @@ mod tests {
     #[test]
     fn where_many_slots_are_idle_the_values_of_the_last_block_are_named_some_slots_at_a_time() {
         let bounds = Bounds { max_weight: 80 * BLOCK as u64, max_entries: None, idle_weight: 10 };
-        let mut cache = Cache { order: Order::new(bounds), rows: Blocks::new() };
+        let mut cache = Cache { order: Order::new(bounds), rows: Rows::new() };
         let last = 2 * BLOCK as u32;
         (0..3 * BLOCK).for_each(|_| _ = cache.enter(1));
         (0..BLOCK as u32).for_each(|slot| cache.order.leave(&mut cache.rows, slot));
@@ -556,7 +560,7 @@ mod tests {
     #[should_panic(expected = "stands in another queue than it says")]
     fn a_slot_in_a_queue_that_it_does_not_name_is_found() {
         let mut cache = full();
-        cache.rows[0].place = Place::Window;
+        cache.rows.hot[0].place = Place::Window;
         cache.order.validate(&cache.rows);
     }
 

@@ -1,74 +1,133 @@
-//! Row: all that is kept of one slot, what a hit reads side by side.
+//! Row: all that is kept of one slot, in two parts: what a hit reads, and the rest.
+//!
+//! Each part of all slots stands by itself, so that what a hit brings into the caches is only what hits read: a line of 64 bytes, and
+//! twice as many of them find room there.
 //!
 //! Must not know what the queues and the wheel do with their links, nor what the caller keeps.
 
 use core::sync::atomic::AtomicU8;
+use core::time::Duration;
 
 use super::queue::{Link, NONE, Queued};
 use super::wheel::{Node, Timed};
+use crate::blocks::Blocks;
 use crate::entry::Life;
+use crate::foresee::foresee;
 use crate::moment::Moment;
 
-/// What a hit reads comes first, the first of what the caller keeps behind it: in one cache line, where a pointer takes 8 bytes.
+/// The rows of all slots.
+#[derive(Debug)]
+pub(super) struct Rows<T, U> {
+    // First, as every hit reads it.
+    pub(super) hot: Blocks<Hot<T>>,
+    pub(super) cold: Blocks<Cold<U>>,
+}
+
+/// What a hit reads, the first of what the caller keeps behind it: in one cache line, where a pointer takes 8 bytes.
 #[derive(Debug)]
 #[repr(C)]
 #[cfg_attr(target_pointer_width = "64", repr(align(64)))]
-pub(super) struct Row<T> {
+pub(super) struct Hot<T> {
+    /// Until when its value is fresh; the first of all moments where there is none.
     fresh_until: Moment,
     pub(super) hash: u32,
     pub(super) place: Place,
     pub(super) uses: AtomicU8,
-    bucket: u16,
+    /// For how many nanoseconds before its end the value is in doubt, as a power of two that is larger; so it fits beside the others.
+    doubt: u8,
     pub(super) kept: T,
+}
+
+/// The rest.
+#[derive(Debug)]
+#[repr(C)]
+#[cfg_attr(target_pointer_width = "64", repr(align(64)))]
+pub(super) struct Cold<U> {
     usable_until: Moment,
     pub(super) weight: u64,
     link: Link,
-    neighbours: [u32; 2],
+    node: Node,
+    pub(super) kept: U,
 }
 
-impl<T> Row<T> {
-    /// Of a slot that was opened just now.
-    pub(super) const fn open(hash: u32, kept: T) -> Self {
-        let Node { prev, next, bucket } = Node::OUT;
-        Self {
-            fresh_until: Moment::NEVER,
-            hash,
-            place: Place::Empty,
-            uses: AtomicU8::new(0),
-            bucket,
-            kept,
-            usable_until: Moment::NEVER,
-            weight: 0,
-            link: Link::before(NONE),
-            neighbours: [prev, next],
+impl<T, U> Rows<T, U> {
+    /// Of no slot.
+    pub(super) const fn new() -> Self {
+        Self { hot: Blocks::new(), cold: Blocks::new() }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.hot.len()
+    }
+
+    /// One of a slot that was opened just now.
+    pub(super) fn push(&mut self, hash: u32, hot: T, cold: U) {
+        let (fresh_until, place, uses, doubt) = (NEVER_YET, Place::Empty, AtomicU8::new(0), 0);
+        self.hot.push(Hot { fresh_until, hash, place, uses, doubt, kept: hot });
+        let (usable_until, weight, link, node) = (NEVER_YET, 0, Link::before(NONE), Node::OUT);
+        self.cold.push(Cold { usable_until, weight, link, node, kept: cold });
+    }
+
+    /// Drops what is behind the first `len`.
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.hot.truncate(len);
+        self.cold.truncate(len);
+    }
+
+    /// Lets memory bring both parts of a slot, where there is one.
+    pub(super) fn foresee(&self, slot: u32) {
+        if let (Some(hot), Some(cold)) = (self.hot.get(slot as usize), self.cold.get(slot as usize)) {
+            foresee(hot);
+            foresee(cold);
         }
     }
 
-    /// Of a slot that was closed and is opened once more. What else it says of a value is said anew where one comes.
-    pub(super) const fn reopen(&mut self, hash: u32) {
-        self.hash = hash;
-        self.place = Place::Empty;
+    /// Until when the value of a slot lives.
+    pub(super) fn life(&self, slot: u32) -> Life {
+        Life::new(self.hot[slot as usize].fresh_until, self.cold[slot as usize].usable_until)
     }
 
-    /// Until when its value lives.
-    #[inline]
-    pub(super) fn life(&self) -> Life {
-        Life::new(self.fresh_until, self.usable_until)
-    }
-
-    /// Whether its value is fresh at `now`, without a look at when it is over.
-    #[inline(always)]
-    pub(super) fn is_fresh(&self, now: Moment) -> bool {
-        Life::new(self.fresh_until, self.fresh_until).is_fresh(now)
-    }
-
-    pub(super) fn set_life(&mut self, life: Life) {
-        self.fresh_until = life.fresh_until();
-        self.usable_until = life.usable_until();
+    /// Says until when the value of a slot lives.
+    pub(super) fn set_life(&mut self, slot: u32, life: Life) {
+        self.hot[slot as usize].fresh_until = life.fresh_until();
+        self.cold[slot as usize].usable_until = life.usable_until();
     }
 }
 
-impl<T> Queued for Row<T> {
+impl<T> Hot<T> {
+    /// Of a slot that was closed and is opened once more. What else is known of a value is said anew where one comes.
+    pub(super) const fn reopen(&mut self, hash: u32) {
+        self.hash = hash;
+        self.place = Place::Empty;
+        self.doubt = 0;
+    }
+
+    /// The value leaves; its place is given.
+    pub(super) fn empty(&mut self) -> Place {
+        self.fresh_until = NEVER_YET;
+        core::mem::replace(&mut self.place, Place::Empty)
+    }
+
+    /// Has the value be in doubt for so long before it is fresh no longer: a little longer, up to twice.
+    pub(super) fn set_doubt(&mut self, before: Duration) {
+        let nanos = NEVER_YET.after(before).as_nanos();
+        self.doubt = (u64::BITS - nanos.leading_zeros()).min(u64::BITS - 1) as u8;
+    }
+
+    /// Whether there is a value that is fresh beyond doubt at `now`.
+    #[inline(always)]
+    pub(super) fn is_sure(&self, now: Moment) -> bool {
+        now.as_nanos().saturating_add(1 << self.doubt) <= self.fresh_until.as_nanos()
+    }
+
+    /// Whether there is a value, or at least none that could be fresh.
+    pub(super) fn is_consistent(&self) -> bool {
+        self.place.is_held() || self.fresh_until == NEVER_YET
+    }
+}
+
+impl<U> Queued for Cold<U> {
     fn link(&self) -> Link {
         self.link
     }
@@ -82,21 +141,22 @@ impl<T> Queued for Row<T> {
     }
 }
 
-impl<T> Timed for Row<T> {
+impl<U> Timed for Cold<U> {
     fn node(&self) -> Node {
-        let [prev, next] = self.neighbours;
-        Node { prev, next, bucket: self.bucket }
+        self.node
     }
 
     fn set_node(&mut self, node: Node) {
-        self.neighbours = [node.prev, node.next];
-        self.bucket = node.bucket;
+        self.node = node;
     }
 
     fn deadline(&self) -> Moment {
         self.usable_until
     }
 }
+
+/// At no moment is it before this.
+const NEVER_YET: Moment = Moment::from_nanos(0);
 
 /// Where a slot stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

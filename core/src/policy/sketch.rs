@@ -16,7 +16,8 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
-use core::hint::black_box;
+
+use crate::foresee::foresee;
 
 /// The largest estimate.
 pub(super) const MOST: u8 = 15;
@@ -106,7 +107,8 @@ impl Sketch {
     #[inline]
     pub(super) fn foresee(&self, hash: u32) {
         let at = self.block(spread(hash));
-        black_box((self.blocks[at].0[0], self.seen[at]));
+        foresee(&self.blocks[at]);
+        foresee(&self.seen[at]);
     }
 
     /// How many halvings a block has still to make up for.

@@ -31,6 +31,11 @@ fn close_evicted(policy: &mut Policy) {
     }
 }
 
+fn sure<T: Copy + Default, U: Default>(policy: &Policy<T, U>, slot: Slot, now: Moment) -> Option<T> {
+    let near = policy.near(slot);
+    near.is_sure(now).then_some(*near.kept())
+}
+
 fn touch_all(policy: &Policy, slots: &[Slot]) {
     for &slot in slots {
         policy.touch(slot);
@@ -166,7 +171,7 @@ fn a_read_writes_nothing_once_a_value_is_much_used() {
     let slot = put(&mut policy, 0, 1);
     for uses in [1, 2, 3, 3, 3] {
         policy.touch(slot);
-        assert_eq!(policy.rows[slot.index()].uses.load(Ordering::Relaxed), uses);
+        assert_eq!(policy.rows.hot[slot.index()].uses.load(Ordering::Relaxed), uses);
     }
 }
 
@@ -178,7 +183,7 @@ fn a_new_value_in_place_of_an_old_one_changes_weight_and_life_and_counts_as_a_us
     policy.put(slot, Weight::new(30), life);
     policy.validate();
     assert_eq!((policy.weight(), policy.entries(), policy.life(slot)), (30, 1, Some(life)));
-    assert_eq!(policy.rows[slot.index()].uses.load(Ordering::Relaxed), 1);
+    assert_eq!(policy.rows.hot[slot.index()].uses.load(Ordering::Relaxed), 1);
 }
 
 #[test]
@@ -188,14 +193,14 @@ fn what_is_known_of_a_slot_is_what_was_put_until_it_leaves() {
     let slots: Vec<_> = (0..3).map(|key| policy.open(hash(key))).collect();
     let slot = slots[2];
     assert_eq!(Slot::from_index(slot.number()), slot);
-    assert_eq!((policy.freshness(slot, START), policy.fresh(slot, START), policy.next_deadline()), (None, None, None));
+    assert_eq!((policy.freshness(slot, START), sure(&policy, slot, START), policy.next_deadline()), (None, None, None));
     policy[slot] = 7;
     policy.put(slot, Weight::new(30), Life::new(fresh_until, usable_until));
     assert_eq!(
         (policy.get(slot), policy.get(Slot(3)), policy.weight_of(slot)),
         (Some(&7), None, Some(Weight::new(30)))
     );
-    let known = |policy: &Policy<u8>, now| (policy.freshness(slot, now), policy.fresh(slot, now).copied());
+    let known = |policy: &Policy<u8>, now| (policy.freshness(slot, now), sure(policy, slot, now));
     assert_eq!(known(&policy, START), (Some(Freshness::Fresh), Some(7)));
     assert_eq!(known(&policy, fresh_until), (Some(Freshness::Stale), None));
     assert_eq!(known(&policy, usable_until), (Some(Freshness::Over), None));
@@ -206,12 +211,48 @@ fn what_is_known_of_a_slot_is_what_was_put_until_it_leaves() {
 }
 
 #[test]
+fn a_value_in_doubt_is_fresh_and_not_sure() {
+    let mut policy: Policy<u8, u8> = Policy::new(Bounds { max_weight: 100, max_entries: None, idle_weight: 0 });
+    let end = START.after(Duration::from_secs(100));
+    let slot = policy.open(7);
+    policy[slot] = 1;
+    *policy.far_mut(slot) = 2;
+    policy.put(slot, Weight::new(1), Life::new(end, end));
+    let known = |policy: &Policy<u8, u8>, now| (policy.freshness(slot, now), sure(policy, slot, now));
+    let nanosecond = Duration::from_nanos(1);
+    assert_eq!(known(&policy, end.before(nanosecond)), (Some(Freshness::Fresh), Some(1)), "nobody has doubts");
+    for nanos in [1, 2, 3, 1_000, 1_023, 1_024, 5_000_000_000] {
+        let doubt = Duration::from_nanos(nanos);
+        policy.doubt(slot, doubt);
+        for (before, expected) in [(doubt, None), (doubt * 2, Some(1))] {
+            assert_eq!(known(&policy, end.before(before)), (Some(Freshness::Fresh), expected), "{before:?} before");
+        }
+    }
+    policy.doubt(slot, Duration::MAX);
+    assert_eq!(known(&policy, Moment::default()), (Some(Freshness::Fresh), None));
+    policy.retime(slot, Life::FOREVER);
+    assert_eq!(known(&policy, Moment::NEVER), (Some(Freshness::Fresh), Some(1)), "what has no end is beyond doubt");
+    policy.remove(slot);
+    policy.validate();
+    assert_eq!((known(&policy, Moment::default()), *policy.far(slot)), ((None, None), 2), "what is kept stays");
+}
+
+#[test]
+#[should_panic(expected = "slot 0 has no value, yet is sure of it")]
+fn a_slot_that_is_sure_of_no_value_is_found() {
+    let mut policy = bounded(100);
+    policy.open(hash(0));
+    policy.rows.set_life(0, Life::FOREVER);
+    policy.validate();
+}
+
+#[test]
 #[should_panic(expected = "a slot holds a value that no queue knows")]
 fn what_is_not_as_it_must_be_is_found() {
     let mut policy = bounded(100);
     let slot = put(&mut policy, 0, 1);
     policy.order.leave(&mut policy.rows, slot.0);
-    policy.rows[slot.index()].place = Place::Window;
+    policy.rows.hot[slot.index()].place = Place::Window;
     policy.validate();
 }
 

@@ -28,26 +28,26 @@ const BUCKETS: usize = 1 << DIGIT_BITS;
 
 /// No slot.
 const NONE: u32 = u32::MAX;
-/// The bucket number of a slot that is not in the wheel.
-const OUT: u16 = u16::MAX;
-/// The bucket number of a slot set aside, to be filed anew.
-const ASIDE: u16 = (LEVELS * BUCKETS) as u16;
+/// The list of the slots set aside, to be filed anew, behind those of the buckets.
+const ASIDE: u32 = (LEVELS * BUCKETS) as u32;
+/// What the first slot of bucket 0 has before it, that of bucket 1 one more: so it says where it is filed. Slots are numbered below.
+pub(super) const FIRST: u32 = NONE - ASIDE;
 
 /// Where a slot is filed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Node {
-    pub(super) prev: u32,
-    pub(super) next: u32,
-    pub(super) bucket: u16,
+    /// The slot before it, or from [`FIRST`] on the bucket that it is the first of.
+    prev: u32,
+    next: u32,
 }
 
 impl Node {
     /// Not in the wheel.
-    pub(super) const OUT: Self = Self { prev: NONE, next: NONE, bucket: OUT };
+    pub(super) const OUT: Self = Self { prev: NONE, next: NONE };
 
     /// Whether it is in the wheel.
     pub(super) const fn is_filed(self) -> bool {
-        self.bucket != OUT
+        self.prev != NONE
     }
 }
 
@@ -149,9 +149,9 @@ impl Wheel {
         let due = due.max(self.cursor);
         let level = (64 - (due ^ self.cursor).leading_zeros()).saturating_sub(1) / DIGIT_BITS;
         let digit = due >> (level * DIGIT_BITS) & (BUCKETS as u64 - 1);
-        let bucket = level as u16 * BUCKETS as u16 + digit as u16;
+        let bucket = level * BUCKETS as u32 + digit as u32;
         let next = self.heads[bucket as usize];
-        rows[slot as usize].set_node(Node { prev: NONE, next, bucket });
+        rows[slot as usize].set_node(Node { prev: FIRST + bucket, next });
         if next != NONE {
             let next = &mut rows[next as usize];
             next.set_node(Node { prev: slot, ..next.node() });
@@ -161,18 +161,19 @@ impl Wheel {
     }
 
     fn unlink<R: Timed>(&mut self, rows: &mut Blocks<R>, slot: u32) {
-        let Node { prev, next, mut bucket } = rows[slot as usize].node();
+        let Node { prev, next } = rows[slot as usize].node();
         rows[slot as usize].set_node(Node::OUT);
         if next != NONE {
             let next = &mut rows[next as usize];
             next.set_node(Node { prev, ..next.node() });
         }
-        if prev != NONE {
+        if prev < FIRST {
             let prev = &mut rows[prev as usize];
             prev.set_node(Node { next, ..prev.node() });
             return;
         }
-        // A slot set aside still names the bucket it came from: only the first one's number tells.
+        let mut bucket = prev - FIRST;
+        // Those set aside still name the bucket they came from: only the first one's number tells.
         if self.heads[bucket as usize] != slot {
             bucket = ASIDE;
         }
@@ -194,7 +195,7 @@ impl Wheel {
         let digit = u64::from(self.occupied[level].trailing_zeros());
         let shift = level as u32 * DIGIT_BITS;
         let above = self.cursor >> (shift + DIGIT_BITS) << (shift + DIGIT_BITS);
-        Some(Earliest { level, bucket: (level * BUCKETS) as u16 + digit as u16, start: above | digit << shift })
+        Some(Earliest { level, bucket: (level * BUCKETS) as u32 + digit as u32, start: above | digit << shift })
     }
 
     /// Recounts, and checks that each slot is filed where its deadline belongs.
@@ -209,14 +210,14 @@ impl Wheel {
             if level < LEVELS {
                 assert_eq!(self.occupied[level] >> digit & 1 == 1, head != NONE, "the bit of bucket {bucket} is off");
             }
-            let (mut before, mut at) = (NONE, head);
+            let (mut before, mut at) = (FIRST + bucket as u32, head);
             while at != NONE {
                 let row = &rows[at as usize];
                 let node = row.node();
-                assert!(node.is_filed() && node.prev == before, "slot {at} of the wheel does not link back");
+                let is_first_aside = level == LEVELS && at == head && (FIRST..before).contains(&node.prev);
+                assert!(node.prev == before || is_first_aside, "slot {at} of the wheel does not link back");
                 assert_ne!(row.deadline(), Moment::NEVER, "slot {at} has no deadline, yet is in the wheel");
                 if level < LEVELS {
-                    assert_eq!(node.bucket as usize, bucket, "slot {at} names another bucket than it is in");
                     let due = due_tick(row.deadline()).max(self.cursor);
                     let differ = (64 - (due ^ self.cursor).leading_zeros()).saturating_sub(1) / DIGIT_BITS;
                     let place = (due >> (level as u32 * DIGIT_BITS)) as usize % BUCKETS;
@@ -236,7 +237,7 @@ impl Wheel {
 #[derive(Clone, Copy)]
 struct Earliest {
     level: usize,
-    bucket: u16,
+    bucket: u32,
     /// Its first tick.
     start: u64,
 }
