@@ -12,12 +12,14 @@ const READS = new Set(["GET", "MGET", "SCAN", "PTTL", "HMGET", "EXISTS", "EVAL_R
 
 export const TOKEN = "s3cret-t0ken";
 
+const LATELY = 1_000;
+
 export class RestServer {
   #server;
   #primary;
   #replica;
   #version = 0;
-  /** What was asked: the commands of each request. */
+  /** What was asked lately: the commands of each request. Of a server that runs for long, the last thousand. */
   requests = [];
   /** Asked of each request before it is carried out; where it answers, with a status and a body or by `hang`, nothing is. */
   meddle = () => undefined;
@@ -63,6 +65,7 @@ export class RestServer {
     if (!isPipeline && request.url !== "/") return say(400, { error: "ERR unknown path" });
     const commands = isPipeline ? asked : [asked];
     this.requests.push(commands.map((command) => String(command[0])));
+    if (this.requests.length > LATELY) this.requests.shift();
     const meddled = await this.meddle({ commands, request, headers: request.headers });
     if (meddled === "hang") return;
     if (meddled !== undefined) return say(...meddled);
