@@ -4,8 +4,9 @@
 //! hashes, which are compared before a row is looked at, and the numbers. A row stands in the group that its hash sends it to, or, where
 //! that was full, in the next that was not; how many went past it a group counts. So to find a row takes a look at one place of memory,
 //! hardly ever at the one beside it, and what is missing is known to be missing as soon as a group has let nobody past (N. Bronson, X. Shi,
-//! "Open-sourcing F14", 2019). Nothing moves or marks where a row was taken out, so those that went past stay where they are, and the table
-//! may be full to five sevenths only: once many have come and gone, a look for what is missing goes through four groups then, and through sixty-six at six.
+//! "Open-sourcing F14", 2019). Nothing moves or marks where a row was taken out, so those that went past stay where they are. That is why
+//! the table may be full to five sevenths only: once many have come and gone, a look for what is missing goes through four groups then, and
+//! through sixty-six where six sevenths are full.
 //!
 //! It knows numbers alone, so that those of values and of tags share its code. It shrinks, too: what is bounded in bytes counts on that.
 //!

@@ -24,7 +24,7 @@
 //! | where random numbers come from | [`chance`] |
 //! | who is to be woken | [`waiters`] |
 //! | what a lock is, with threads and without; how a message shows what was given | `sync`, [`shown`] |
-//! | what holds rows that stay in place while their number grows, where they are, their keys, and some in their order | `blocks`, `index`, `inline`, `sorted` |
+//! | what holds rows that stay in place while their number grows, where they are, their keys, and some in their order; what is asked of memory ahead | `blocks`, `index`, `inline`, `sorted`, `foresee` |
 
 #![cfg_attr(not(test), no_std)]
 

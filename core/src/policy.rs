@@ -1,8 +1,8 @@
 //! Policy: which slots hold a value, and which of them leaves first.
 //!
 //! Owns, for each slot, its place in the eviction order, its weight and its deadlines. Must not know what a key is or how it was hashed,
-//! nor what its caller keeps beside a slot: it only has room for it, near what a hit
-//! reads and away from that, so that a hit finds all it needs in one place, and nothing else.
+//! nor what its caller keeps beside a slot: it only has room for it, near what a hit reads and far from that, so that a hit finds what it
+//! needs in one place, and nothing else.
 //!
 //! Whoever reads (`&self`) may do so beside other readers; who changes something (`&mut self`) is alone. A hit writes
 //! nothing but one byte of its own row, and that only until it says "much used"; it takes no lock and no memory.
@@ -148,7 +148,7 @@ impl<T: Default, U: Default> Policy<T, U> {
         self.rows.hot.get(slot.index()).map(|row| &row.kept)
     }
 
-    /// What is kept away from what hits read.
+    /// What is kept far from what hits read.
     #[inline]
     pub fn far(&self, slot: Slot) -> &U {
         &self.rows.cold[slot.index()].kept
