@@ -128,7 +128,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         };
         Self {
             shared: Arc::new(Shared {
-                shards: (0..shards).map(|_| Shard::new(bounds(), config.early)).collect(),
+                shards: (0..shards).map(|_| Shard::new(bounds())).collect(),
                 versions: Versions::new(hasher.clone()),
                 hasher,
                 chance,
@@ -408,7 +408,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
                 }
                 None => rows.open_new(hash, key.as_str()),
             };
-            rows.store(slot, coming, &mut leaving);
+            rows.store(slot, coming, self.shared.config.early, &mut leaving);
             Some(true)
         } else {
             shard.counters.too_large.add(u64::from(enabled));

@@ -14,7 +14,7 @@ pub(crate) fn foresee<T>(what: &T) {
         // SAFETY: every such processor has it, and it may be given any address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
     }
-    #[cfg(target_arch = "aarch64")]
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
     // SAFETY: every such processor has it, and it may be given any address.
     unsafe {
         core::arch::asm!("prfm pldl1keep, [{0}]", in(reg) at, options(readonly, nostack, preserves_flags));

@@ -1,8 +1,8 @@
 //! Policy: which slots hold a value, and which of them leaves first.
 //!
 //! Owns, for each slot, its place in the eviction order, its weight and its deadlines. Must not know what a key is or how it was hashed,
-//! nor what its caller keeps beside a slot: it only has room for it, near what a hit reads and far from that, so that a hit finds what it
-//! needs in one place, and nothing else.
+//! nor what its caller keeps beside a slot: it only has room for it, beside what a hit reads and beside the rest, so that a hit finds what
+//! it needs in one place, and nothing else.
 //!
 //! Whoever reads (`&self`) may do so beside other readers; who changes something (`&mut self`) is alone. A hit writes
 //! nothing but one byte of its own row, and that only until it says "much used"; it takes no lock and no memory.
@@ -77,7 +77,7 @@ impl Slot {
 /// let slot = policy.open(0x5eed);
 /// policy.put(slot, Weight::new(600), Life::new(end, end));
 /// assert_eq!(policy.freshness(slot, start), Some(Freshness::Fresh));
-/// policy.touch(slot);
+/// policy.line(slot).touch();
 ///
 /// let other = policy.open(0xcafe);
 /// policy.put(other, Weight::new(600), Life::FOREVER);
@@ -148,14 +148,14 @@ impl<T: Default, U: Default> Policy<T, U> {
         self.rows.hot.get(slot.index()).map(|row| &row.kept)
     }
 
-    /// What is kept far from what hits read.
+    /// What is kept beside what hits do not read.
     #[inline]
-    pub fn far(&self, slot: Slot) -> &U {
+    pub fn rest(&self, slot: Slot) -> &U {
         &self.rows.cold[slot.index()].kept
     }
 
     /// The same, to be changed.
-    pub fn far_mut(&mut self, slot: Slot) -> &mut U {
+    pub fn rest_mut(&mut self, slot: Slot) -> &mut U {
         &mut self.rows.cold[slot.index()].kept
     }
 
@@ -185,7 +185,7 @@ impl<T: Default, U: Default> Policy<T, U> {
             return;
         }
         self.order.reweigh(place, old, weight.get());
-        self.touch(slot);
+        self.line(slot).touch();
         self.retime(slot, life);
     }
 
@@ -258,7 +258,7 @@ impl<T: Default, U: Default> Policy<T, U> {
         }
     }
 
-    /// For so long before it is fresh no longer, and up to twice as long, the value is not [sure](Near::is_sure). That stays so for what
+    /// For so long before it is fresh no longer, and up to twice as long, the value is not [sure](Line::is_sure). That stays so for what
     /// is put in its place, too.
     pub fn doubt(&mut self, slot: Slot, before: Duration) {
         self.rows.hot[slot.index()].set_doubt(before);
@@ -271,13 +271,8 @@ impl<T: Default, U: Default> Policy<T, U> {
 
     /// The slot as a hit sees it, found once for all that a hit asks.
     #[inline(always)]
-    pub fn near(&self, slot: Slot) -> Near<'_, T> {
-        Near { slot, row: self.rows.hot.at(slot.index()) }
-    }
-
-    /// Notes a read, as [`Near::touch`].
-    pub fn touch(&self, slot: Slot) {
-        self.near(slot).touch();
+    pub fn line(&self, slot: Slot) -> Line<'_, T> {
+        Line { slot, row: self.rows.hot.at(slot.index()) }
     }
 
     /// Until when the value lives; `None` without one.
@@ -341,20 +336,20 @@ impl<T: Default, U: Default> Policy<T, U> {
 
 /// A slot, and what a hit has to know of it.
 #[derive(Debug)]
-pub struct Near<'p, T> {
+pub struct Line<'p, T> {
     slot: Slot,
     row: &'p Hot<T>,
 }
 
-impl<T> Clone for Near<'_, T> {
+impl<T> Clone for Line<'_, T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T> Copy for Near<'_, T> {}
+impl<T> Copy for Line<'_, T> {}
 
-impl<'p, T> Near<'p, T> {
+impl<'p, T> Line<'p, T> {
     /// Which slot it is.
     pub const fn slot(self) -> Slot {
         self.slot
@@ -366,7 +361,7 @@ impl<'p, T> Near<'p, T> {
         &self.row.kept
     }
 
-    /// Whether it holds a value that is fresh at `now` and beyond [doubt](Policy::doubt). With [`Near::touch`] this is the whole of a
+    /// Whether it holds a value that is fresh at `now` and beyond [doubt](Policy::doubt). With [`Line::touch`] this is the whole of a
     /// hit.
     #[inline(always)]
     pub fn is_sure(self, now: Moment) -> bool {

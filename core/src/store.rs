@@ -22,7 +22,7 @@ use crate::flight::{Ending, Flight};
 use crate::index::Index;
 use crate::inline::Inline;
 use crate::moment::Moment;
-use crate::policy::{Bounds, Near, Policy, Slot, slot_bytes};
+use crate::policy::{Bounds, Line, Policy, Slot, slot_bytes};
 use crate::stats::Counters;
 use crate::sync::RwLock;
 use crate::version::{TagSet, Ticket};
@@ -40,9 +40,8 @@ pub(crate) struct Shard<V, E> {
 #[repr(C)]
 pub(crate) struct Rows<V, E> {
     index: Index,
-    slots: Policy<Row<V>, Far<V, E>>,
+    slots: Policy<Row<V>, Rest<V, E>>,
     flights: u64,
-    early: Early,
     recent: VecDeque<(u32, Removal, Moment)>,
 }
 
@@ -70,7 +69,7 @@ pub(crate) struct Held<V> {
 
 /// Of a row what hits do not read.
 #[derive(Debug)]
-struct Far<V, E> {
+struct Rest<V, E> {
     /// Under which ticket the value came, and when.
     ticket: Ticket,
     stored: Moment,
@@ -79,7 +78,7 @@ struct Far<V, E> {
     load_micros: u32,
 }
 
-impl<V, E> Default for Far<V, E> {
+impl<V, E> Default for Rest<V, E> {
     fn default() -> Self {
         Self { ticket: Ticket::from_number(0), stored: Moment::default(), flight: None, load_micros: 0 }
     }
@@ -127,9 +126,8 @@ impl<'a, V: Clone, E: Clone> Leaving<'a, V, E> {
 }
 
 impl<V: Clone, E: Clone> Shard<V, E> {
-    pub(crate) fn new(bounds: Bounds, early: Early) -> Self {
-        let rows =
-            Rows { index: Index::default(), slots: Policy::new(bounds), flights: 0, early, recent: VecDeque::new() };
+    pub(crate) fn new(bounds: Bounds) -> Self {
+        let rows = Rows { index: Index::default(), slots: Policy::new(bounds), flights: 0, recent: VecDeque::new() };
         Self { rows: RwLock::new(rows), counters: Counters::default() }
     }
 }
@@ -137,20 +135,20 @@ impl<V: Clone, E: Clone> Shard<V, E> {
 impl<V: Clone, E: Clone> Rows<V, E> {
     /// The row of a key.
     #[inline(always)]
-    pub(crate) fn row(&self, hash: u64, key: &str) -> Option<Near<'_, Row<V>>> {
-        let is_it = |row: &Near<'_, Row<V>>| *row.kept().key == *key.as_bytes();
-        self.index.find(hash as u32, |row| Some(self.near(Slot::from_index(row))).filter(is_it))
+    pub(crate) fn row(&self, hash: u64, key: &str) -> Option<Line<'_, Row<V>>> {
+        let is_it = |row: &Line<'_, Row<V>>| *row.kept().key == *key.as_bytes();
+        self.index.find(hash as u32, |row| Some(self.line(Slot::from_index(row))).filter(is_it))
     }
 
     /// The row of a slot.
     #[inline(always)]
-    pub(crate) fn near(&self, slot: Slot) -> Near<'_, Row<V>> {
-        self.slots.near(slot)
+    pub(crate) fn line(&self, slot: Slot) -> Line<'_, Row<V>> {
+        self.slots.line(slot)
     }
 
     #[cfg_attr(not(target_family = "wasm"), inline)]
     pub(crate) fn find(&self, hash: u64, key: &str) -> Option<Slot> {
-        self.row(hash, key).map(Near::slot)
+        self.row(hash, key).map(Line::slot)
     }
 
     /// The value of `slot` and how it stands, unless its time is over or one of its tags was invalidated.
@@ -163,7 +161,7 @@ impl<V: Clone, E: Clone> Rows<V, E> {
 
     /// The value of a row, where it is fresh, none of its tags was invalidated, and it need not be loaded anew early.
     #[inline(always)]
-    pub(crate) fn sure<'r>(&self, row: Near<'r, Row<V>>, now: Moment) -> Option<&'r Held<V>> {
+    pub(crate) fn sure<'r>(&self, row: Line<'r, Row<V>>, now: Moment) -> Option<&'r Held<V>> {
         let held = row.kept().held.as_ref().filter(|_| row.is_sure(now))?;
         (!self.is_dead(row.slot(), held)).then_some(held)
     }
@@ -186,7 +184,7 @@ impl<V: Clone, E: Clone> Rows<V, E> {
     }
 
     pub(crate) fn flight(&self, slot: Slot) -> Option<&Arc<Flight<V, E>>> {
-        self.slots.far(slot).flight.as_ref()
+        self.slots.rest(slot).flight.as_ref()
     }
 
     /// Whether `flight` is still the one that `slot` waits for: nothing was invalidated or set, and nobody took over.
@@ -211,23 +209,17 @@ impl<V: Clone, E: Clone> Rows<V, E> {
 
     /// Under which ticket the value came.
     pub(crate) fn ticket(&self, slot: Slot) -> Ticket {
-        self.slots.far(slot).ticket
+        self.slots.rest(slot).ticket
     }
 
     /// When the value came.
     pub(crate) fn stored(&self, slot: Slot) -> Moment {
-        self.slots.far(slot).stored
+        self.slots.rest(slot).stored
     }
 
     /// How long the loader of the value took; zero for what was set by hand.
     pub(crate) fn load_time(&self, slot: Slot) -> Duration {
-        Duration::from_micros(self.slots.far(slot).load_micros.into())
-    }
-
-    /// Whether the value of `slot` is to be loaded anew although it is fresh, as this chance has it.
-    pub(crate) fn is_early(&self, slot: Slot, now: Moment, chance: f64) -> bool {
-        let is_due = |life: Life| self.early.due(now, life.fresh_until(), self.load_time(slot), chance);
-        self.slots.life(slot).is_some_and(is_due)
+        Duration::from_micros(self.slots.rest(slot).load_micros.into())
     }
 
     pub(crate) fn weight(&self, slot: Slot) -> Option<Weight> {
@@ -302,7 +294,7 @@ impl<V: Clone, E: Clone> Rows<V, E> {
         }
         let flight = Arc::new(Flight::new(ticket, leaving.now));
         self.flights += 1;
-        self.slots.far_mut(slot).flight = Some(Arc::clone(&flight));
+        self.slots.rest_mut(slot).flight = Some(Arc::clone(&flight));
         flight
     }
 
@@ -320,16 +312,16 @@ impl<V: Clone, E: Clone> Rows<V, E> {
     }
 
     /// Puts a value into `slot`, then lets leave what there is no room for, and a few of those whose time is over.
-    pub(crate) fn store(&mut self, slot: Slot, coming: Coming<V>, leaving: &mut Leaving<'_, V, E>) {
+    pub(crate) fn store(&mut self, slot: Slot, coming: Coming<V>, early: Early, leaving: &mut Leaving<'_, V, E>) {
         let Coming { held, ticket, load_micros, weight, life } = coming;
         if let Some(old) = self.slots[slot].held.replace(held) {
             leaving.counters.left(Removal::Replaced);
             leaving.value(old.value);
         }
-        let far = self.slots.far_mut(slot);
-        (far.ticket, far.stored, far.load_micros) = (ticket, leaving.now, load_micros);
+        let rest = self.slots.rest_mut(slot);
+        (rest.ticket, rest.stored, rest.load_micros) = (ticket, leaving.now, load_micros);
         self.slots.put(slot, weight, life);
-        self.slots.doubt(slot, self.early.reach(Duration::from_micros(load_micros.into())));
+        self.slots.doubt(slot, early.reach(Duration::from_micros(load_micros.into())));
         leaving.counters.stores.one_alone();
         let mut limit = EXPIRE_PER_STORE;
         self.expire(&mut limit, leaving);
@@ -388,7 +380,7 @@ impl<V: Clone, E: Clone> Rows<V, E> {
     }
 
     fn take_flight(&mut self, slot: Slot) -> Option<Arc<Flight<V, E>>> {
-        let flight = self.slots.far_mut(slot).flight.take();
+        let flight = self.slots.rest_mut(slot).flight.take();
         self.flights -= u64::from(flight.is_some());
         flight
     }
@@ -463,8 +455,12 @@ pub(crate) const fn row_weight<V, E>(key: &str) -> u64 {
 
 /// What a row takes that has no value.
 pub(crate) const fn idle_weight<V, E>() -> u64 {
-    slot_bytes::<Row<V>, Far<V, E>>() as u64
+    slot_bytes::<Row<V>, Rest<V, E>>() as u64
 }
+
+/// Beside a pointer of 8 bytes each part is a cache line, for a value behind two of them.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(idle_weight::<Arc<[u8]>, ()>() == 2 * 64);
 
 /// What a row takes of the index, 12.8 to 19.2, and of the policy's sketch, 4.3 to 8.5, about: both have places to spare.
 const TABLES: u64 = 22;

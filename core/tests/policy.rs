@@ -183,7 +183,7 @@ impl Model {
             }
             Op::Touch(slot) => {
                 let Some(slot) = open(&self.slots, slot) else { return };
-                self.policy.touch(at(slot));
+                self.policy.line(at(slot)).touch();
             }
             Op::Retime(slot, life) => {
                 let Some(slot) = open(&self.slots, slot) else { return };

@@ -19,7 +19,7 @@ fn policy_hits(requests: &[Request], max_weight: u64, counted: usize) -> f64 {
     let mut hits = 0;
     for (at, &(key, weight)) in requests.iter().enumerate() {
         if let Some(&slot) = slots.get(&key) {
-            policy.touch(slot);
+            policy.line(slot).touch();
             hits += usize::from(at >= requests.len() - counted);
             continue;
         }

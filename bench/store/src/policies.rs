@@ -27,7 +27,7 @@ fn donjon(requests: &[u32], size: usize) -> u64 {
     let mut hits = 0;
     for &key in requests {
         if let Some(slot) = slots[key as usize] {
-            policy.touch(slot);
+            policy.line(slot).touch();
             hits += 1;
             continue;
         }

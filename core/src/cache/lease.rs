@@ -120,7 +120,7 @@ impl<V: Clone, E: Clone> Lease<V, E> {
         } else {
             match storing {
                 Some(coming) if self.shared.enabled() && rows.admits(coming.weight) => {
-                    rows.store(slot, coming, &mut leaving);
+                    rows.store(slot, coming, self.shared.config.early, &mut leaving);
                     rows.land(slot);
                     Filled::Stored
                 }

@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 
 use crate::cache::lease::Lease;
 use crate::cache::{Ask, Cache, Step};
-use crate::entry::Freshness;
+use crate::entry::{Freshness, Life};
 use crate::flight::Flight;
 use crate::key::Key;
 use crate::moment::Moment;
@@ -69,14 +69,21 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         Lease::bypass(&self.shared, key.as_str(), self.place(key).0, self.shared.versions.ticket(), now)
     }
 
+    /// Whether the value of `slot` is to be loaded anew although it is fresh, as this chance has it.
+    fn is_early(&self, rows: &Rows<V, E>, slot: Slot, now: Moment, chance: f64) -> bool {
+        let is_due = |life: Life| self.shared.config.early.due(now, life.fresh_until(), rows.load_time(slot), chance);
+        rows.life(slot).is_some_and(is_due)
+    }
+
     fn judge(&self, rows: &Rows<V, E>, slot: Option<Slot>, ask: Ask, chance: f64, now: Moment) -> Verdict<V, E> {
         let Some(slot) = slot else { return Verdict::Load };
         let flight = rows.flight(slot).filter(|flight| self.shared.limits.awaits(flight, now));
         let serves = ask.since.is_none_or(|since| rows.ticket(slot) > since);
         match rows.usable(slot, now).filter(|_| serves) {
             Some((freshness, held)) => {
-                let refreshes = flight.is_none() && (freshness == Freshness::Stale || rows.is_early(slot, now, chance));
-                rows.near(slot).touch();
+                let refreshes =
+                    flight.is_none() && (freshness == Freshness::Stale || self.is_early(rows, slot, now, chance));
+                rows.line(slot).touch();
                 if refreshes {
                     Verdict::Refresh(freshness, held.value.clone())
                 } else {

@@ -30,7 +30,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
     pub(crate) fn hit_at_where(&self, slot: Slot, now: Moment, serves: impl FnOnce(&V) -> bool) -> bool {
         let shard = &self.shared.shards[0];
         let rows = shard.rows.read();
-        let row = rows.near(slot);
+        let row = rows.line(slot);
         let Some(held) = rows.sure(row, now) else { return false };
         if !self.shared.enabled() || !serves(&held.value) {
             return false;
@@ -50,7 +50,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
             shard.counters.misses.one();
             return Lookup::Miss;
         };
-        rows.near(slot).touch();
+        rows.line(slot).touch();
         if freshness == Freshness::Fresh {
             rows.counted();
             Lookup::Hit(())

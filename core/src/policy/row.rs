@@ -1,7 +1,7 @@
 //! Row: all that is kept of one slot, in two parts: what a hit reads, and the rest.
 //!
-//! Each part of all slots stands by itself, so that what a hit brings into the caches is only what hits read: a line of 64 bytes, and
-//! twice as many of them find room there.
+//! Each part of all slots stands by itself, so that what a hit brings into the processor's caches is only what hits read, and more of that
+//! finds room there.
 //!
 //! Must not know what the queues and the wheel do with their links, nor what the caller keeps.
 
@@ -23,7 +23,7 @@ pub(super) struct Rows<T, U> {
     pub(super) cold: Blocks<Cold<U>>,
 }
 
-/// What a hit reads, the first of what the caller keeps behind it: in one cache line, where a pointer takes 8 bytes.
+/// What a hit reads, what the caller keeps of that behind the rest: one cache line where a pointer takes 8 bytes and the caller keeps 48.
 #[derive(Debug)]
 #[repr(C)]
 #[cfg_attr(target_pointer_width = "64", repr(align(64)))]

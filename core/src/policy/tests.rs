@@ -32,13 +32,13 @@ fn close_evicted(policy: &mut Policy) {
 }
 
 fn sure<T: Copy + Default, U: Default>(policy: &Policy<T, U>, slot: Slot, now: Moment) -> Option<T> {
-    let near = policy.near(slot);
-    near.is_sure(now).then_some(*near.kept())
+    let line = policy.line(slot);
+    line.is_sure(now).then_some(*line.kept())
 }
 
 fn touch_all(policy: &Policy, slots: &[Slot]) {
     for &slot in slots {
-        policy.touch(slot);
+        policy.line(slot).touch();
     }
 }
 
@@ -76,7 +76,7 @@ fn a_heavy_value_does_not_push_out_many_light_ones() {
         put(&mut policy, key, 1);
     }
     let heavy = put(&mut policy, 1_000, 900);
-    policy.touch(heavy);
+    policy.line(heavy).touch();
     let gone = evict_all(&mut policy);
     assert!(gone.contains(&heavy));
     assert!(policy.entries() > 970, "only {} of 1000 light values are left", policy.entries());
@@ -91,7 +91,7 @@ fn a_heavy_value_enters_where_it_is_asked_for_more_than_all_it_pushes_out() {
     for _ in 0..15 {
         let slot = put(&mut policy, 10, 300);
         evict_all(&mut policy);
-        policy.touch(slot);
+        policy.line(slot).touch();
         if policy.holds(slot) {
             assert!(policy.entries() <= 8);
             return;
@@ -170,7 +170,7 @@ fn a_read_writes_nothing_once_a_value_is_much_used() {
     let mut policy = bounded(10);
     let slot = put(&mut policy, 0, 1);
     for uses in [1, 2, 3, 3, 3] {
-        policy.touch(slot);
+        policy.line(slot).touch();
         assert_eq!(policy.rows.hot[slot.index()].uses.load(Ordering::Relaxed), uses);
     }
 }
@@ -216,7 +216,7 @@ fn a_value_in_doubt_is_fresh_and_not_sure() {
     let end = START.after(Duration::from_secs(100));
     let slot = policy.open(7);
     policy[slot] = 1;
-    *policy.far_mut(slot) = 2;
+    *policy.rest_mut(slot) = 2;
     policy.put(slot, Weight::new(1), Life::new(end, end));
     let known = |policy: &Policy<u8, u8>, now| (policy.freshness(slot, now), sure(policy, slot, now));
     let nanosecond = Duration::from_nanos(1);
@@ -234,7 +234,7 @@ fn a_value_in_doubt_is_fresh_and_not_sure() {
     assert_eq!(known(&policy, Moment::NEVER), (Some(Freshness::Fresh), Some(1)), "what has no end is beyond doubt");
     policy.remove(slot);
     policy.validate();
-    assert_eq!((known(&policy, Moment::default()), *policy.far(slot)), ((None, None), 2), "what is kept stays");
+    assert_eq!((known(&policy, Moment::default()), *policy.rest(slot)), ((None, None), 2), "what is kept stays");
 }
 
 #[test]

@@ -189,6 +189,7 @@ fn early_refreshes_come_as_often_as_the_load_time_asks_for() {
     }
     assert!(odds(TTL) < 0.01);
     assert!(cache.hit(key("k"), at(1_000 + TTL - 1)).is_none(), "near the end the hot path leaves it to `begin`");
+    assert_eq!(get(&cache, "k", at(1_000 + TTL - 1)), hit("v"), "who cannot load is served what is fresh");
     set(&cache, "k", "by hand", at(0));
     assert!(cache.hit(key("k"), at(TTL - 1)).is_some(), "what nobody had to wait for is not refreshed early");
 }
