@@ -369,6 +369,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
         self.shared.hasher.hash(key.as_str())
     }
 
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
     fn place(&self, key: Key<'_>) -> (u64, &Shard<V, E>) {
         let hash = self.hash(key);
         (hash, self.shared.shard(hash))

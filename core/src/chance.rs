@@ -46,7 +46,7 @@ pub(crate) struct Hasher(RandomState);
 
 impl Hasher {
     // Where it has no instructions of the processor to do it with it is long, so that a WebAssembly module has it once.
-    #[cfg_attr(not(target_family = "wasm"), inline)]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
     #[cfg_attr(target_family = "wasm", inline(never))]
     pub(crate) fn hash(&self, text: &str) -> u64 {
         // A text alone needs no mark of where it ends.

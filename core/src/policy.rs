@@ -10,8 +10,8 @@
 //! What leaves for want of room is decided in `order`, what is over is found by the `wheel`.
 //!
 //! **Work.** A call takes constant time, and where tables grow, constant time over many calls: one [`evict`] moves at
-//! most 32 slots and files at most 256 anew, one [`expire`] at most 8. **Memory.** 48 bytes a slot, and 4 to 8.5 for the
-//! sketch.
+//! most 32 slots and files at most 256 anew, one [`expire`] at most 8. What an insertion does is marked to stand in the midst of it: that
+//! saves a seventh of its instructions. **Memory.** 48 bytes a slot, and 4 to 8.5 for the sketch.
 //!
 //! Invariants: a slot with a value stands in one queue, and in the wheel if it has a deadline; a slot without stands in
 //! neither. Weights and counts are those of the slots that hold a value.
@@ -32,6 +32,7 @@ use core::ops::{Index, IndexMut};
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 
+use crate::blocks::BLOCK;
 use crate::entry::{Freshness, Life, Removal, Weight};
 use crate::moment::Moment;
 use closed::Closed;
@@ -109,13 +110,14 @@ impl<T: Default, U: Default> Policy<T, U> {
     /// # Panics
     ///
     /// When more than four thousand million slots would be open at once.
+    #[inline]
     pub fn open(&mut self, hash: u32) -> Slot {
         if let Some(slot) = self.closed.pop(&self.rows.cold) {
             self.rows.hot[slot as usize].reopen(hash);
             return Slot(slot);
         }
         let slot = u32::try_from(self.rows.len()).ok().filter(|&slot| slot < FIRST).expect("slots fit 32 bits");
-        self.rows.push(hash, T::default(), U::default());
+        self.rows.push(hash);
         self.order.resize(self.rows.len());
         Slot(slot)
     }
@@ -126,6 +128,7 @@ impl<T: Default, U: Default> Policy<T, U> {
     /// # Panics
     ///
     /// When it holds a value, or is closed already.
+    #[inline]
     pub fn close(&mut self, slot: Slot) {
         let row = &mut self.rows.hot[slot.index()];
         assert!(row.place == Place::Empty, "only an empty slot can be closed");
@@ -133,7 +136,7 @@ impl<T: Default, U: Default> Policy<T, U> {
         self.closed.push(&mut self.rows.cold, slot.0);
         let left = self.closed.cut(self.rows.len());
         if left < self.rows.len() {
-            self.rows.truncate(left);
+            self.rows.truncate(left / BLOCK);
             self.order.resize(left);
         }
     }
@@ -174,6 +177,7 @@ impl<T: Default, U: Default> Policy<T, U> {
     ///
     /// The bounds may be exceeded afterwards: call [`Policy::evict`] until it returns `None`, which may name this very
     /// slot.
+    #[inline]
     pub fn put(&mut self, slot: Slot, weight: Weight, life: Life) {
         let place = self.rows.hot[slot.index()].place;
         debug_assert!(place != Place::Closed, "only an open slot can hold a value");
@@ -213,18 +217,18 @@ impl<T: Default, U: Default> Policy<T, U> {
     ///
     /// One whose time is over at `now` goes before any other where one is found quickly; then, where many slots are idle, one that stands
     /// in the way of giving them back. A slot without a value is never named. The work of one call is bounded.
+    #[inline]
     pub fn evict(&mut self, now: Moment) -> Option<(Slot, Removal)> {
         if !self.order.is_over() || self.entries() == 0 {
             return None;
         }
-        let leaves = self
-            .wheel
-            .expire(&mut self.rows.cold, now, REFILED_TO_EVICT)
-            .or_else(|| self.order.straggler(&self.rows))
-            .unwrap_or_else(|| self.order.victim(&mut self.rows, now));
-        let over = self.rows.life(leaves).at(now) == Freshness::Over;
-        self.forget(leaves);
-        Some((Slot(leaves), if over { Removal::Expired } else { Removal::Evicted }))
+        let over = self.wheel.expire(&mut self.rows.cold, now, REFILED_TO_EVICT);
+        let leaves = match over.or_else(|| self.order.straggler(&self.rows)) {
+            Some(slot) => self.rows.standing(slot),
+            None => self.order.victim(&mut self.rows, now),
+        };
+        self.forget(leaves.slot);
+        Some((Slot(leaves.slot), if leaves.is_over(now) { Removal::Expired } else { Removal::Evicted }))
     }
 
     /// A slot whose value is past its `usable_until` at `now`; it is forgotten already, as after [`Policy::remove`].
@@ -232,6 +236,7 @@ impl<T: Default, U: Default> Policy<T, U> {
     /// Never early, and late by less than 1.1 ms: the wheel's tick. Call it until it returns `None`; the work of one
     /// call is bounded, and where that bound was met before a due slot was found, [`Policy::next_deadline`] is not
     /// after `now`.
+    #[inline]
     pub fn expire(&mut self, now: Moment) -> Option<Slot> {
         let due = self.wheel.expire(&mut self.rows.cold, now, REFILED_TO_EXPIRE)?;
         self.forget(due);

@@ -110,6 +110,7 @@ impl<'a, V: Clone, E: Clone> Leaving<'a, V, E> {
     }
 
     /// Sends those who wait for a removed flight to look up anew; hands over the values that left.
+    #[inline]
     pub(crate) fn settle(self) -> (Option<V>, Vec<V>) {
         for flight in &self.flights {
             flight.end(Ending::Again);
@@ -274,6 +275,7 @@ impl<V: Clone, E: Clone> Rows<V, E> {
     }
 
     /// As [`Rows::open`], of a key that has no row.
+    #[inline]
     pub(crate) fn open_new(&mut self, hash: u64, key: &str) -> Slot {
         let slot = self.slots.open(hash as u32);
         self.slots[slot].key = Inline::new(key.as_bytes());
@@ -312,6 +314,7 @@ impl<V: Clone, E: Clone> Rows<V, E> {
     }
 
     /// Puts a value into `slot`, then lets leave what there is no room for, and a few of those whose time is over.
+    #[inline]
     pub(crate) fn store(&mut self, slot: Slot, coming: Coming<V>, early: Early, leaving: &mut Leaving<'_, V, E>) {
         let Coming { held, ticket, load_micros, weight, life } = coming;
         if let Some(old) = self.slots[slot].held.replace(held) {
@@ -321,7 +324,9 @@ impl<V: Clone, E: Clone> Rows<V, E> {
         let rest = self.slots.rest_mut(slot);
         (rest.ticket, rest.stored, rest.load_micros) = (ticket, leaving.now, load_micros);
         self.slots.put(slot, weight, life);
-        self.slots.doubt(slot, early.reach(Duration::from_micros(load_micros.into())));
+        let reach =
+            if load_micros == 0 { Duration::ZERO } else { early.reach(Duration::from_micros(load_micros.into())) };
+        self.slots.doubt(slot, reach);
         leaving.counters.stores.one_alone();
         let mut limit = EXPIRE_PER_STORE;
         self.expire(&mut limit, leaving);
@@ -351,6 +356,7 @@ impl<V: Clone, E: Clone> Rows<V, E> {
 
     /// Lets up to `limit` entries whose time is over leave, which is less afterwards; true where more may be due. Where many are filed
     /// anew before one is found, fewer leave.
+    #[inline]
     pub(crate) fn expire(&mut self, limit: &mut usize, leaving: &mut Leaving<'_, V, E>) -> bool {
         let now = leaving.now;
         let is_due = |rows: &Self| rows.next_deadline().is_some_and(|due| due <= now);
@@ -386,6 +392,7 @@ impl<V: Clone, E: Clone> Rows<V, E> {
     }
 
     /// Forgets the row of `slot` where it has neither value nor flight.
+    #[inline]
     pub(crate) fn release(&mut self, slot: Slot) {
         let has_flight = self.flight(slot).is_some();
         let row = &mut self.slots[slot];
@@ -406,11 +413,13 @@ impl<V: Clone, E: Clone> Rows<V, E> {
     }
 
     /// The policy let the value of `slot` go.
+    #[inline]
     fn left(&mut self, slot: Slot, why: Removal, leaving: &mut Leaving<'_, V, E>) {
         self.take_value(slot, why, leaving);
         self.release(slot);
     }
 
+    #[inline]
     fn take_value(&mut self, slot: Slot, why: Removal, leaving: &mut Leaving<'_, V, E>) {
         let row = &mut self.slots[slot];
         if let Some(held) = row.held.take() {

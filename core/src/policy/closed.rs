@@ -31,6 +31,7 @@ impl Closed {
     }
 
     /// Takes note of a slot that was closed.
+    #[inline]
     pub(super) fn push<R: Queued>(&mut self, rows: &mut Blocks<R>, slot: u32) {
         let at = slot as usize / BLOCK;
         if at >= self.blocks.len() {
@@ -44,6 +45,7 @@ impl Closed {
     }
 
     /// One to be opened.
+    #[inline]
     pub(super) fn pop<R: Queued>(&mut self, rows: &Blocks<R>) -> Option<u32> {
         let word = self.some.iter().position(|&some| some != 0)?;
         let at = word * WORD + self.some[word].trailing_zeros() as usize;
@@ -94,7 +96,7 @@ mod tests {
         let blocks = WORD + 2;
         let mut rows: Rows<(), ()> = Rows::new();
         for _ in 0..blocks * BLOCK {
-            rows.push(0, (), ());
+            rows.push(0);
         }
         let mut rows = rows.cold;
         let all = |block: usize| (block * BLOCK) as u32..((block + 1) * BLOCK) as u32;

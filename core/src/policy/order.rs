@@ -15,14 +15,13 @@
 //! Invariant: a row says of itself in which queue it stands.
 
 use core::cmp::Ordering;
-use core::sync::atomic;
 
 use super::queue::{Queue, Queued as _};
-use super::row::{Hot, Place, Rows};
+use super::row::{Place, Rows, Standing};
 use super::share::Share;
 use super::sketch::Sketch;
 use crate::blocks::BLOCK;
-use crate::entry::{Freshness, Weight};
+use crate::entry::Weight;
 use crate::moment::Moment;
 
 /// How much may be held.
@@ -36,10 +35,26 @@ pub struct Bounds {
     pub idle_weight: u64,
 }
 
+/// How much values may be together, in number and weight.
+#[derive(Clone, Copy, Debug)]
+struct Most {
+    entries: u64,
+    weight: u64,
+}
+
+impl Most {
+    const fn is_less_than(self, entries: u64, weight: u64) -> bool {
+        weight > self.weight || entries > self.entries
+    }
+}
+
 /// The values held, in the order in which they would leave.
 #[derive(Debug)]
 pub(super) struct Order {
-    bounds: Bounds,
+    most: Most,
+    /// The window's part of that, kept as each insertion asks for it several times.
+    most_in_window: Most,
+    idle_weight: u64,
     window: Queue,
     main: Queue,
     slots: usize,
@@ -52,14 +67,18 @@ pub(super) struct Order {
 impl Order {
     /// An order of nothing.
     pub(super) fn new(bounds: Bounds) -> Self {
+        // What is held, one that is over the bound, and what is idle: no sum of them wraps.
+        let most = Most { entries: bounds.max_entries.unwrap_or(u64::MAX), weight: bounds.max_weight.min(1 << 62) };
+        let share = Share::new();
         Self {
-            // What is held, one that is over the bound, and what is idle: no sum of them wraps.
-            bounds: Bounds { max_weight: bounds.max_weight.min(1 << 62), ..bounds },
+            most,
+            most_in_window: in_window(&share, most),
+            idle_weight: bounds.idle_weight,
             window: Queue::new(),
             main: Queue::new(),
             slots: 0,
             sketch: Sketch::new(),
-            share: Share::new(),
+            share,
             searched: 0,
         }
     }
@@ -72,7 +91,7 @@ impl Order {
 
     /// Whether a value of this weight can fit at all.
     pub(super) fn admits(&self, weight: Weight) -> bool {
-        weight.get() <= self.bounds.max_weight && self.bounds.max_entries != Some(0)
+        !self.most.is_less_than(1, weight.get())
     }
 
     /// Whether something has to leave.
@@ -98,22 +117,30 @@ impl Order {
     /// rests on it.
     pub(super) fn foresee<T, U>(&self, rows: &Rows<T, U>) -> Option<u32> {
         let first = rows.cold.at(self.window.front()? as usize);
-        if !self.is_too_much_for_window(self.window.len() + 1, self.window.weight() + first.weight) {
+        if !self.most_in_window.is_less_than(self.window.len() + 1, self.window.weight() + first.weight) {
             return None;
         }
         let second = first.link().next();
-        let hash = rows.hot.get(second as usize)?.hash;
+        let hash = rows.hot.at(second as usize).hash;
         self.sketch.foresee(hash);
-        rows.foresee(rows.cold.get(second as usize)?.link().next());
-        let mut at = self.main.front();
-        for _ in 0..AHEAD {
-            at = at.and_then(|slot| Some(rows.cold.get(slot as usize)?.link().next()));
-            at.inspect(|slot| rows.foresee(*slot));
-        }
+        rows.foresee(rows.cold.at(second as usize).link().next());
+        self.foresee_of_main(rows);
         Some(hash)
     }
 
+    /// The same for the slot that stands [`AHEAD`] places behind main's first: called whenever another has become that, it misses none.
+    #[inline]
+    fn foresee_of_main<T, U>(&self, rows: &Rows<T, U>) {
+        if let Some(mut slot) = self.main.front() {
+            for _ in 0..AHEAD {
+                slot = rows.cold.at(slot as usize).link().next();
+            }
+            rows.foresee(slot);
+        }
+    }
+
     /// Lets a new value in: at the back of the window, whose first go on to main while there is room.
+    #[inline]
     pub(super) fn enter<T, U>(&mut self, rows: &mut Rows<T, U>, slot: u32) {
         let row = &mut rows.hot[slot as usize];
         *row.uses.get_mut() = 0;
@@ -138,57 +165,58 @@ impl Order {
         self.queue(place).remove(&mut rows.cold, slot);
     }
 
-    /// The slot whose value is to leave; it is still held. Moves at most [`CHANCES`] others, and one that is over at
+    /// The value that is to leave; it is still held. Moves at most [`CHANCES`] others, and one that is over at
     /// `now` goes at once where it is met.
-    pub(super) fn victim<T, U>(&mut self, rows: &mut Rows<T, U>, now: Moment) -> u32 {
+    #[inline]
+    pub(super) fn victim<T, U>(&mut self, rows: &mut Rows<T, U>, now: Moment) -> Standing {
         let mut chances = CHANCES;
-        let is_past = |rows: &Rows<T, U>, slot: u32| rows.life(slot).at(now) == Freshness::Over;
         while chances > 0 && self.window_is_over() {
-            let candidate = self.candidate(rows);
-            if is_past(rows, candidate) {
-                return candidate;
+            let new = self.candidate(rows);
+            if new.is_over(now) {
+                return new;
             }
-            let Some(oldest) = self.oldest_of_main(rows, &mut chances, is_past) else {
-                self.promote(rows, candidate);
+            let Some(old) = self.oldest_of_main(rows, &mut chances, now) else {
+                self.promote(rows, new.slot);
                 continue;
             };
-            if is_past(rows, oldest) {
-                return oldest;
+            if old.is_over(now) {
+                return old;
             }
-            let entries = self.entries();
-            let (new, old) = (rows.cold[candidate as usize].weight, rows.cold[oldest as usize].weight);
-            let is_used = rows.hot[candidate as usize].uses.load(atomic::Ordering::Relaxed) > 0;
-            self.share.end(is_used, entries);
-            if is_used && new <= old {
+            let is_used = new.uses > 0;
+            if self.share.end(is_used, self.entries()) {
+                self.most_in_window = in_window(&self.share, self.most);
+            }
+            if is_used && new.weight <= old.weight {
                 chances = chances.saturating_sub(1);
-                self.promote(rows, candidate);
+                self.promote(rows, new.slot);
                 continue;
             }
-            let worth = self.compare(rows, candidate, oldest);
+            let worth = self.compare(new, old);
             // A window that has become narrow hands over what is worth no less, and that for nothing: one that is worth less leaves.
-            if worth.is_ge() && chances > 0 && self.is_narrowing(rows, candidate) {
+            if worth.is_ge() && chances > 0 && self.is_narrowing(new) {
                 chances -= 1;
-                self.promote(rows, candidate);
+                self.promote(rows, new.slot);
                 continue;
             }
             if worth.is_le() {
-                self.sketch.add(rows.hot[candidate as usize].hash);
-                return candidate;
+                self.sketch.add(new.hash);
+                return new;
             }
             // A heavy candidate stays one until it has won against each value that has to leave for it.
-            if !self.exceeds(self.entries() - 1, self.weight() - old) {
-                self.promote(rows, candidate);
+            if !self.exceeds(self.entries() - 1, self.weight() - old.weight) {
+                self.promote(rows, new.slot);
             }
-            return oldest;
+            return old;
         }
-        let oldest = self.oldest_of_main(rows, &mut chances, is_past);
-        oldest.or_else(|| self.window.front()).expect("what exceeds the bounds holds a value")
+        let oldest = self.oldest_of_main(rows, &mut chances, now);
+        let first = |order: &Self| order.window.front().map(|slot| rows.standing(slot));
+        oldest.or_else(|| first(self)).expect("what exceeds the bounds holds a value")
     }
 
     /// Where many slots are idle, a slot of the last block that holds a value: the block goes once all of them have left. What comes next
     /// has a place in a lower one. Looks at [`LOOKED_AT`] at most.
     pub(super) fn straggler<T, U>(&mut self, rows: &Rows<T, U>) -> Option<u32> {
-        if self.idle(self.entries()) <= self.bounds.max_weight / IDLE {
+        if self.idle(self.entries()) <= self.most.weight / IDLE {
             return None;
         }
         let first = rows.len().saturating_sub(1) / BLOCK * BLOCK;
@@ -228,68 +256,57 @@ impl Order {
 
     /// What the slots weigh that there would be without a value, with so many values.
     fn idle(&self, entries: u64) -> u64 {
-        (self.slots as u64 - entries) * self.bounds.idle_weight
+        (self.slots as u64 - entries) * self.idle_weight
     }
 
     fn exceeds(&self, entries: u64, weight: u64) -> bool {
-        weight + self.idle(entries) > self.bounds.max_weight
-            || self.bounds.max_entries.is_some_and(|most| entries > most)
+        self.most.is_less_than(entries, weight + self.idle(entries))
     }
 
     fn window_is_over(&self) -> bool {
-        self.is_too_much_for_window(self.window.len(), self.window.weight())
+        self.most_in_window.is_less_than(self.window.len(), self.window.weight())
     }
 
-    fn is_too_much_for_window(&self, entries: u64, weight: u64) -> bool {
-        weight > self.share.of(self.bounds.max_weight)
-            || self.bounds.max_entries.is_some_and(|most| entries > self.share.of(most).max(1))
+    /// What the window would lose next: its first, unless what came last is too heavy for any window.
+    fn candidate<T, U>(&self, rows: &Rows<T, U>) -> Standing {
+        let last =
+            self.window.back(&rows.cold).filter(|&slot| rows.cold[slot as usize].weight > self.most_in_window.weight);
+        rows.standing(last.or_else(|| self.window.front()).expect("a window over its share holds a value"))
     }
 
-    /// The slot that the window would lose next: the first, unless what came last is too heavy for any window.
-    fn candidate<T, U>(&self, rows: &Rows<T, U>) -> u32 {
-        let too_heavy = |slot: &u32| rows.cold[*slot as usize].weight > self.share.of(self.bounds.max_weight);
-        let candidate = self.window.back().filter(too_heavy).or_else(|| self.window.front());
-        candidate.expect("a window over its share holds a value")
-    }
-
-    /// The slot that main would lose next, once those used since they last stood first have gone to the back.
-    fn oldest_of_main<T, U>(
-        &mut self,
-        rows: &mut Rows<T, U>,
-        chances: &mut u32,
-        is_past: impl Fn(&Rows<T, U>, u32) -> bool,
-    ) -> Option<u32> {
+    /// What main would lose next, once those used since they last stood first have gone to the back.
+    #[inline]
+    fn oldest_of_main<T, U>(&mut self, rows: &mut Rows<T, U>, chances: &mut u32, now: Moment) -> Option<Standing> {
         loop {
-            let slot = self.main.front()?;
-            let past = is_past(rows, slot);
-            let row = &mut rows.hot[slot as usize];
-            let uses = row.uses.get_mut();
-            if past || *uses == 0 || *chances == 0 {
-                return Some(slot);
+            let oldest = rows.standing(self.main.front()?);
+            if oldest.is_over(now) || oldest.uses == 0 || *chances == 0 {
+                return Some(oldest);
             }
             *chances -= 1;
-            *uses -= 1;
+            *rows.hot[oldest.slot as usize].uses.get_mut() = oldest.uses - 1;
             self.share.chance();
             // Hits do not write the sketch: what they left in the row is carried over here.
-            self.sketch.add(row.hash);
-            self.main.remove(&mut rows.cold, slot);
-            self.main.push(&mut rows.cold, slot);
+            self.sketch.add(oldest.hash);
+            self.main.rotate(&rows.cold);
+            if cfg!(not(target_family = "wasm")) {
+                self.foresee_of_main(rows);
+            }
         }
     }
 
     /// Whether a narrow window is over its share even without its candidate, as one is that was wide lately.
-    fn is_narrowing<T, U>(&self, rows: &Rows<T, U>, candidate: u32) -> bool {
-        let weight = self.window.weight() - rows.cold[candidate as usize].weight;
-        self.share.is_narrow() && self.is_too_much_for_window(self.window.len() - 1, weight)
+    fn is_narrowing(&self, candidate: Standing) -> bool {
+        let weight = self.window.weight() - candidate.weight;
+        self.share.is_narrow() && self.most_in_window.is_less_than(self.window.len() - 1, weight)
     }
 
-    /// Which of the two is asked for more often, each for its weight; the candidate once more than is counted yet. A difference in weight counts [`OUTWEIGHED`] times
-    /// at most: the sketch cannot tell by how much more a very heavy value is asked for.
-    fn compare<T, U>(&self, rows: &Rows<T, U>, candidate: u32, other: u32) -> Ordering {
-        let weight = |slot: u32| rows.cold[slot as usize].weight.min(u64::MAX / u64::from(MOST_USES));
+    /// Which of the two is asked for more often, each for its weight; the candidate once more than is counted yet. A difference in weight
+    /// counts [`OUTWEIGHED`] times at most: the sketch cannot tell by how much more a very heavy value is asked for.
+    #[inline]
+    fn compare(&self, candidate: Standing, other: Standing) -> Ordering {
+        let weight = |of: Standing| of.weight.min(u64::MAX / u64::from(MOST_USES));
         let most = weight(candidate).min(weight(other)).saturating_mul(OUTWEIGHED);
-        let counted = |row: &Hot<T>| self.sketch.estimate(row.hash) + row.uses.load(atomic::Ordering::Relaxed);
-        let uses = |slot: u32| u64::from(counted(&rows.hot[slot as usize]));
+        let uses = |of: Standing| u64::from(self.sketch.estimate(of.hash) + of.uses);
         // By cross-multiplying, for it does not round.
         ((uses(candidate) + 1) * weight(other).min(most)).cmp(&(uses(other) * weight(candidate).min(most)))
     }
@@ -305,6 +322,11 @@ impl Order {
     }
 }
 
+/// The window's part: room for one value at least.
+fn in_window(share: &Share, most: Most) -> Most {
+    Most { entries: share.of(most.entries).max(1), weight: share.of(most.weight) }
+}
+
 /// More than the sketch and a row can say together.
 const MOST_USES: u8 = 32;
 /// How many times the weight of a value can count against it.
@@ -315,8 +337,8 @@ const CHANCES: u32 = 32;
 const IDLE: u64 = 8;
 /// How many slots one call looks at for a straggler.
 const LOOKED_AT: usize = 64;
-/// How many slots of main are foreseen behind the first: those that were used get another chance, and the next is looked at.
-const AHEAD: usize = 4;
+/// How far behind main's first a slot is foreseen: those that were used get another chance, and the next is looked at.
+const AHEAD: usize = 3;
 /// How many slots one entry moves from window to main at most, while there is room.
 const SETTLED: usize = 4;
 
@@ -348,12 +370,13 @@ mod tests {
                 self.order.share.chance();
                 self.order.share.end(false, entries);
             }
+            self.order.most_in_window = in_window(&self.order.share, self.order.most);
             assert!(self.order.share.is_narrow());
         }
 
         fn enter(&mut self, weight: u64) -> u32 {
             let slot = self.rows.len() as u32;
-            self.rows.push((slot + 1).wrapping_mul(0x9E37_79B9), (), ());
+            self.rows.push((slot + 1).wrapping_mul(0x9E37_79B9));
             self.rows.cold[slot as usize].weight = weight;
             self.rows.set_life(slot, Life::FOREVER);
             self.order.resize(self.rows.len());
@@ -374,7 +397,7 @@ mod tests {
         fn evict(&mut self) -> Vec<u32> {
             let mut gone = Vec::new();
             while self.order.is_over() {
-                let slot = self.order.victim(&mut self.rows, NOW);
+                let slot = self.order.victim(&mut self.rows, NOW).slot;
                 self.order.leave(&mut self.rows, slot);
                 self.order.validate(&self.rows);
                 gone.push(slot);
@@ -401,7 +424,7 @@ mod tests {
         let (heavy, light) = (cache.enter(4_000), cache.enter(1_000));
         cache.touch(heavy, 3);
         cache.touch(light, 2);
-        let compare = |one, other| cache.order.compare(&cache.rows, one, other);
+        let compare = |one, other| cache.order.compare(cache.rows.standing(one), cache.rows.standing(other));
         assert_eq!((compare(heavy, light), compare(light, heavy)), (Ordering::Less, Ordering::Greater));
     }
 
@@ -518,7 +541,7 @@ mod tests {
         // Now all of main is used, and what is first is no better than the others.
         (0..=heavy).for_each(|slot| cache.touch(slot, 3));
         let main: Vec<_> = cache.order.main.iter(&cache.rows.cold).collect();
-        let victim = cache.order.victim(&mut cache.rows, NOW);
+        let victim = cache.order.victim(&mut cache.rows, NOW).slot;
         assert_eq!(victim, main[CHANCES as usize]);
     }
 
@@ -549,7 +572,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "tail, count or weight of a queue is off")]
+    #[should_panic(expected = "its count or its weight is off")]
     fn a_queue_that_weighs_what_its_slots_do_not_is_found() {
         let mut cache = full();
         cache.order.main.reweigh(1, 2);

@@ -1,5 +1,7 @@
 //! Queue: slots in the order they came, linked through the rows themselves.
 //!
+//! The last is linked to the first again, as on a clock, so the first goes behind all others by the hand moving on: no row is written.
+//!
 //! Owns the order, the count and the total weight of one segment of the cache. Must not know why a slot is in it, nor
 //! what a row holds besides its [`Link`] and weight. Nothing here allocates; every call takes constant time.
 //!
@@ -29,6 +31,13 @@ impl Link {
     }
 }
 
+impl Default for Link {
+    /// That of a slot beside which nobody stands.
+    fn default() -> Self {
+        Self::before(NONE)
+    }
+}
+
 /// A row that can stand in a queue.
 pub(super) trait Queued {
     /// Where it stands.
@@ -43,7 +52,6 @@ pub(super) trait Queued {
 #[derive(Debug)]
 pub(super) struct Queue {
     head: u32,
-    tail: u32,
     len: u64,
     weight: u64,
 }
@@ -51,7 +59,7 @@ pub(super) struct Queue {
 impl Queue {
     /// An empty queue.
     pub(super) const fn new() -> Self {
-        Self { head: NONE, tail: NONE, len: 0, weight: 0 }
+        Self { head: NONE, len: 0, weight: 0 }
     }
 
     /// How many slots are queued.
@@ -70,47 +78,49 @@ impl Queue {
     }
 
     /// The slot that came last.
-    pub(super) fn back(&self) -> Option<u32> {
-        (self.tail != NONE).then_some(self.tail)
+    pub(super) fn back<R: Queued>(&self, rows: &Blocks<R>) -> Option<u32> {
+        self.front().map(|first| rows[first as usize].link().prev)
     }
 
     /// Queues `slot` behind all others.
+    #[inline]
     pub(super) fn push<R: Queued>(&mut self, rows: &mut Blocks<R>, slot: u32) {
+        let (mut prev, mut next) = (slot, slot);
+        if self.head == NONE {
+            self.head = slot;
+        } else {
+            next = self.head;
+            let first = &mut rows[next as usize];
+            prev = first.link().prev;
+            first.set_link(Link { prev: slot, ..first.link() });
+            let last = &mut rows[prev as usize];
+            last.set_link(Link { next: slot, ..last.link() });
+        }
         let row = &mut rows[slot as usize];
-        row.set_link(Link { prev: self.tail, next: NONE });
+        row.set_link(Link { prev, next });
         self.len += 1;
         self.weight += row.queued_weight();
-        match self.tail {
-            NONE => self.head = slot,
-            tail => {
-                let tail = &mut rows[tail as usize];
-                tail.set_link(Link { next: slot, ..tail.link() });
-            }
-        }
-        self.tail = slot;
     }
 
     /// Takes `slot`, which stands in this queue, out of it.
+    #[inline]
     pub(super) fn remove<R: Queued>(&mut self, rows: &mut Blocks<R>, slot: u32) {
-        let row = &mut rows[slot as usize];
+        let row = &rows[slot as usize];
         let Link { prev, next } = row.link();
-        row.set_link(Link::before(NONE));
         self.len -= 1;
         self.weight -= row.queued_weight();
-        match prev {
-            NONE => self.head = next,
-            prev => {
-                let prev = &mut rows[prev as usize];
-                prev.set_link(Link { next, ..prev.link() });
-            }
+        let before = &mut rows[prev as usize];
+        before.set_link(Link { next, ..before.link() });
+        let behind = &mut rows[next as usize];
+        behind.set_link(Link { prev, ..behind.link() });
+        if self.head == slot {
+            self.head = if next == slot { NONE } else { next };
         }
-        match next {
-            NONE => self.tail = prev,
-            next => {
-                let next = &mut rows[next as usize];
-                next.set_link(Link { prev, ..next.link() });
-            }
-        }
+    }
+
+    /// Has the first, which there is, stand behind all others.
+    pub(super) fn rotate<R: Queued>(&mut self, rows: &Blocks<R>) {
+        self.head = rows[self.head as usize].link().next;
     }
 
     /// Notes that a queued slot now weighs `new` where it weighed `old`.
@@ -120,14 +130,8 @@ impl Queue {
 
     /// The queued slots, first to last. For [`validate`](super::Policy::validate) and tests.
     pub(super) fn iter<'rows, R: Queued>(&self, rows: &'rows Blocks<R>) -> impl Iterator<Item = u32> + 'rows {
-        let mut at = self.head;
-        core::iter::from_fn(move || {
-            let slot = at;
-            (slot != NONE).then(|| {
-                at = rows[slot as usize].link().next;
-                slot
-            })
-        })
+        let next = |&slot: &u32| Some(rows[slot as usize].link().next);
+        core::iter::successors(self.front(), next).take(self.len as usize)
     }
 
     /// Recounts, and follows each link both ways.
@@ -136,20 +140,19 @@ impl Queue {
     ///
     /// Where a count, a weight or a link is off.
     pub(super) fn validate<R: Queued>(&self, rows: &Blocks<R>) {
-        let (mut before, mut len, mut weight) = (NONE, 0, 0);
+        let (mut before, mut weight) = (self.back(rows), 0);
         for slot in self.iter(rows) {
             let row = &rows[slot as usize];
-            assert_eq!(row.link().prev, before, "slot {slot} does not link back to the one before it");
-            before = slot;
-            len += 1;
+            assert_eq!(Some(row.link().prev), before, "slot {slot} does not link back to the one before it");
+            before = Some(slot);
             weight += row.queued_weight();
-            assert!(len <= self.len, "the queue holds more slots than it counts, or runs in a circle");
         }
         assert_eq!(
-            (before, len, weight),
-            (self.tail, self.len, self.weight),
-            "tail, count or weight of a queue is off"
+            (before, weight),
+            (self.back(rows), self.weight),
+            "the end of a queue, its count or its weight is off"
         );
+        assert_eq!(self.front().is_none(), self.len == 0, "a queue of {} has no first, or one too many", self.len);
     }
 }
 
@@ -157,6 +160,7 @@ impl Queue {
 mod tests {
     use super::*;
 
+    #[derive(Default)]
     struct Row(Link, u64);
 
     impl Queued for Row {
@@ -174,7 +178,7 @@ mod tests {
     }
 
     fn queued(weights: &[u64]) -> (Queue, Blocks<Row>) {
-        let mut rows: Blocks<_> = weights.iter().map(|&weight| Row(Link::before(NONE), weight)).collect();
+        let mut rows: Blocks<_> = weights.iter().map(|&weight| Row(Link::default(), weight)).collect();
         let mut queue = Queue::new();
         for slot in 0..weights.len() as u32 {
             queue.push(&mut rows, slot);

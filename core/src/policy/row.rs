@@ -5,10 +5,10 @@
 //!
 //! Must not know what the queues and the wheel do with their links, nor what the caller keeps.
 
-use core::sync::atomic::AtomicU8;
+use core::sync::atomic::{AtomicU8, Ordering};
 use core::time::Duration;
 
-use super::queue::{Link, NONE, Queued};
+use super::queue::{Link, Queued};
 use super::wheel::{Node, Timed};
 use crate::blocks::Blocks;
 use crate::entry::Life;
@@ -23,8 +23,9 @@ pub(super) struct Rows<T, U> {
     pub(super) cold: Blocks<Cold<U>>,
 }
 
-/// What a hit reads, what the caller keeps of that behind the rest: one cache line where a pointer takes 8 bytes and the caller keeps 48.
-#[derive(Debug)]
+/// What a hit reads, what the caller keeps of that behind the rest: one cache line where a pointer takes 8 bytes and the caller keeps 48. By
+/// default that of a slot without a value.
+#[derive(Debug, Default)]
 #[repr(C)]
 #[cfg_attr(target_pointer_width = "64", repr(align(64)))]
 pub(super) struct Hot<T> {
@@ -39,7 +40,7 @@ pub(super) struct Hot<T> {
 }
 
 /// The rest.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[repr(C)]
 #[cfg_attr(target_pointer_width = "64", repr(align(64)))]
 pub(super) struct Cold<U> {
@@ -48,6 +49,14 @@ pub(super) struct Cold<U> {
     link: Link,
     node: Node,
     pub(super) kept: U,
+}
+
+impl<T: Default, U: Default> Rows<T, U> {
+    /// One of a slot that was opened just now.
+    pub(super) fn push(&mut self, hash: u32) {
+        self.hot.push(Hot { hash, ..Hot::default() });
+        self.cold.push(Cold::default());
+    }
 }
 
 impl<T, U> Rows<T, U> {
@@ -61,26 +70,17 @@ impl<T, U> Rows<T, U> {
         self.hot.len()
     }
 
-    /// One of a slot that was opened just now.
-    pub(super) fn push(&mut self, hash: u32, hot: T, cold: U) {
-        let (fresh_until, place, uses, doubt) = (NEVER_YET, Place::Empty, AtomicU8::new(0), 0);
-        self.hot.push(Hot { fresh_until, hash, place, uses, doubt, kept: hot });
-        let (usable_until, weight, link, node) = (NEVER_YET, 0, Link::before(NONE), Node::OUT);
-        self.cold.push(Cold { usable_until, weight, link, node, kept: cold });
+    /// Drops what is behind so many blocks.
+    pub(super) fn truncate(&mut self, blocks: usize) {
+        self.hot.truncate(blocks);
+        self.cold.truncate(blocks);
     }
 
-    /// Drops what is behind the first `len`.
-    pub(super) fn truncate(&mut self, len: usize) {
-        self.hot.truncate(len);
-        self.cold.truncate(len);
-    }
-
-    /// Lets memory bring both parts of a slot, where there is one.
+    /// Lets memory bring both parts of a slot.
+    #[inline]
     pub(super) fn foresee(&self, slot: u32) {
-        if let (Some(hot), Some(cold)) = (self.hot.get(slot as usize), self.cold.get(slot as usize)) {
-            foresee(hot);
-            foresee(cold);
-        }
+        foresee(self.hot.at(slot as usize));
+        foresee(self.cold.at(slot as usize));
     }
 
     /// Until when the value of a slot lives.
@@ -88,10 +88,36 @@ impl<T, U> Rows<T, U> {
         Life::new(self.hot[slot as usize].fresh_until, self.cold[slot as usize].usable_until)
     }
 
+    /// How the value of a slot stands where one has to leave.
+    #[inline]
+    pub(super) fn standing(&self, slot: u32) -> Standing {
+        let (hot, cold) = (self.hot.at(slot as usize), self.cold.at(slot as usize));
+        let uses = hot.uses.load(Ordering::Relaxed);
+        Standing { slot, hash: hot.hash, uses, weight: cold.weight, usable_until: cold.usable_until }
+    }
+
     /// Says until when the value of a slot lives.
     pub(super) fn set_life(&mut self, slot: u32, life: Life) {
         self.hot[slot as usize].fresh_until = life.fresh_until();
         self.cold[slot as usize].usable_until = life.usable_until();
+    }
+}
+
+/// What counts for a value and against it where one has to leave, read at once.
+#[derive(Clone, Copy)]
+pub(super) struct Standing {
+    pub(super) slot: u32,
+    pub(super) hash: u32,
+    pub(super) uses: u8,
+    pub(super) weight: u64,
+    usable_until: Moment,
+}
+
+impl Standing {
+    /// Whether its time is over.
+    #[inline]
+    pub(super) fn is_over(self, now: Moment) -> bool {
+        self.usable_until <= now && self.usable_until != Moment::NEVER
     }
 }
 
@@ -159,11 +185,12 @@ impl<U> Timed for Cold<U> {
 const NEVER_YET: Moment = Moment::from_nanos(0);
 
 /// Where a slot stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Place {
     /// Given back; its link names another closed one.
     Closed,
     /// Open, without a value.
+    #[default]
     Empty,
     /// Its value came lately.
     Window,

@@ -26,8 +26,7 @@ impl Share {
         Self { ended: 0, used: 0, chances: 0, narrow_for: 0 }
     }
 
-    /// The window's part of a bound. By constants, so that no processor has to divide: each insertion asks this several times.
-    #[inline]
+    /// The window's part of a bound.
     pub(super) const fn of(&self, bound: u64) -> u64 {
         if self.is_narrow() { bound / NARROW } else { bound / WIDE }
     }
@@ -43,12 +42,13 @@ impl Share {
         self.chances += 1;
     }
 
-    /// Notes that one of `entries` values came to the window's end, and whether it had been used there.
-    pub(super) const fn end(&mut self, is_used: bool, entries: u64) {
+    /// Notes that one of `entries` values came to the window's end, and whether it had been used there. True where the share may be
+    /// another one now.
+    pub(super) const fn end(&mut self, is_used: bool, entries: u64) -> bool {
         self.ended += 1;
         self.used += is_used as u64;
         if self.ended < entries / 4 + LEAST_COUNT {
-            return;
+            return false;
         }
         // Where main is hardly used either, nothing speaks against a wide window.
         let is_main_used = self.chances * 16 >= self.ended;
@@ -59,6 +59,7 @@ impl Share {
             left => left - 1,
         };
         (self.ended, self.used, self.chances) = (0, 0, 0);
+        true
     }
 }
 
@@ -81,8 +82,8 @@ mod tests {
     /// One count of a cache of a hundred values.
     fn count(share: &mut Share, used: u64, chances: u64) {
         (0..chances).for_each(|_| share.chance());
-        (0..89).for_each(|nth| share.end(nth < used, 100));
-        assert_eq!(share.ended, 0, "a count ends after 89 values");
+        let ended = (0..89).map(|nth| share.end(nth < used, 100)).collect::<Vec<_>>();
+        assert_eq!(ended.iter().position(|&ended| ended), Some(88), "a count ends after 89 values");
     }
 
     #[test]

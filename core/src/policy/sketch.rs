@@ -70,14 +70,16 @@ impl Sketch {
     pub(super) fn add(&mut self, hash: u32) {
         let hash = spread(hash);
         let at = self.block(hash);
-        for _ in 0..self.missed(at).min(COUNTER_BITS) {
-            self.blocks[at].0.iter_mut().for_each(|word| *word = *word >> 1 & HALVES);
+        let missed = self.missed(at);
+        let block = &mut self.blocks[at];
+        if missed > 0 {
+            block.halve(missed);
+            self.seen[at] = self.halvings;
         }
-        self.seen[at] = self.halvings;
         let mut added = false;
         for row in 0..ROWS {
             let (word, shift) = counter(hash, row);
-            let word = &mut self.blocks[at].0[word];
+            let word = &mut block.0[word];
             if *word >> shift & u64::from(MOST) < u64::from(MOST) {
                 *word += 1 << shift;
                 added = true;
@@ -91,6 +93,7 @@ impl Sketch {
     }
 
     /// How often `hash` was counted lately, at most [`MOST`]; sometimes too high, never too low but by ageing.
+    #[inline]
     pub(super) fn estimate(&self, hash: u32) -> u8 {
         let hash = spread(hash);
         let at = self.block(hash);
@@ -118,6 +121,16 @@ impl Sketch {
 
     fn block(&self, hash: u64) -> usize {
         (hash >> 32) as usize & (self.blocks.len() - 1)
+    }
+}
+
+impl Block {
+    /// Halves all counters so many times.
+    #[cold]
+    fn halve(&mut self, times: u32) {
+        for _ in 0..times.min(COUNTER_BITS) {
+            self.0.iter_mut().for_each(|word| *word = *word >> 1 & HALVES);
+        }
     }
 }
 

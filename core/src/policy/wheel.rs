@@ -51,6 +51,12 @@ impl Node {
     }
 }
 
+impl Default for Node {
+    fn default() -> Self {
+        Self::OUT
+    }
+}
+
 /// A row that can be filed by its deadline.
 pub(super) trait Timed {
     /// Where it is filed.
@@ -141,6 +147,9 @@ impl Wheel {
 
     /// No slot is due earlier; it may be that none is due then either.
     pub(super) fn next_deadline(&self) -> Option<Moment> {
+        if self.len == 0 {
+            return None;
+        }
         let tick = if self.heads[ASIDE as usize] == NONE { self.earliest()?.start } else { self.cursor };
         Some(Moment::from_nanos(tick.saturating_mul(1 << TICK_BITS)))
     }
@@ -256,6 +265,7 @@ mod tests {
 
     use super::*;
 
+    #[derive(Default)]
     struct Row(Node, Moment);
 
     impl Timed for Row {

@@ -9,6 +9,7 @@ thread_local! {
     static WRITTEN: Cell<usize> = const { Cell::new(0) };
 }
 
+#[derive(Default)]
 struct Row(Node, Moment);
 
 impl Timed for Row {
