@@ -7,6 +7,7 @@ Owns the form on disk: one file a life of a process, one JSON array a line, its 
                                                           in the source before it began
     ["s", now, {name: count}]                           the counters of the cache, since the process began
     ["f", now, way, error]                              a call that failed though nothing it rests on may fail it
+    ["a", now, bytes]                                   what is alive in the memory of a process that collects its garbage
 
 A line goes out by one write, so whoever is killed leaves at most one torn line, its last.
 """
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 __all__ = [
-    *("FAILED", "OK", "QUEUED", "Fault", "History", "Invalidation", "Log", "Part", "Read", "Records", "Tail"),
+    *("FAILED", "OK", "QUEUED", "Alive", "Fault", "History", "Invalidation", "Log", "Part", "Read", "Records", "Tail"),
     *("language", "now"),
 ]
 
@@ -70,6 +71,14 @@ class Fault(NamedTuple):
     at: int
     way: str
     error: str
+
+
+class Alive(NamedTuple):
+    """What was alive in the memory of a process once its garbage was collected, in bytes."""
+
+    process: str
+    at: int
+    bytes: int
 
 
 class Log:
@@ -151,6 +160,7 @@ class Part:
     invalidations: list[Invalidation] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     counters: dict[str, dict[str, int]] = field(default_factory=dict)
+    alive: list[Alive] = field(default_factory=list)
 
     def reads(self) -> list[Read]:
         """Its reads."""
@@ -207,9 +217,9 @@ class _Counted(NamedTuple):
     counters: dict[str, int]
 
 
-_Record = Read | Invalidation | Fault | _Counted
+_Record = Read | Invalidation | Fault | Alive | _Counted
 _READ = b'["r"'
-_KINDS: Mapping[str, type[_Record]] = {"r": Read, "i": Invalidation, "f": Fault, "s": _Counted}
+_KINDS: Mapping[str, type[_Record]] = {"r": Read, "i": Invalidation, "f": Fault, "a": Alive, "s": _Counted}
 
 
 def _record(process: str, line: bytes) -> _Record:
@@ -226,3 +236,5 @@ def _note(records: History | Part, record: _Record) -> None:
         records.faults.append(record)
     elif isinstance(record, _Counted):
         records.counters[record.process] = record.counters
+    elif isinstance(record, Alive) and isinstance(records, Part):
+        records.alive.append(record)

@@ -14,7 +14,7 @@ import random
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import linear_regression, median, quantiles
@@ -55,7 +55,7 @@ COLOURS = {"python": "#2f6f9f", "rust": "#c0562f", "node": "#5b8c3a"}
 
 @dataclass(frozen=True)
 class Growth:
-    """What became of the memory of a process after it was warm, in MiB."""
+    """What became of the memory of a process after it was warm, in MiB: of all that it has in use, or of what is alive in it."""
 
     process: str
     typical: float
@@ -69,12 +69,20 @@ class Growth:
         return self.grew <= max(GROWTH * self.typical, GROWTH_LEAST)
 
     def __str__(self) -> str:
-        said = f"{self.process}: {self.typical:.0f} MiB, {self.most:.0f} at most, {self.grew:+.1f} over the last two thirds"
+        said = f"{self.process}: {self.typical:.1f} MiB, {self.most:.1f} at most, {self.grew:+.1f} over the last two thirds"
         return said if self.is_flat else f"{said}: IT GROWS"
 
 
-def growth(process: str, points: Sequence[Point]) -> Growth:
-    """Judges what a process took, in MiB by seconds of the run."""
+Grown = dict[str, Growth]
+"""That of each process, by its name."""
+
+
+def growth(taken: Mapping[str, Sequence[Point]]) -> Grown:
+    """Judges what processes took, in MiB by seconds of the run."""
+    return {process: _growth(process, points) for process, points in taken.items()}
+
+
+def _growth(process: str, points: Sequence[Point]) -> Growth:
     warm = [point for point in points if point[0] >= WARM * points[-1][0]]
     times, taken = zip(*warm, strict=True)
     slope = linear_regression(times, taken).slope
@@ -90,6 +98,8 @@ class Watch:
     checker: Checker
     memory: dict[str, list[Point]] = field(default_factory=dict)
     """MiB of each process."""
+    alive: dict[str, list[Point]] = field(default_factory=dict)
+    """MiB of what is alive in each process that collects its garbage."""
     middle: dict[str, list[Point]] = field(default_factory=dict)
     """Milliseconds of a read in each language, at the median."""
     long: dict[str, list[Point]] = field(default_factory=dict)
@@ -117,6 +127,8 @@ class Watch:
         part = self._tail.part(until)
         shown = self.checker.take(part)
         self.checker.forget(until - REMEMBERED)
+        for alive in part.alive:
+            self.alive.setdefault(alive.process, []).append((self._seconds(alive.at), alive.bytes / 2**20))
         at = self._seconds(until)
         if part.read:
             self.behind.append((at, max(shown.furthest.values(), default=0) / 1e6))
@@ -170,6 +182,7 @@ def picture(watch: Watch, caption: str) -> str:
 
     panels = [
         Panel("memory of each process", by_language(watch.memory), Even("MiB")),
+        Panel("alive in each process in Node", by_language(watch.alive), Even("MiB")),
         Panel("a read took, at the median", by_language(watch.middle)),
         Panel("one read of a hundred took at least", by_language(watch.long)),
         Panel("reads from memory were behind by at most", [Line("", "#7a4f9a", watch.behind)]),
@@ -177,15 +190,18 @@ def picture(watch: Watch, caption: str) -> str:
     return draw(panels, [], watch.behind[-1][0], caption)
 
 
-def page(report: Report, grown: Sequence[Growth], minutes: float, seed: int) -> str:
+def page(report: Report, resident: Grown, alive: Grown, minutes: float, seed: int) -> str:
     """The page in the documentation."""
-    rows = [f"| {each.process} | {each.typical:.0f} | {each.most:.0f} | {each.grew:+.1f} |" for each in grown]
+    rows = ["| process | MiB | at most | grew by | alive, MiB | grew by |", "|---|--:|--:|--:|--:|--:|"]
+    for process, taken in resident.items():
+        lives = f"{alive[process].typical:.1f} | {alive[process].grew:+.1f}" if process in alive else "|"
+        rows.append(f"| {process} | {taken.typical:.0f} | {taken.most:.0f} | {taken.grew:+.1f} | {lives} |")
     said = {
         "minutes": f"{minutes:g}",
         "date": datetime.date.today().isoformat(),
         "machine": machine("donjon"),
         "seed": str(seed),
-        "memory": "\n".join(["| process | MiB | at most | grew by |", "|---|---|---|---|", *rows]),
+        "memory": "\n".join(rows),
         "verdict": str(report),
     }
     text = (HERE / "page.md").read_text()
@@ -203,15 +219,16 @@ def main() -> int:
     said = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="donjon-soak-") as scratch:
         report, watch = soak(said.minutes * 60, said.seed, Path(scratch) / "run")
-    grown = [growth(process, points) for process, points in watch.memory.items()]
+    resident, alive = growth(watch.memory), growth(watch.alive)
+    judged = resident | alive
     print(report)
-    print("\n".join(map(str, grown)))
+    print("\n".join(map(str, judged.values())))
     for shortfall in report.shortfalls:
         print(f"tried too little: {shortfall}")
-    caption = f"{len(grown)} processes, {report.reads.total():,} reads; {report.stale_reads} of them stale"
+    caption = f"{len(judged)} processes, {report.reads.total():,} reads; {report.stale_reads} of them stale"
     (said.docs / "soak.svg").write_text(picture(watch, caption))
-    (said.docs / "soak.md").write_text(page(report, grown, said.minutes, said.seed))
-    is_flat = all(each.is_flat for each in grown)
+    (said.docs / "soak.md").write_text(page(report, resident, alive, said.minutes, said.seed))
+    is_flat = all(each.is_flat for each in judged.values())
     return bool(report.stale_reads or report.faults or report.shortfalls or not is_flat)
 
 

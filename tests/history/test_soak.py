@@ -104,11 +104,18 @@ def test_the_parts_of_a_history_show_together_what_the_whole_does(tmp_path: Path
 def test_memory_that_grows_after_a_third_of_the_run_is_not_flat() -> None:
     times = [float(second) for second in range(0, 600, 5)]
     loaded = [(at, 60.0 if at > 100 else 40.0) for at in times]
-    assert growth("flat", loaded).is_flat
-    assert growth("flat", [(at, taken + at % 10) for at, taken in loaded]).is_flat
-    leaking = growth("leaking", [(at, taken + at / 60) for at, taken in loaded])
-    assert not leaking.is_flat
-    assert "IT GROWS" in str(leaking)
+    uneven = [(at, taken + at % 10) for at, taken in loaded]
+    leaking = [(at, taken + at / 60) for at, taken in loaded]
+    grown = growth({"loaded": loaded, "uneven": uneven, "leaking": leaking})
+    assert [process for process, each in grown.items() if not each.is_flat] == ["leaking"]
+    assert "IT GROWS" in str(grown["leaking"])
+
+
+def test_what_a_process_says_is_alive_in_it_is_in_the_part_after_it_was_written(tmp_path: Path) -> None:
+    tail, path = Tail(tmp_path), tmp_path / "0-node-1.jsonl"
+    path.write_text('["a",5,1048576]\n')
+    assert [(alive.process, alive.at, alive.bytes) for alive in tail.part(10).alive] == [("0-node-1", 5, 2**20)]
+    assert tail.part(20).alive == []
 
 
 def test_the_memory_of_a_process_is_what_it_has_in_use() -> None:

@@ -35,6 +35,11 @@ export class Log {
     this.#say(`["f",${now()},"${way}",${JSON.stringify(String(error))}]`);
   }
 
+  /** Bytes that are alive in this process. */
+  alive(bytes) {
+    this.#say(`["a",${now()},${bytes}]`);
+  }
+
   #say(line) {
     writeSync(this.#file, `${line}\n`);
   }

@@ -6,15 +6,21 @@
  * Runs on the built package, over node-redis, over Upstash's REST protocol, or with memory in front: of Redis over either client, or of
  * REST, for a second. It runs until its standard input ends, as it does when the harness dies. The workers in Python and Rust beside it do the same.
  */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { setTimeout as sleep } from "node:timers/promises";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 
 import { createCache } from "../../../wasm/dist/inline.js";
 import { memory } from "../../../wasm/dist/near.js";
 import { redis } from "../../../wasm/dist/redis.js";
 import { upstash } from "../../../wasm/dist/upstash.js";
-import { RestServer, TOKEN } from "../../../wasm/test/upstash/rest-server.mjs";
+import { TOKEN } from "../../../wasm/test/upstash/rest-server.mjs";
 import { Chance } from "./chance.mjs";
 import { FAILED, Log, OK, QUEUED, now } from "./log.mjs";
 import { Source } from "./source.mjs";
@@ -25,6 +31,7 @@ const { Redis } = require("ioredis");
 
 const COUNT_EVERY = 0.25;
 const END_WITHIN = 15;
+const WEIGH_EVERY = 10;
 const LEAVE_WITHIN = 0.03;
 const PASSING = 1_000;
 const WAYS = { get_or_set: 10, cached: 3, lookup: 3, get_or_set_many: 2, get: 2, get_many: 1, force_refresh: 1 };
@@ -66,18 +73,18 @@ class Worker {
 
   /** Works until the input ends. */
   async run() {
-    process.stdin.on("end", () => (this.#isOver = true)).resume();
+    const ended = new Promise((resolve) => process.stdin.on("end", resolve).resume());
+    const timers = [setInterval(() => this.#count(), COUNT_EVERY * 1_000), setInterval(() => this.#weigh(), WEIGH_EVERY * 1_000)];
     const tasks = Promise.all(Array.from({ length: this.#plan.tasks }, () => this.#work()));
-    while (!this.#isOver) {
-      await Promise.race([sleep(COUNT_EVERY * 1_000), tasks]);
-      this.#count();
-    }
+    await Promise.race([ended, tasks]);
+    this.#isOver = true;
     await Promise.race([
       tasks,
       sleep(END_WITHIN * 1_000, undefined, { ref: false }).then(() => {
         throw new Error(`the tasks did not end within ${END_WITHIN} s`);
       }),
     ]);
+    timers.forEach(clearInterval);
     this.#count();
     await this.#cache.close();
   }
@@ -224,6 +231,15 @@ class Worker {
     return [[name], covers[name]];
   }
 
+  /** What is alive, without the garbage: twice, as what is told of the first collection lets go of more. */
+  async #weigh() {
+    collectGarbage();
+    await sleep(1);
+    collectGarbage();
+    const { heapUsed, external } = process.memoryUsage();
+    this.#log.alive(heapUsed + external);
+  }
+
   #count() {
     const { hits, memoryHits, misses, stale, loads, loadFailures, loadsRefused, stores, takeovers, undecodable } = this.#cache.stats();
     this.#log.counters({
@@ -241,6 +257,9 @@ class Worker {
   }
 }
 
+setFlagsFromString("--expose-gc");
+const collectGarbage = runInNewContext("gc");
+
 /** The ways to the server, from the cache's stores to the sockets. */
 const STORES = {
   redis: async ({ url }) => redis(createClient({ url })),
@@ -251,7 +270,11 @@ const STORES = {
 };
 
 async function overRest(plan, near) {
-  return upstash({ url: (await RestServer.start(plan)).url, token: TOKEN, commandTimeout: 250, near });
+  const server = spawn(process.execPath, [fileURLToPath(new URL("rest.mjs", import.meta.url)), plan.url], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  const [url] = await once(createInterface(server.stdout), "line");
+  return upstash({ url, token: TOKEN, commandTimeout: 250, near });
 }
 
 const [planFile, logFile, seed, store] = process.argv.slice(2);
