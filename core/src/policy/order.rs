@@ -115,6 +115,7 @@ impl Order {
     /// The first has to go on or leave for the value that comes now, the others for those after that. None of it is at hand, and who
     /// chooses asks for one thing after another and waits for each. Asked for as early as this it comes meanwhile, all at once. Nothing
     /// rests on it.
+    #[inline]
     pub(super) fn foresee<T, U>(&self, rows: &Rows<T, U>) -> Option<u32> {
         let first = rows.cold.at(self.window.front()? as usize);
         if !self.most_in_window.is_less_than(self.window.len() + 1, self.window.weight() + first.weight) {
@@ -160,6 +161,7 @@ impl Order {
     }
 
     /// Takes the value out; its slot is empty.
+    #[inline]
     pub(super) fn leave<T, U>(&mut self, rows: &mut Rows<T, U>, slot: u32) {
         let place = rows.hot[slot as usize].empty();
         self.queue(place).remove(&mut rows.cold, slot);
@@ -268,6 +270,7 @@ impl Order {
     }
 
     /// What the window would lose next: its first, unless what came last is too heavy for any window.
+    #[inline]
     fn candidate<T, U>(&self, rows: &Rows<T, U>) -> Standing {
         let last =
             self.window.back(&rows.cold).filter(|&slot| rows.cold[slot as usize].weight > self.most_in_window.weight);

@@ -67,6 +67,7 @@ impl Sketch {
     }
 
     /// Counts one more of `hash`.
+    #[inline]
     pub(super) fn add(&mut self, hash: u32) {
         let hash = spread(hash);
         let at = self.block(hash);
