@@ -146,6 +146,7 @@ impl<V: Clone, E: Clone> Cache<V, E> {
     }
 
     /// As [`Cache::get`], of what `serve` makes of the value, under the shared lock; a miss where it makes nothing of it.
+    #[inline]
     pub fn get_as<U>(&self, key: Key<'_>, now: Moment, serve: impl FnOnce(&V) -> Option<U>) -> Lookup<U> {
         let (hash, shard) = self.place(key);
         let rows = shard.rows.read();
