@@ -532,6 +532,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_stale_and_not_over_yet_leaves_in_its_turn() {
+        let mut cache = full();
+        cache.rows.set_life(0, Life::new(NOW, NOW.after(core::time::Duration::from_nanos(1))));
+        assert_eq!(cache.evict(), [90]);
+    }
+
+    #[test]
     fn one_call_moves_a_bounded_number_of_slots() {
         let mut cache = Cache::of(1_000);
         (0..1_000).for_each(|_| _ = cache.enter(1));
