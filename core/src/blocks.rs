@@ -30,7 +30,8 @@ impl<T> Blocks<T> {
         self.len
     }
 
-    /// As indexing, in the midst of its caller: for what every hit does.
+    /// As indexing, in the midst of its caller: for what every hit does. By slices, as a `Vec` is indexed by a call where code is to
+    /// be small.
     #[inline(always)]
     pub(crate) fn at(&self, at: usize) -> &T {
         let blocks: &[Box<[T; BLOCK]>] = &self.blocks;
@@ -41,11 +42,11 @@ impl<T> Blocks<T> {
         (at < self.len).then(|| self.at(at))
     }
 
-    /// Keeps so many blocks, all of them full, and drops the others.
-    pub(crate) fn truncate(&mut self, blocks: usize) {
-        debug_assert!(blocks * BLOCK <= self.len, "what is kept is full");
-        self.blocks.truncate(blocks);
-        self.len = blocks * BLOCK;
+    /// Drops the blocks behind the first `len` values, which fill theirs.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        debug_assert!(len <= self.len && len.is_multiple_of(BLOCK), "blocks go as a whole");
+        self.blocks.truncate(len / BLOCK);
+        self.len = len;
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
@@ -104,11 +105,9 @@ mod tests {
         ) {
             let (mut blocks, mut list) = (Blocks::new(), Vec::new());
             for (pushed, at, value) in steps {
-                let kept = kept.index(list.len() / BLOCK + 2);
-                if kept * BLOCK < list.len() {
-                    blocks.truncate(kept);
-                    list.truncate(kept * BLOCK);
-                }
+                let kept = kept.index(list.len() / BLOCK + 1) * BLOCK;
+                blocks.truncate(kept);
+                list.truncate(kept);
                 for n in 0..pushed {
                     blocks.push(value.wrapping_add(n as u32));
                     list.push(value.wrapping_add(n as u32));

@@ -10,8 +10,8 @@
 //! What leaves for want of room is decided in `order`, what is over is found by the `wheel`.
 //!
 //! **Work.** A call takes constant time, and where tables grow, constant time over many calls: one [`evict`] moves at
-//! most 32 slots and files at most 256 anew, one [`expire`] at most 8. What an insertion does is marked to stand in the midst of it: that
-//! saves a seventh of its instructions. **Memory.** 48 bytes a slot, and 4 to 8.5 for the sketch.
+//! most 32 slots and files at most 256 anew, one [`expire`] at most 8. What an insertion calls is marked to
+//! stand in the midst of it, as the calls themselves are a part of what it costs. **Memory.** 48 bytes a slot, and 4 to 8.5 for the sketch.
 //!
 //! Invariants: a slot with a value stands in one queue, and in the wheel if it has a deadline; a slot without stands in
 //! neither. Weights and counts are those of the slots that hold a value.
@@ -20,6 +20,7 @@
 //! [`evict`]: Policy::evict
 //! [`expire`]: Policy::expire
 
+mod bounds;
 mod closed;
 mod order;
 mod queue;
@@ -32,7 +33,6 @@ use core::ops::{Index, IndexMut};
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 
-use crate::blocks::BLOCK;
 use crate::entry::{Freshness, Life, Removal, Weight};
 use crate::moment::Moment;
 use closed::Closed;
@@ -40,7 +40,7 @@ use order::Order;
 use row::{Cold, Hot, Place, Rows};
 use wheel::{FIRST, Timed, Wheel};
 
-pub use order::Bounds;
+pub use bounds::Bounds;
 
 /// The number of an entry. Numbers are dense: a caller may keep a `Vec` beside the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -136,7 +136,7 @@ impl<T: Default, U: Default> Policy<T, U> {
         self.closed.push(&mut self.rows.cold, slot.0);
         let left = self.closed.cut(self.rows.len());
         if left < self.rows.len() {
-            self.rows.truncate(left / BLOCK);
+            self.rows.truncate(left);
             self.order.resize(left);
         }
     }

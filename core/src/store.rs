@@ -324,6 +324,7 @@ impl<V: Clone, E: Clone> Rows<V, E> {
         let rest = self.slots.rest_mut(slot);
         (rest.ticket, rest.stored, rest.load_micros) = (ticket, leaving.now, load_micros);
         self.slots.put(slot, weight, life);
+        // What was set by hand took no time to load, and there is nothing to work out.
         let reach =
             if load_micros == 0 { Duration::ZERO } else { early.reach(Duration::from_micros(load_micros.into())) };
         self.slots.doubt(slot, reach);

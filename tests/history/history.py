@@ -187,7 +187,9 @@ class Tail:
         part = Part()
         waiting, self._waiting = self._waiting, []
         for record in [*waiting, *self._new()]:
-            if not isinstance(record, Read | Invalidation):
+            if isinstance(record, Alive):
+                part.alive.append(record)
+            elif not isinstance(record, Read | Invalidation):
                 _note(part, record)
             elif record.ended >= until:
                 self._waiting.append(record)
@@ -236,5 +238,3 @@ def _note(records: History | Part, record: _Record) -> None:
         records.faults.append(record)
     elif isinstance(record, _Counted):
         records.counters[record.process] = record.counters
-    elif isinstance(record, Alive) and isinstance(records, Part):
-        records.alive.append(record)

@@ -16,6 +16,7 @@
 
 use core::cmp::Ordering;
 
+use super::bounds::{Bounds, Most};
 use super::queue::{Queue, Queued as _};
 use super::row::{Place, Rows, Standing};
 use super::share::Share;
@@ -23,30 +24,6 @@ use super::sketch::Sketch;
 use crate::blocks::BLOCK;
 use crate::entry::Weight;
 use crate::moment::Moment;
-
-/// How much may be held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// The most that all values may weigh together, in bytes; more than 2^62 is as good as 2^62.
-    pub max_weight: u64,
-    /// The most values, or `None` for as many as their weight allows.
-    pub max_entries: Option<u64>,
-    /// What a slot weighs that there is without a value, in bytes; zero where rows are no matter.
-    pub idle_weight: u64,
-}
-
-/// How much values may be together, in number and weight.
-#[derive(Clone, Copy, Debug)]
-struct Most {
-    entries: u64,
-    weight: u64,
-}
-
-impl Most {
-    const fn is_less_than(self, entries: u64, weight: u64) -> bool {
-        weight > self.weight || entries > self.entries
-    }
-}
 
 /// The values held, in the order in which they would leave.
 #[derive(Debug)]
@@ -67,12 +44,10 @@ pub(super) struct Order {
 impl Order {
     /// An order of nothing.
     pub(super) fn new(bounds: Bounds) -> Self {
-        // What is held, one that is over the bound, and what is idle: no sum of them wraps.
-        let most = Most { entries: bounds.max_entries.unwrap_or(u64::MAX), weight: bounds.max_weight.min(1 << 62) };
-        let share = Share::new();
+        let (most, share) = (Most::of(bounds), Share::new());
         Self {
             most,
-            most_in_window: in_window(&share, most),
+            most_in_window: most.in_window(&share),
             idle_weight: bounds.idle_weight,
             window: Queue::new(),
             main: Queue::new(),
@@ -109,8 +84,8 @@ impl Order {
         self.window.weight() + self.main.weight()
     }
 
-    /// Where one more value is too much for the window: lets memory bring the row of the slot that stands third in it, those of main that
-    /// come first, and what else there is to know of the second of the window, whose hash it gives.
+    /// Where one more value is too much for the window: lets memory bring the row of the slot that stands third in it, that of one of main
+    /// that soon comes first, and what else there is to know of the second of the window, whose hash it gives.
     ///
     /// The first has to go on or leave for the value that comes now, the others for those after that. None of it is at hand, and who
     /// chooses asks for one thing after another and waits for each. Asked for as early as this it comes meanwhile, all at once. Nothing
@@ -129,7 +104,7 @@ impl Order {
         Some(hash)
     }
 
-    /// The same for the slot that stands [`AHEAD`] places behind main's first: called whenever another has become that, it misses none.
+    /// The same for the row [`AHEAD`] places behind main's first. To be called for each that becomes the first, or one would be left out.
     #[inline]
     fn foresee_of_main<T, U>(&self, rows: &Rows<T, U>) {
         if let Some(mut slot) = self.main.front() {
@@ -185,9 +160,7 @@ impl Order {
                 return old;
             }
             let is_used = new.uses > 0;
-            if self.share.end(is_used, self.entries()) {
-                self.most_in_window = in_window(&self.share, self.most);
-            }
+            self.came_to_the_end(is_used, self.entries());
             if is_used && new.weight <= old.weight {
                 chances = chances.saturating_sub(1);
                 self.promote(rows, new.slot);
@@ -269,6 +242,13 @@ impl Order {
         self.most_in_window.is_less_than(self.window.len(), self.window.weight())
     }
 
+    /// Notes that one of so many values came to the window's end, which may have another share then.
+    fn came_to_the_end(&mut self, is_used: bool, entries: u64) {
+        if self.share.end(is_used, entries) {
+            self.most_in_window = self.most.in_window(&self.share);
+        }
+    }
+
     /// What the window would lose next: its first, unless what came last is too heavy for any window.
     #[inline]
     fn candidate<T, U>(&self, rows: &Rows<T, U>) -> Standing {
@@ -325,11 +305,6 @@ impl Order {
     }
 }
 
-/// The window's part: room for one value at least.
-fn in_window(share: &Share, most: Most) -> Most {
-    Most { entries: share.of(most.entries).max(1), weight: share.of(most.weight) }
-}
-
 /// More than the sketch and a row can say together.
 const MOST_USES: u8 = 32;
 /// How many times the weight of a value can count against it.
@@ -371,9 +346,8 @@ mod tests {
         fn narrow(&mut self, entries: u64) {
             for _ in 0..entries {
                 self.order.share.chance();
-                self.order.share.end(false, entries);
+                self.order.came_to_the_end(false, entries);
             }
-            self.order.most_in_window = in_window(&self.order.share, self.order.most);
             assert!(self.order.share.is_narrow());
         }
 

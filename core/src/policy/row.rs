@@ -70,10 +70,10 @@ impl<T, U> Rows<T, U> {
         self.hot.len()
     }
 
-    /// Drops what is behind so many blocks.
-    pub(super) fn truncate(&mut self, blocks: usize) {
-        self.hot.truncate(blocks);
-        self.cold.truncate(blocks);
+    /// Drops what is behind the first `len`, which are whole blocks.
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.hot.truncate(len);
+        self.cold.truncate(len);
     }
 
     /// Lets memory bring both parts of a slot.

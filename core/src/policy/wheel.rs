@@ -147,6 +147,7 @@ impl Wheel {
 
     /// No slot is due earlier; it may be that none is due then either.
     pub(super) fn next_deadline(&self) -> Option<Moment> {
+        // Each store asks.
         if self.len == 0 {
             return None;
         }

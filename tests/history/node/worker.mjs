@@ -10,8 +10,8 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { setTimeout as sleep } from "node:timers/promises";
 import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -74,6 +74,7 @@ class Worker {
   /** Works until the input ends. */
   async run() {
     const ended = new Promise((resolve) => process.stdin.on("end", resolve).resume());
+    // By timers: a race against what lives as long as the run leaves something on it each time.
     const timers = [setInterval(() => this.#count(), COUNT_EVERY * 1_000), setInterval(() => this.#weigh(), WEIGH_EVERY * 1_000)];
     const tasks = Promise.all(Array.from({ length: this.#plan.tasks }, () => this.#work()));
     await Promise.race([ended, tasks]);
