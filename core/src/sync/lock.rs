@@ -195,7 +195,8 @@ impl<T> Drop for Reading<'_, T> {
 impl<T> Drop for Writing<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.0.word.fetch_and(!WRITER, Ordering::Release) & ASLEEP != 0 {
+        // One addition; to take a bit out and see the others takes as many tries as readers look in meanwhile.
+        if self.0.word.fetch_sub(WRITER, Ordering::Release) & ASLEEP != 0 {
             self.0.wake();
         }
     }
