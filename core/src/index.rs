@@ -12,16 +12,17 @@
 //!
 //! Invariant: a group counts the rows that stand behind it and were sent to it or before it, up to [`MOST`].
 
+use alloc::boxed::Box;
 use alloc::vec;
-use alloc::vec::Vec;
 
 use crate::foresee::foresee;
 
 /// From hashes to the numbers of rows.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Index {
-    groups: Vec<Group>,
-    len: usize,
+    groups: Box<[Group]>,
+    len: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +46,7 @@ impl Index {
 
     /// Adds a row that is not in it.
     pub(crate) fn add(&mut self, hash: u32, row: u32) {
-        if self.len >= self.groups.len() * FULL {
+        if self.len() >= self.groups.len() * FULL {
             self.rebuild(self.groups.len() * 3 / 2 + 1);
         }
         self.len += 1;
@@ -63,7 +64,7 @@ impl Index {
         }
         self.groups[stands].tags &= !(0xff << (place * 8));
         self.len -= 1;
-        if self.len < self.groups.len() && self.groups.len() > 1 {
+        if self.len() < self.groups.len() && self.groups.len() > 1 {
             self.rebuild(self.groups.len() / 4 + 1);
         }
     }
@@ -83,15 +84,16 @@ impl Index {
 
     /// How many rows are in it.
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
 
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     fn look<R>(&self, hash: u32, mut is_it: impl FnMut(u32) -> Option<R>) -> Option<(Place, R)> {
         let tags = tag(hash) * ONES;
-        let mut at = self.home(hash);
-        for _ in 0..self.groups.len() {
-            let group = &self.groups[at];
+        let home = self.home(hash);
+        let mut at = home;
+        // There is none in a table of none.
+        while let Some(group) = self.groups.get(at) {
             let mut like = group.like(tags);
             while like != 0 {
                 let place = like.trailing_zeros() as usize / 8;
@@ -106,6 +108,10 @@ impl Index {
                 break;
             }
             at = self.after(at);
+            // Where too many went past to be counted, all groups may say so.
+            if at == home {
+                break;
+            }
         }
         None
     }
@@ -140,7 +146,7 @@ impl Index {
     }
 
     fn rebuild(&mut self, groups: usize) {
-        let old = core::mem::replace(&mut self.groups, vec![Group::EMPTY; groups]);
+        let old = core::mem::replace(&mut self.groups, vec![Group::EMPTY; groups].into_boxed_slice());
         for group in old {
             places(group.tags & TAGGED).for_each(|place| self.put(group.hashes[place], group.rows[place]));
         }
@@ -231,7 +237,7 @@ impl Index {
         for (group, passed) in self.groups.iter().zip(passed) {
             assert!(group.passed() == passed || group.passed() == MOST, "{passed} went past {group:?}");
         }
-        assert_eq!(len, self.len, "rows in the table");
+        assert_eq!(len, self.len(), "rows in the table");
         assert!(len <= self.groups.len() * FULL, "{len} rows in {} groups", self.groups.len());
     }
 }
@@ -373,7 +379,7 @@ mod tests {
         let mut index = Index::default();
         // As full as it gets.
         let mut held: Vec<u32> = Vec::new();
-        while held.len() < ROWS as usize || index.len < index.groups.len() * FULL {
+        while held.len() < ROWS as usize || index.len() < index.groups.len() * FULL {
             held.push(held.len() as u32);
             index.add(spread(held[held.len() - 1]), held[held.len() - 1]);
         }

@@ -33,6 +33,26 @@ impl Inline {
         }
     }
 
+    /// Whether it is these bytes. Short ones are compared in place, which takes less than to call what compares any number of them; not
+    /// where code is to be small.
+    #[inline(always)]
+    pub(crate) fn is(&self, bytes: &[u8]) -> bool {
+        let own = &**self;
+        if own.len() != bytes.len() {
+            return false;
+        }
+        // The first and the last so many are all of them: some of them twice.
+        match own.len() {
+            16..=24 if cfg!(not(target_family = "wasm")) => {
+                own.first_chunk::<16>() == bytes.first_chunk() && own.last_chunk::<8>() == bytes.last_chunk()
+            }
+            8..16 if cfg!(not(target_family = "wasm")) => {
+                own.first_chunk::<8>() == bytes.first_chunk() && own.last_chunk::<8>() == bytes.last_chunk()
+            }
+            _ => own == bytes,
+        }
+    }
+
     /// What bytes of this length take besides their place.
     pub(crate) const fn weight(len: usize) -> u64 {
         if len > INLINE { len as u64 + ALLOCATION } else { 0 }
@@ -64,6 +84,13 @@ mod tests {
         for len in 0..all.len() {
             let kept = Inline::new(&all[..len]);
             assert_eq!(&*kept, &all[..len]);
+            assert!(kept.is(&all[..len]));
+            for other in 0..len {
+                let mut differs = all[..len].to_vec();
+                differs[other] ^= 1;
+                assert!(!kept.is(&differs), "of {len} bytes the one at {other} differs");
+                assert!(!kept.is(&all[..other]), "{other} are not {len}");
+            }
             assert_eq!(
                 Inline::weight(len),
                 if matches!(kept, Inline::Short(..)) { 0 } else { len as u64 + ALLOCATION }

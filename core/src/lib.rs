@@ -53,6 +53,7 @@ pub mod pattern;
 pub mod payload;
 pub mod policy;
 pub mod pubsub;
+mod recent;
 pub mod remote;
 pub mod rules;
 pub mod settings;

@@ -42,6 +42,7 @@ impl Moment {
     }
 
     /// The moment `wait` later, or [`Moment::NEVER`] where that is past counting.
+    #[inline]
     pub fn after(self, wait: Duration) -> Self {
         Self(u64::try_from(wait.as_nanos()).map_or(u64::MAX, |nanos| self.0.saturating_add(nanos)))
     }

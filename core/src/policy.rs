@@ -92,9 +92,9 @@ impl Slot {
 pub struct Policy<T = (), U = ()> {
     // First, as every hit reads it.
     rows: Rows<T, U>,
-    closed: Closed,
     order: Order,
     wheel: Wheel,
+    closed: Closed,
 }
 
 impl<T: Default, U: Default> Policy<T, U> {
@@ -157,9 +157,11 @@ impl<T: Default, U: Default> Policy<T, U> {
         &self.rows.cold[slot.index()].kept
     }
 
-    /// The same, to be changed.
-    pub fn rest_mut(&mut self, slot: Slot) -> &mut U {
-        &mut self.rows.cold[slot.index()].kept
+    /// All that is kept beside a slot, to be changed, found once for all that is to be done with it.
+    #[inline]
+    pub fn parts(&mut self, slot: Slot) -> Parts<'_, T, U> {
+        let (hot, cold) = self.rows.both(slot.0);
+        Parts { hash: hot.hash, kept: &mut hot.kept, rest: &mut cold.kept }
     }
 
     /// The hash that the slot was opened with.
@@ -179,9 +181,10 @@ impl<T: Default, U: Default> Policy<T, U> {
     /// slot.
     #[inline]
     pub fn put(&mut self, slot: Slot, weight: Weight, life: Life) {
-        let place = self.rows.hot[slot.index()].place;
+        let (hot, cold) = self.rows.both(slot.0);
+        let place = hot.place;
         debug_assert!(place != Place::Closed, "only an open slot can hold a value");
-        let old = core::mem::replace(&mut self.rows.cold[slot.index()].weight, weight.get());
+        let old = core::mem::replace(&mut cold.weight, weight.get());
         if !place.is_held() {
             self.rows.set_life(slot.0, life);
             self.order.enter(&mut self.rows, slot.0);
@@ -337,6 +340,17 @@ impl<T: Default, U: Default> Policy<T, U> {
         self.wheel.remove(&mut self.rows.cold, slot);
         self.order.leave(&mut self.rows, slot);
     }
+}
+
+/// What is kept beside a slot.
+#[derive(Debug)]
+pub struct Parts<'p, T, U> {
+    /// The hash that the slot was opened with.
+    pub hash: u32,
+    /// What hits read.
+    pub kept: &'p mut T,
+    /// What they do not.
+    pub rest: &'p mut U,
 }
 
 /// A slot, and what a hit has to know of it.

@@ -81,22 +81,22 @@ impl Stats {
 
 /// The counters of one shard, on cache lines of their own.
 #[derive(Debug, Default)]
-#[repr(align(128))]
+#[repr(C, align(128))]
 pub(crate) struct Counters {
     /// Those of a cache in memory that only read are counted by the lock that they read under.
     pub(crate) hits: Counter,
     pub(crate) stale: Counter,
     pub(crate) misses: Counter,
-    pub(crate) loads: Counter,
-    pub(crate) load_failures: Counter,
-    pub(crate) loads_refused: Counter,
-    pub(crate) load_nanos: Counter,
     pub(crate) stores: Counter,
-    pub(crate) too_large: Counter,
     evicted: Counter,
     expired: Counter,
     invalidated: Counter,
     replaced: Counter,
+    pub(crate) loads: Counter,
+    pub(crate) load_failures: Counter,
+    pub(crate) loads_refused: Counter,
+    pub(crate) load_nanos: Counter,
+    pub(crate) too_large: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -130,6 +130,7 @@ impl Counter {
 
 impl Counters {
     /// Counts a value that left, under the lock that the shard is changed under.
+    #[inline]
     pub(crate) fn left(&self, why: Removal) {
         match why {
             Removal::Evicted => &self.evicted,

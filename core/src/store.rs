@@ -10,7 +10,6 @@
 //! Invariants: a row is in the table, and has a key, exactly while it has a value or a flight; the policy holds a value for exactly the
 //! slots whose rows have one.
 
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -22,12 +21,16 @@ use crate::flight::{Ending, Flight};
 use crate::index::Index;
 use crate::inline::Inline;
 use crate::moment::Moment;
-use crate::policy::{Bounds, Line, Policy, Slot, slot_bytes};
+use crate::policy::{Bounds, Line, Parts, Policy, Slot, slot_bytes};
+use crate::recent::Recent;
 use crate::stats::Counters;
 use crate::sync::RwLock;
 use crate::version::{TagSet, Ticket};
 
 /// The counters first, as they fill cache lines: so the lock begins one.
+///
+/// Two threads that insert in turn hand over each line that insertions write, and wait for it. So what is in here and in its parts stands
+/// in a given order (`repr(C)`): what insertions write in as few lines as it fits in, what they only read behind that.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Shard<V, E> {
@@ -42,7 +45,7 @@ pub(crate) struct Rows<V, E> {
     index: Index,
     slots: Policy<Row<V>, Rest<V, E>>,
     flights: u64,
-    recent: VecDeque<(u32, Removal, Moment)>,
+    recent: Recent,
 }
 
 /// What a hit reads.
@@ -128,7 +131,7 @@ impl<'a, V: Clone, E: Clone> Leaving<'a, V, E> {
 
 impl<V: Clone, E: Clone> Shard<V, E> {
     pub(crate) fn new(bounds: Bounds) -> Self {
-        let rows = Rows { index: Index::default(), slots: Policy::new(bounds), flights: 0, recent: VecDeque::new() };
+        let rows = Rows { index: Index::default(), slots: Policy::new(bounds), flights: 0, recent: Recent::default() };
         Self { rows: RwLock::new(rows), counters: Counters::default() }
     }
 }
@@ -137,8 +140,10 @@ impl<V: Clone, E: Clone> Rows<V, E> {
     /// The row of a key.
     #[inline(always)]
     pub(crate) fn row(&self, hash: u64, key: &str) -> Option<Line<'_, Row<V>>> {
-        let is_it = |row: &Line<'_, Row<V>>| *row.kept().key == *key.as_bytes();
-        self.index.find(hash as u32, |row| Some(self.line(Slot::from_index(row))).filter(is_it))
+        self.index.find(hash as u32, |row| {
+            let row = self.line(Slot::from_index(row));
+            row.kept().key.is(key.as_bytes()).then_some(row)
+        })
     }
 
     /// The row of a slot.
@@ -266,7 +271,7 @@ impl<V: Clone, E: Clone> Rows<V, E> {
 
     /// Why and when the last value with this hash left, where that is not too many removals ago.
     pub(crate) fn last_removal(&self, hash: u64) -> Option<(Removal, Moment)> {
-        self.recent.iter().rev().find(|(gone, _, _)| *gone == hash as u32).map(|(_, why, when)| (*why, *when))
+        self.recent.last(hash as u32)
     }
 
     /// Finds the row of `key` or makes one. A new row must be given a value or a flight before the lock is released.
@@ -296,7 +301,7 @@ impl<V: Clone, E: Clone> Rows<V, E> {
         }
         let flight = Arc::new(Flight::new(ticket, leaving.now));
         self.flights += 1;
-        self.slots.rest_mut(slot).flight = Some(Arc::clone(&flight));
+        self.slots.parts(slot).rest.flight = Some(Arc::clone(&flight));
         flight
     }
 
@@ -317,11 +322,11 @@ impl<V: Clone, E: Clone> Rows<V, E> {
     #[inline]
     pub(crate) fn store(&mut self, slot: Slot, coming: Coming<V>, early: Early, leaving: &mut Leaving<'_, V, E>) {
         let Coming { held, ticket, load_micros, weight, life } = coming;
-        if let Some(old) = self.slots[slot].held.replace(held) {
+        let Parts { kept: row, rest, .. } = self.slots.parts(slot);
+        if let Some(old) = row.held.replace(held) {
             leaving.counters.left(Removal::Replaced);
             leaving.value(old.value);
         }
-        let rest = self.slots.rest_mut(slot);
         (rest.ticket, rest.stored, rest.load_micros) = (ticket, leaving.now, load_micros);
         self.slots.put(slot, weight, life);
         // What was set by hand took no time to load, and there is nothing to work out.
@@ -387,7 +392,7 @@ impl<V: Clone, E: Clone> Rows<V, E> {
     }
 
     fn take_flight(&mut self, slot: Slot) -> Option<Arc<Flight<V, E>>> {
-        let flight = self.slots.rest_mut(slot).flight.take();
+        let flight = self.slots.parts(slot).rest.flight.take();
         self.flights -= u64::from(flight.is_some());
         flight
     }
@@ -395,11 +400,10 @@ impl<V: Clone, E: Clone> Rows<V, E> {
     /// Forgets the row of `slot` where it has neither value nor flight.
     #[inline]
     pub(crate) fn release(&mut self, slot: Slot) {
-        let has_flight = self.flight(slot).is_some();
-        let row = &mut self.slots[slot];
-        if row.held.is_none() && !has_flight {
+        let Parts { hash, kept: row, rest } = self.slots.parts(slot);
+        if row.held.is_none() && rest.flight.is_none() {
             row.key = Inline::NONE;
-            self.index.take_out(self.slots.hash(slot), slot.number());
+            self.index.take_out(hash, slot.number());
             self.slots.close(slot);
         }
     }
@@ -422,13 +426,10 @@ impl<V: Clone, E: Clone> Rows<V, E> {
 
     #[inline]
     fn take_value(&mut self, slot: Slot, why: Removal, leaving: &mut Leaving<'_, V, E>) {
-        let row = &mut self.slots[slot];
+        let Parts { hash, kept: row, .. } = self.slots.parts(slot);
         if let Some(held) = row.held.take() {
             leaving.counters.left(why);
-            if self.recent.len() == RECENT {
-                self.recent.pop_front();
-            }
-            self.recent.push_back((self.slots.hash(slot), why, leaving.now));
+            self.recent.note(hash, why, leaving.now);
             leaving.value(held.value);
         }
     }
@@ -477,6 +478,3 @@ const TABLES: u64 = 22;
 
 /// Bounds what one store pays for others: more than one leaves for each that comes, so none pile up.
 const EXPIRE_PER_STORE: usize = 4;
-
-/// How many removals `explain` can look back on, a shard.
-const RECENT: usize = 256;

@@ -27,16 +27,17 @@ use crate::moment::Moment;
 
 /// The values held, in the order in which they would leave.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Order {
+    window: Queue,
+    main: Queue,
+    share: Share,
+    sketch: Sketch,
     most: Most,
     /// The window's part of that, kept as each insertion asks for it several times.
     most_in_window: Most,
     idle_weight: u64,
-    window: Queue,
-    main: Queue,
     slots: usize,
-    sketch: Sketch,
-    share: Share,
     /// Behind the slot that [`Order::straggler`] looks at next.
     searched: usize,
 }

@@ -52,7 +52,7 @@ pub(super) trait Queued {
 #[derive(Debug)]
 pub(super) struct Queue {
     head: u32,
-    len: u64,
+    len: u32,
     weight: u64,
 }
 
@@ -64,7 +64,7 @@ impl Queue {
 
     /// How many slots are queued.
     pub(super) const fn len(&self) -> u64 {
-        self.len
+        self.len as u64
     }
 
     /// What they weigh together.

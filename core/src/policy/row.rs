@@ -17,6 +17,7 @@ use crate::moment::Moment;
 
 /// The rows of all slots.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Rows<T, U> {
     // First, as every hit reads it.
     pub(super) hot: Blocks<Hot<T>>,
@@ -76,6 +77,12 @@ impl<T, U> Rows<T, U> {
         self.cold.truncate(len);
     }
 
+    /// Both parts of a slot.
+    #[inline]
+    pub(super) fn both(&mut self, slot: u32) -> (&mut Hot<T>, &mut Cold<U>) {
+        (&mut self.hot[slot as usize], &mut self.cold[slot as usize])
+    }
+
     /// Lets memory bring both parts of a slot.
     #[inline]
     pub(super) fn foresee(&self, slot: u32) {
@@ -97,9 +104,10 @@ impl<T, U> Rows<T, U> {
     }
 
     /// Says until when the value of a slot lives.
+    #[inline]
     pub(super) fn set_life(&mut self, slot: u32, life: Life) {
-        self.hot[slot as usize].fresh_until = life.fresh_until();
-        self.cold[slot as usize].usable_until = life.usable_until();
+        let (hot, cold) = self.both(slot);
+        (hot.fresh_until, cold.usable_until) = (life.fresh_until(), life.usable_until());
     }
 }
 
@@ -136,6 +144,7 @@ impl<T> Hot<T> {
     }
 
     /// Has the value be in doubt for so long before it is fresh no longer: a little longer, up to twice.
+    #[inline]
     pub(super) fn set_doubt(&mut self, before: Duration) {
         let nanos = NEVER_YET.after(before).as_nanos();
         self.doubt = (u64::BITS - nanos.leading_zeros()).min(u64::BITS - 1) as u8;

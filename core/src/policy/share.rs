@@ -11,11 +11,11 @@
 #[derive(Debug)]
 pub(super) struct Share {
     /// How many values came to the window's end since the counts began.
-    ended: u64,
+    ended: u32,
     /// How many of them had been used.
-    used: u64,
+    used: u32,
     /// How many values of main got another chance, as they had been used.
-    chances: u64,
+    chances: u32,
     /// For how many counts the window stays narrow; zero where it is wide.
     narrow_for: u32,
 }
@@ -39,23 +39,25 @@ impl Share {
 
     /// Notes that a value of main was used since it last stood first.
     pub(super) const fn chance(&mut self) {
-        self.chances += 1;
+        // Nobody says how many there may be before the next value comes to the window's end.
+        self.chances = self.chances.saturating_add(1);
     }
 
     /// Notes that one of `entries` values came to the window's end, and whether it had been used there. True where the share may be
     /// another one now.
     pub(super) const fn end(&mut self, is_used: bool, entries: u64) -> bool {
         self.ended += 1;
-        self.used += is_used as u64;
-        if self.ended < entries / 4 + LEAST_COUNT {
+        self.used += is_used as u32;
+        let (ended, used, chances) = (self.ended as u64, self.used as u64, self.chances as u64);
+        if ended < entries / 4 + LEAST_COUNT {
             return false;
         }
         // Where main is hardly used either, nothing speaks against a wide window.
-        let is_main_used = self.chances * 16 >= self.ended;
+        let is_main_used = chances * 16 >= ended;
         self.narrow_for = match self.narrow_for {
-            0 if is_main_used && self.chances > self.used * NARROWED => STAYS_NARROW,
+            0 if is_main_used && chances > used * NARROWED => STAYS_NARROW,
             0 => 0,
-            _ if is_main_used && self.used * WIDENED > self.chances => 0,
+            _ if is_main_used && used * WIDENED > chances => 0,
             left => left - 1,
         };
         (self.ended, self.used, self.chances) = (0, 0, 0);

@@ -42,12 +42,13 @@ const HALVES: u64 = 0x7777_7777_7777_7777;
 
 /// Approximate, ageing counts by hash.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Sketch {
+    additions: u64,
+    halvings: u32,
     blocks: Vec<Block>,
     /// How many halvings each block has seen.
     seen: Vec<u32>,
-    halvings: u32,
-    additions: u64,
 }
 
 impl Sketch {

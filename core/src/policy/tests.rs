@@ -216,7 +216,7 @@ fn a_value_in_doubt_is_fresh_and_not_sure() {
     let end = START.after(Duration::from_secs(100));
     let slot = policy.open(7);
     policy[slot] = 1;
-    *policy.rest_mut(slot) = 2;
+    *policy.parts(slot).rest = 2;
     policy.put(slot, Weight::new(1), Life::new(end, end));
     let known = |policy: &Policy<u8, u8>, now| (policy.freshness(slot, now), sure(policy, slot, now));
     let nanosecond = Duration::from_nanos(1);

@@ -14,6 +14,8 @@
 //! Invariants: `cursor` never goes back, and no filed slot is due before it; a slot of level n differs from `cursor` in
 //! its n-th digit first, so a lower level is always due before a higher one.
 
+use alloc::boxed::Box;
+
 use crate::blocks::Blocks;
 use crate::moment::Moment;
 
@@ -69,18 +71,19 @@ pub(super) trait Timed {
 
 /// Slots filed by deadline.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Wheel {
-    cursor: u64,
-    occupied: [u64; LEVELS],
-    /// The first slot of each bucket; the last one is of those set aside.
-    heads: [u32; LEVELS * BUCKETS + 1],
     len: u64,
+    cursor: u64,
+    /// The first slot of each bucket; the last one is of those set aside.
+    heads: Box<[u32; LEVELS * BUCKETS + 1]>,
+    occupied: [u64; LEVELS],
 }
 
 impl Wheel {
     /// An empty wheel.
-    pub(super) const fn new() -> Self {
-        Self { cursor: 0, occupied: [0; LEVELS], heads: [NONE; LEVELS * BUCKETS + 1], len: 0 }
+    pub(super) fn new() -> Self {
+        Self { cursor: 0, occupied: [0; LEVELS], heads: Box::new([NONE; LEVELS * BUCKETS + 1]), len: 0 }
     }
 
     /// Files `slot`, which is not in the wheel, under its deadline; [`Moment::NEVER`] stays out.
@@ -109,7 +112,9 @@ impl Wheel {
     pub(super) fn expire<R: Timed>(&mut self, rows: &mut Blocks<R>, now: Moment, refiled: usize) -> Option<u32> {
         let now = now.as_nanos() >> TICK_BITS;
         if self.len == 0 {
-            self.cursor = self.cursor.max(now);
+            if self.cursor < now {
+                self.cursor = now;
+            }
             return None;
         }
         self.take_due(rows, now, refiled)
