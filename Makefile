@@ -37,7 +37,7 @@ mutants: ## break what the core decides, see whether its tests notice, and write
 docs: ## build the documentation as a site, in target/site
 	@tools/docs.sh
 
-bench-store: ## time the memory store in Rust beside other caches, and weigh its entries (ROUNDS=7)
+bench-store: ## time the memory store in Rust beside other caches, and weigh its entries (ROUNDS=3)
 	@tools/bench-store.sh
 
 hit-ratio: ## replay recorded requests through the memory store and other caches (TRACES=folder)

@@ -1,8 +1,8 @@
 //! What the memory store keeps and what it costs, beside other caches.
 //!
-//! `hit-ratio TRACES INTO` replays a folder of traces; `speed ROUNDS` times calls; `memory` weighs a million entries; `collisions` times
-//! hits among keys that were chosen to collide, `expiry` calls while a million entries leave. The caches beside it are used through their
-//! public interfaces, with what they do by default.
+//! `hit-ratio TRACES INTO` replays a folder of traces; `figures ROUNDS` times calls and `tables` makes tables of that; `sweeps` times
+//! invalidations by a pattern, `collisions` hits among keys that were chosen to collide, `expiry` calls while a million entries leave;
+//! `memory` weighs a million entries. The caches beside it are used through their public interfaces, with what they do by default.
 
 mod collisions;
 mod expiry;
@@ -14,6 +14,7 @@ mod report;
 mod sizes;
 mod speed;
 mod stores;
+mod sweeps;
 mod trace;
 
 use std::path::Path;
@@ -27,15 +28,14 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let done = match words[..] {
         ["hit-ratio", traces, into] => hit_ratio(Path::new(traces), Path::new(into)),
-        ["speed", rounds] => match rounds.parse() {
-            Ok(rounds) if rounds > 0 => {
-                speed::run(rounds);
-                Ok(())
-            }
+        ["figures", rounds] => match rounds.parse() {
+            Ok(rounds) if rounds > 0 => speed::figures(rounds),
             _ => Err(format!("ROUNDS is {rounds}, and has to be a number of at least 1")),
         },
-        ["memory"] => {
-            memory::run();
+        ["figure", call, cache] => speed::figure(call, cache),
+        ["tables"] => speed::tables(std::io::stdin().lock()),
+        ["sweeps"] => {
+            sweeps::run();
             Ok(())
         }
         ["collisions"] => {
@@ -46,7 +46,11 @@ fn main() -> ExitCode {
             expiry::run();
             Ok(())
         }
-        _ => Err("usage: hit-ratio TRACES INTO, or speed ROUNDS, or memory, collisions or expiry".into()),
+        ["memory"] => {
+            memory::run();
+            Ok(())
+        }
+        _ => Err("usage: hit-ratio TRACES INTO, figures ROUNDS, tables, sweeps, collisions, expiry or memory".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,78 +1,137 @@
-//! Speed: what a call takes, all caches in turn within each round, so that a busy machine treats them alike.
+//! Speed: what a call takes.
 //!
 //! Keys of 20 bytes, values of 120, asked for by Zipf's law of exponent 1. Time is that of the processor, not of the clock on the wall:
-//! what else runs on the machine takes its caches, but not its time from what is measured. Each figure is the median of its rounds; `x`
-//! is a figure divided by donjon's of the same round, as a median, too.
+//! what else runs on the machine takes its caches, but not its time from what is measured.
+//!
+//! Each figure is of a process of its own, in turn within each round: so a busy machine treats all alike, and none gets the memory as
+//! another left it. Where functions lie in memory changes what the same code takes by up to half, which no number of rounds of one program
+//! shows (C. Curtsinger, E. Berger, "STABILIZER: Statistically Sound Performance Evaluation", ASPLOS 2013); so figures of several programs,
+//! in which they lie elsewhere, make one table. Each is the median of all; `x` is a figure divided by donjon's of the same round, as a
+//! median, too.
 
+use std::collections::HashMap;
 use std::hint::black_box;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::io::BufRead;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::stores::{ALL, Store, Value};
 
-const KEYS: usize = 1_000_000;
+pub const KEYS: usize = 1_000_000;
 const ROOM: usize = KEYS / 10;
 const CALLS: usize = 1_000_000;
 
-type Measure = fn(&dyn Store, &Work) -> f64;
-
-/// What is asked for, made once.
-struct Work {
-    keys: Vec<String>,
-    /// Of those that fit, and of all.
-    resident: Vec<u32>,
-    any: Vec<u32>,
-    value: Value,
+/// A call that is timed.
+struct Timed {
+    name: &'static str,
+    title: &'static str,
+    /// How many values the caches have room for.
+    room: usize,
+    measure: fn(&dyn Store, &Work) -> f64,
 }
 
-/// Times all and prints a table each.
-pub fn run(rounds: usize) {
-    let keys: Vec<String> = (0..2 * KEYS).map(|n| format!("user:profile:{n:07}")).collect();
-    let work = Work { keys, resident: zipf(ROOM, CALLS), any: zipf(KEYS, CALLS), value: vec![b'v'; 120].into() };
-    let tables: [(&str, &str, Measure); 5] = [
-        ("a hit, one thread", "ns", |store, work| hit(store, work, 1)),
-        ("a hit, two threads", "ns", |store, work| hit(store, work, 2)),
-        ("95 % reads that fill what they miss, 5 % writes, two threads", "ns", mixed),
-        ("a new key into a full cache, one thread", "ns", insert),
-        ("the longest of a million insertions into an empty cache", "µs", growth),
-    ];
-    for (title, unit, measure) in tables {
-        // The last is slow and of one size.
-        let (room, rounds) = if title.starts_with("the longest") { (KEYS, rounds.min(3)) } else { (ROOM, rounds) };
-        let mut figures = vec![Vec::new(); ALL.len()];
-        for _ in 0..rounds {
-            for (figures, (_, make)) in figures.iter_mut().zip(ALL) {
-                figures.push(measure(&*make(room), &work));
+const TIMED: [Timed; 5] = [
+    Timed { name: "hit", title: "a hit, one thread", room: ROOM, measure: |store, work| hit(store, work, 1) },
+    Timed { name: "hits", title: "a hit, two threads", room: ROOM, measure: |store, work| hit(store, work, 2) },
+    Timed {
+        name: "mix",
+        title: "95 % reads that fill what they miss, 5 % writes, two threads",
+        room: ROOM,
+        measure: mixed,
+    },
+    Timed { name: "insertion", title: "a new key into a full cache, one thread", room: ROOM, measure: insert },
+    Timed {
+        name: "growth",
+        title: "the longest of a million insertions into an empty cache",
+        room: KEYS,
+        measure: growth,
+    },
+];
+
+/// What calls are made with.
+pub struct Work {
+    pub keys: Vec<String>,
+    pub value: Value,
+}
+
+impl Work {
+    pub fn new() -> Self {
+        let keys = (0..2 * KEYS).map(|n| format!("user:profile:{n:07}")).collect();
+        Self { keys, value: vec![b'v'; 120].into() }
+    }
+
+    /// Which keys are asked for, of the first so many.
+    pub fn asked(&self, keys: usize) -> Vec<u32> {
+        zipf(keys, CALLS)
+    }
+}
+
+/// Measures all in turn and prints a line for each figure, for [`tables`].
+pub fn figures(rounds: usize) -> Result<(), String> {
+    let own = std::env::current_exe().map_err(|error| format!("cannot tell which program this is: {error}"))?;
+    for timed in &TIMED {
+        for round in 0..rounds {
+            for nth in 0..ALL.len() {
+                let (cache, _) = ALL[(round + nth) % ALL.len()];
+                let mut command = Command::new(&own);
+                command.args(["figure", timed.name, cache]).stderr(Stdio::inherit());
+                let output = command.output().map_err(|error| format!("cannot begin a process: {error}"))?;
+                if !output.status.success() {
+                    return Err(format!("{} of {cache} was not measured: {}", timed.name, output.status));
+                }
+                print!("{}\t{cache}\t{}", timed.name, String::from_utf8_lossy(&output.stdout));
             }
         }
-        table(title, unit, &figures);
     }
-    sweeps(&work, rounds.min(3));
+    Ok(())
 }
 
-fn table(title: &str, unit: &str, figures: &[Vec<f64>]) {
-    println!(
-        "{title}: {unit}, median of {} (least to most)\n\n| cache | {unit} | x donjon |\n|---|--:|--:|",
-        figures[0].len()
-    );
-    for ((name, _), own) in ALL.iter().zip(figures) {
-        let sorted = sorted(own);
-        let times = sorted_median(own.iter().zip(&figures[0]).map(|(own, donjon)| own / donjon));
-        println!(
-            "| {name} | {:.1} ({:.1} to {:.1}) | {times:.2} |",
-            median(&sorted),
-            sorted[0],
-            sorted[sorted.len() - 1]
-        );
+/// Measures one call of one cache and prints nanoseconds.
+pub fn figure(name: &str, cache: &str) -> Result<(), String> {
+    let timed = TIMED.iter().find(|timed| timed.name == name).ok_or_else(|| format!("no call is {name}"))?;
+    let (_, make) = ALL.iter().find(|(name, _)| *name == cache).ok_or_else(|| format!("no cache is {cache}"))?;
+    println!("{:.1}", (timed.measure)(&*make(timed.room), &Work::new()));
+    Ok(())
+}
+
+/// Makes tables of the lines that [`figures`] printed, of one program or of several.
+pub fn tables(lines: impl BufRead) -> Result<(), String> {
+    let mut figures: HashMap<(String, String), Vec<f64>> = HashMap::new();
+    for line in lines.lines() {
+        let line = line.map_err(|error| format!("cannot read: {error}"))?;
+        let unlike = || format!("{line:?} is no call, cache and figure with tabs between");
+        let [call, cache, figure] = *line.split('\t').collect::<Vec<_>>() else { return Err(unlike()) };
+        let figure = figure.parse().map_err(|_| unlike())?;
+        figures.entry((call.into(), cache.into())).or_default().push(figure);
     }
-    println!();
+    let of = |call: &str, cache: &str| {
+        figures
+            .get(&(call.into(), cache.into()))
+            .ok_or_else(|| format!("no figure is of {call} and {cache}: `figures` prints them all"))
+    };
+    for timed in &TIMED {
+        let donjon = of(timed.name, ALL[0].0)?;
+        println!(
+            "{}: ns, median of {} (least to most)\n\n| cache | ns | x donjon |\n|---|--:|--:|",
+            timed.title,
+            donjon.len()
+        );
+        for (cache, _) in ALL {
+            let own = of(timed.name, cache)?;
+            let times = sorted_median(own.iter().zip(donjon).map(|(own, donjon)| own / donjon));
+            let own = sorted(own);
+            println!("| {cache} | {:.1} ({:.1} to {:.1}) | {times:.2} |", median(&own), own[0], own[own.len() - 1]);
+        }
+        println!();
+    }
+    Ok(())
 }
 
 fn hit(store: &dyn Store, work: &Work, threads: usize) -> f64 {
     work.keys[..ROOM * 9 / 10].iter().for_each(|key| store.insert(key, work.value.clone()));
     store.settle();
     let present: Vec<u32> =
-        work.resident.iter().copied().filter(|&key| store.get(&work.keys[key as usize]).is_some()).collect();
+        work.asked(ROOM).into_iter().filter(|&key| store.get(&work.keys[key as usize]).is_some()).collect();
     together(threads, |thread| {
         for &key in present.iter().skip(thread * CALLS / 4).take(CALLS / 4) {
             black_box(store.get(&work.keys[key as usize]));
@@ -81,8 +140,9 @@ fn hit(store: &dyn Store, work: &Work, threads: usize) -> f64 {
 }
 
 fn mixed(store: &dyn Store, work: &Work) -> f64 {
+    let any = work.asked(KEYS);
     let call = |at: usize| {
-        let key = &work.keys[work.any[at] as usize];
+        let key = &work.keys[any[at] as usize];
         if at % 20 == 0 || store.get(key).is_none() {
             store.insert(key, work.value.clone());
         }
@@ -112,51 +172,7 @@ fn growth(store: &dyn Store, work: &Work) -> f64 {
         store.insert(key, value);
         longest = longest.max(processor_time() - from);
     }
-    longest.as_nanos() as f64 / 1_000.0
-}
-
-/// A thousand of a million keys are invalidated by their beginning, while another thread reads.
-fn sweeps(work: &Work, rounds: usize) {
-    println!(
-        "1,000 of 1,000,000 by the beginning of their keys: processor time; and the longest that another thread waited for a read, by the \
-         clock on the wall: median of {rounds}\n"
-    );
-    println!("| cache | ms | longest read, ms |\n|---|--:|--:|");
-    for (name, make) in ALL {
-        let (mut took, mut longest) = (Vec::new(), Vec::new());
-        for round in 0..rounds {
-            let store = make(KEYS * 11 / 10);
-            work.keys[..KEYS].iter().for_each(|key| store.insert(key, work.value.clone()));
-            store.settle();
-            let done = AtomicBool::new(false);
-            let store = &*store;
-            let read = || {
-                let mut longest = Duration::ZERO;
-                for &key in work.any.iter().cycle().take_while(|_| !done.load(Ordering::Relaxed)) {
-                    let from = Instant::now();
-                    black_box(store.get(&work.keys[key as usize]));
-                    longest = longest.max(from.elapsed());
-                }
-                longest
-            };
-            std::thread::scope(|threads| {
-                let reader = threads.spawn(read);
-                let from = processor_time();
-                // Numbers of seven digits: a thousand have the same first four.
-                if store.invalidate(&format!("user:profile:{:04}", 100 + round)) {
-                    took.push((processor_time() - from).as_secs_f64() * 1_000.0);
-                }
-                done.store(true, Ordering::Relaxed);
-                longest.push(reader.join().expect("a reader does not panic").as_secs_f64() * 1_000.0);
-            });
-        }
-        if took.is_empty() {
-            println!("| {name} | cannot | |");
-        } else {
-            println!("| {name} | {:.1} | {:.2} |", sorted_median(took), sorted_median(longest));
-        }
-    }
-    println!();
+    longest.as_nanos() as f64
 }
 
 /// Nanoseconds of processor time that the threads took for their work, together.
