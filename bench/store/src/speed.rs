@@ -4,10 +4,10 @@
 //! what else runs on the machine takes its caches, but not its time from what is measured.
 //!
 //! Each figure is of a process of its own, in turn within each round: so a busy machine treats all alike, and none gets the memory as
-//! another left it. Where functions lie in memory changes what the same code takes by up to half, which no number of rounds of one program
-//! shows (C. Curtsinger, E. Berger, "STABILIZER: Statistically Sound Performance Evaluation", ASPLOS 2013); so figures of several programs,
-//! in which they lie elsewhere, make one table. Each is the median of all; `x` is a figure divided by donjon's of the same round, as a
-//! median, too.
+//! another left it. Where functions lie in memory changes what the same code takes by a quarter and more, which no number of rounds of one
+//! program shows (C. Curtsinger, E. Berger, "STABILIZER: Statistically Sound Performance Evaluation", ASPLOS 2013); so figures of several
+//! programs, in which they lie elsewhere, make one table. Each is the median of all; `x` is a figure divided by donjon's of the same round,
+//! as a median, too.
 
 use std::collections::HashMap;
 use std::hint::black_box;
