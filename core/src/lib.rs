@@ -12,7 +12,7 @@
 //! | which loads are under way for a tier that keeps its values elsewhere | `flights` |
 //! | who waits for a load, and where it is all kept | [`flight`], `store` |
 //! | what tags and load tickets mean | [`version`] |
-//! | what is counted | [`stats`] |
+//! | what is counted, and what left lately | [`stats`], `recent` |
 //! | what can be configured | [`settings`] |
 //! | what the bytes of a value are, and how they look in Redis | [`payload`], [`envelope`] |
 //! | what can go wrong at Redis, when to leave it alone, what it must still be told | [`fault`], [`breaker`], [`outbox`] |

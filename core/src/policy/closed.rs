@@ -146,6 +146,8 @@ mod tests {
         closed.push(&mut rows, slot);
         assert_eq!(closed.cut(rows.len()), WORD * BLOCK);
         assert_eq!((closed.pop(&rows), closed.iter(&rows).count()), (None, 0));
+        closed.push(&mut rows, 0);
+        assert_eq!((closed.only, closed.listed), (0, 0));
     }
 
     #[test]
@@ -153,8 +155,11 @@ mod tests {
         let mut rows: Blocks<_> = (0..=2 * BLOCK).map(|_| Cold::<()>::default()).collect();
         let (mut closed, last) = (Closed::new(), 2 * BLOCK as u32);
         for slots in [&[7][..], &[last], &[last, 7], &[7, last], &[last, 7, BLOCK as u32]] {
-            for &slot in slots {
+            closed.push(&mut rows, slots[0]);
+            assert_eq!((closed.only, closed.listed), (slots[0], 0));
+            for &slot in &slots[1..] {
                 closed.push(&mut rows, slot);
+                assert_eq!(closed.only, NONE);
             }
             assert_eq!(closed.iter(&rows).count(), slots.len());
             let mut lowest_first = slots.to_vec();
