@@ -112,6 +112,7 @@ impl Wheel {
     pub(super) fn expire<R: Timed>(&mut self, rows: &mut Blocks<R>, now: Moment, refiled: usize) -> Option<u32> {
         let now = now.as_nanos() >> TICK_BITS;
         if self.len == 0 {
+            // Written where it changes only, which it seldom does from one call to the next.
             if self.cursor < now {
                 self.cursor = now;
             }
@@ -341,6 +342,18 @@ mod tests {
         let due: Vec<_> = (0..200).filter(|&slot| rows[slot as usize].1 <= now).collect();
         assert_eq!(left, due);
         assert!(!due.is_empty() && due.len() < 200);
+    }
+
+    #[test]
+    fn an_empty_wheel_goes_with_the_clock_and_never_back() {
+        let (mut wheel, mut rows) = filed([ticks(5_001)]);
+        wheel.remove(&mut rows, 0);
+        for (now, cursor) in [(5_000, 5_000), (5_000, 5_000), (60, 5_000)] {
+            assert_eq!(wheel.expire(&mut rows, ticks(now), REFILED), None);
+            assert_eq!(wheel.cursor, cursor);
+        }
+        wheel.insert(&mut rows, 0);
+        assert_eq!(wheel.expire(&mut rows, ticks(5_001), 1), Some(0), "it is filed once, in the finest buckets");
     }
 
     #[test]
