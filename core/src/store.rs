@@ -473,6 +473,13 @@ pub(crate) const fn idle_weight<V, E>() -> u64 {
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(idle_weight::<Arc<[u8]>, ()>() == 2 * 64);
 
+/// What a hit reads of a shard stands in the line of the lock: its word, the index, and where the rows are. A shard is ten lines.
+#[cfg(all(target_pointer_width = "64", not(shuttle)))]
+const _: () = {
+    assert!(size_of::<u64>() + size_of::<Index>() + size_of::<Vec<()>>() + size_of::<usize>() == 64);
+    assert!(size_of::<Shard<Arc<[u8]>, ()>>() == 10 * 64);
+};
+
 /// What a row takes of the index, 12.8 to 19.2, and of the policy's sketch, 4.3 to 8.5, about: both have places to spare.
 const TABLES: u64 = 22;
 

@@ -399,6 +399,7 @@ async def test_row_20_a_wrong_password_is_said_and_not_shown(
     async with cache_at(right.replace("p%40ss", "wr0ng")) as cache:
         for _ in range(20):
             assert await ask(cache, "get_or_set", "key", lambda: "loaded") == "loaded"
+        assert not await ask(cache, "ping")
         # Nobody waits for a connection longer than a moment, and why there is none is known, and said by some call, after that.
         deadline = time.monotonic() + PATIENCE
         while "WRONGPASS" not in caplog.text and time.monotonic() < deadline:
