@@ -149,11 +149,13 @@ impl<T> RwLock<T> {
     /// Returns when none of the bits in `blocks` was set a moment ago, or sooner; meanwhile those of `says` are.
     fn wait(&self, blocks: u64, says: u64) {
         for _ in 0..LOOKS {
-            // Said anew each time: who got in between took it back.
-            let word =
-                if says == 0 { self.word.load(Ordering::Relaxed) } else { self.word.fetch_or(says, Ordering::Relaxed) };
+            let word = self.word.load(Ordering::Relaxed);
             if word & blocks == 0 {
                 return;
+            }
+            // Said anew where who got in between took it back, and only then: it takes the line of memory from those who are inside.
+            if word & says != says {
+                self.word.fetch_or(says, Ordering::Relaxed);
             }
             spin_loop();
         }
