@@ -10,7 +10,7 @@
 //! What leaves for want of room is decided in `order`, what is over is found by the `wheel`.
 //!
 //! **Work.** A call takes constant time, and where tables grow, constant time over many calls: one [`evict`] moves at
-//! most 32 slots and files at most 256 anew, one [`expire`] at most 8. What an insertion calls is marked to
+//! most 32 slots and files at most 256 anew, one [`expire`] at most 2. What an insertion calls is marked to
 //! stand in the midst of it, as the calls themselves are a part of what it costs. **Memory.** 48 bytes a slot, and 4 to 8.5 for the sketch.
 //!
 //! Invariants: a slot with a value stands in one queue, and in the wheel if it has a deadline; a slot without stands in
@@ -423,8 +423,8 @@ pub(crate) const fn slot_bytes<T, U>() -> usize {
 /// How many slots are filed anew at most to find one that is due before another has to leave: some 20 µs.
 const REFILED_TO_EVICT: usize = 256;
 
-/// The same where one of many is let go, at once with others.
-const REFILED_TO_EXPIRE: usize = 8;
+/// The same where one of many is let go, at once with others: they take about as long as one that leaves.
+const REFILED_TO_EXPIRE: usize = 2;
 
 /// Uses are counted this far.
 const MUCH_USED: u8 = 3;

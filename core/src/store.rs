@@ -483,5 +483,5 @@ const _: () = {
 /// What a row takes of the index, 12.8 to 19.2, and of the policy's sketch, 4.3 to 8.5, about: both have places to spare.
 const TABLES: u64 = 22;
 
-/// Bounds what one store pays for others: more than one leaves for each that comes, so none pile up.
-const EXPIRE_PER_STORE: usize = 4;
+/// Bounds what one store pays for others: many more leave, or are filed anew, than come, so none pile up.
+const EXPIRE_PER_STORE: usize = 16;

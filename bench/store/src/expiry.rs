@@ -102,7 +102,7 @@ impl Timed for Cache<Value, ()> {
 
     fn tidy(&self) -> bool {
         // As many at once as the native crate does.
-        self.expire(400, Donjon::now())
+        self.expire(200, Donjon::now())
     }
 
     fn entries(&self) -> u64 {

@@ -39,3 +39,22 @@ fn a_million_entries_of_mixed_lives_leave_on_time_without_being_read() {
     assert_eq!((cache.stats().entries, cache.stats().bytes, cache.next_deadline()), (0, 0, None));
     cache.validate();
 }
+
+#[test]
+fn where_nobody_asks_for_it_they_leave_as_others_come() {
+    const LIFE: u64 = 300_000;
+    const EVERY: u64 = 2;
+    let cache = cache_of(&Config { max_bytes: 1 << 30, ..config() });
+    for number in 0..3 * LIFE / EVERY {
+        let now = number * EVERY;
+        let life = Life::new(at(now + LIFE), at(now + LIFE));
+        let fill = Fill { life, bytes: 1, tags: Tags::default() };
+        assert!(cache.set(key(&format!("k{number}")), text("v"), fill, at(now)));
+        // Where a coarse bucket of the wheel is due, most of what is held has to be filed anew before any of it leaves.
+        if number % 1_000 == 0 {
+            let (held, living) = (cache.stats().entries, (number + 1).min(LIFE / EVERY));
+            assert!(held * 100 <= living * 104, "{held} are held of which {living} live, {now} ms on");
+        }
+    }
+    cache.validate();
+}

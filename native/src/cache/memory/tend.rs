@@ -72,4 +72,4 @@ impl Drop for Turn {
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Entries that leave at once, before other tasks have their turn.
-const SLICE: usize = 400;
+const SLICE: usize = 200;
