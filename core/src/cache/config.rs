@@ -59,7 +59,8 @@ impl Config {
     }
 }
 
-/// As many shards as leave each a useful share of the bounds: a value has to fit into one.
+/// As many shards as leave each a useful share of the bounds: a value has to fit into one. The smaller each is, the less is done at once
+/// where its tables grow or shrink, and the fewer wait for its lock.
 pub(super) fn shard_count(config: &Config) -> u64 {
     if config.holder == Holder::Host {
         return 1;
@@ -68,7 +69,7 @@ pub(super) fn shard_count(config: &Config) -> u64 {
         config.max_bytes / shards >= MIN_SHARD_BYTES
             && config.max_entries.is_none_or(|entries| entries / shards >= MIN_SHARD_ENTRIES)
     };
-    [16, 8, 4, 2].into_iter().find(|shards| fits(*shards)).unwrap_or(1)
+    [32, 16, 8, 4, 2].into_iter().find(|shards| fits(*shards)).unwrap_or(1)
 }
 
 const MIN_SHARD_BYTES: u64 = 4 << 20;
