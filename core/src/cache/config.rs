@@ -59,18 +59,19 @@ impl Config {
     }
 }
 
-/// As many shards as leave each a useful share of the bounds: a value has to fit into one. The smaller each is, the less is done at once
-/// where its tables grow or shrink, and the fewer wait for its lock.
+/// As many shards as leave each a useful share of the bounds. The smaller each is, the less is done at once where its tables grow or
+/// shrink, and the fewer wait for its lock; but a value has to fit into one.
 pub(super) fn shard_count(config: &Config) -> u64 {
     if config.holder == Holder::Host {
         return 1;
     }
-    let fits = |shards: u64| {
-        config.max_bytes / shards >= MIN_SHARD_BYTES
+    let fits = |shards: u64, bytes: u64| {
+        config.max_bytes / shards >= bytes
             && config.max_entries.is_none_or(|entries| entries / shards >= MIN_SHARD_ENTRIES)
     };
-    [32, 16, 8, 4, 2].into_iter().find(|shards| fits(*shards)).unwrap_or(1)
+    MIN_SHARD_BYTES.into_iter().find(|&(shards, bytes)| fits(shards, bytes)).map_or(1, |(shards, _)| shards)
 }
 
-const MIN_SHARD_BYTES: u64 = 4 << 20;
+/// How many shards, and the bytes that each has at least then: for the most of them as many as a value over Redis takes by default.
+const MIN_SHARD_BYTES: [(u64, u64); 5] = [(32, 16 << 20), (16, 4 << 20), (8, 4 << 20), (4, 4 << 20), (2, 4 << 20)];
 const MIN_SHARD_ENTRIES: u64 = 1_024;

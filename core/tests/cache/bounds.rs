@@ -53,6 +53,15 @@ fn a_load_that_grows_a_value_makes_others_leave() {
 }
 
 #[test]
+fn a_value_of_some_megabytes_is_kept_however_many_shards_there_are() {
+    for (max_bytes, bytes) in [(4 << 20, 3 << 20), (64 << 20, 3 << 20), (256 << 20, 15 << 20), (1 << 36, 15 << 20)] {
+        let cache = cache_of(&Config { max_bytes, ..config() });
+        let fill = Fill { bytes, ..ten_seconds(&cache, at(0)) };
+        assert!(cache.set(key("k"), text("v"), fill, at(0)), "{bytes} bytes of {max_bytes}");
+    }
+}
+
+#[test]
 fn a_value_set_that_is_too_large_takes_the_older_one_with_it() {
     let cache = cache_of(&Config { max_bytes: 1 << 16, ..config() });
     set(&cache, "k", "old", at(0));
