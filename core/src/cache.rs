@@ -37,6 +37,9 @@ pub use words::{Ask, Fill, Lookup, Removed, Seen, Step, Tags};
 
 use config::shard_count;
 
+/// How many entries a host lets leave in one call of [`Cache::expire`], before its other work has its turn: some tenths of a millisecond.
+pub const EXPIRE_AT_ONCE: usize = 200;
+
 /// A cache in memory. Clones share everything. `V` and `E` are handles, such as an `Arc`, whose clone calls no foreign code.
 ///
 /// # Examples

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use donjon_core::cache::{Ask, Cache, Config, Fill, Lookup, Removed, Seen, Step};
+use donjon_core::cache::{Ask, Cache, Config, EXPIRE_AT_ONCE, Fill, Lookup, Removed, Seen, Step};
 use donjon_core::key::{Key, Namespace};
 use donjon_core::moment::Moment;
 use donjon_core::pattern::Pattern;
@@ -340,9 +340,8 @@ impl Core {
         self.store.reset_stats();
     }
 
-    #[pyo3(signature = (limit = 100, /))]
-    fn expire(&self, limit: usize) -> bool {
-        self.store.expire(limit, self.terms.clock.now())
+    fn expire(&self) -> bool {
+        self.store.expire(EXPIRE_AT_ONCE, self.terms.clock.now())
     }
 
     fn validate(&self) -> PyResult<()> {

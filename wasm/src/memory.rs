@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 use core::task::Poll;
 
-use donjon_core::cache::{Ask, Cache, Config, Fill, Holder, Lookup, Removed, Step, Tags};
+use donjon_core::cache::{Ask, Cache, Config, EXPIRE_AT_ONCE, Fill, Holder, Lookup, Removed, Step, Tags};
 use donjon_core::expiry::{Grace, Ttl};
 use donjon_core::flight::{Ending, Joined};
 use donjon_core::key::Key;
@@ -412,11 +412,11 @@ pub extern "C" fn take_left() -> i32 {
     })
 }
 
-/// Lets up to `limit` values whose time is over leave; 1 while more may be due. When the next may be is in register 0.
+/// Lets some values whose time is over leave; 1 while more may be due. When the next may be is in register 0.
 #[unsafe(no_mangle)]
-pub extern "C" fn expire(limit: u32, now: f64) -> i32 {
+pub extern "C" fn expire(now: f64) -> i32 {
     change(|memory, _, _| {
-        let more = memory.cache.expire(limit as usize, moment(now));
+        let more = memory.cache.expire(EXPIRE_AT_ONCE, moment(now));
         register(0, memory.cache.next_deadline().map_or(f64::INFINITY, |due| until(due, moment(0.0))));
         Ok(more.into())
     })

@@ -585,7 +585,7 @@ export class MemoryTier implements Tier {
     this.#tending = setTimeout(() => {
       this.#tending = undefined;
       const [hasMore, due] = this.#change((core) => {
-        const more = core.begin().call("expire", 200, this.#clock.now());
+        const more = core.begin().call("expire", this.#clock.now());
         return [more !== 0, core.register(0)];
       });
       if (hasMore) this.#tend(0);

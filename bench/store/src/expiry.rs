@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use donjon_core::cache::{Cache, Config, Fill, Tags};
+use donjon_core::cache::{Cache, Config, EXPIRE_AT_ONCE, Fill, Tags};
 use donjon_core::chance::Seed;
 use donjon_core::entry::Life;
 use donjon_core::key::Key;
@@ -101,8 +101,7 @@ impl Timed for Cache<Value, ()> {
     }
 
     fn tidy(&self) -> bool {
-        // As many at once as the native crate does.
-        self.expire(200, Donjon::now())
+        self.expire(EXPIRE_AT_ONCE, Donjon::now())
     }
 
     fn entries(&self) -> u64 {

@@ -69,9 +69,9 @@ pub(super) fn shard_count(config: &Config) -> u64 {
         config.max_bytes / shards >= bytes
             && config.max_entries.is_none_or(|entries| entries / shards >= MIN_SHARD_ENTRIES)
     };
-    MIN_SHARD_BYTES.into_iter().find(|&(shards, bytes)| fits(shards, bytes)).map_or(1, |(shards, _)| shards)
+    SHARDS.into_iter().find(|&(shards, bytes)| fits(shards, bytes)).map_or(1, |(shards, _)| shards)
 }
 
 /// How many shards, and the bytes that each has at least then: for the most of them as many as a value over Redis takes by default.
-const MIN_SHARD_BYTES: [(u64, u64); 5] = [(32, 16 << 20), (16, 4 << 20), (8, 4 << 20), (4, 4 << 20), (2, 4 << 20)];
+const SHARDS: [(u64, u64); 5] = [(32, 16 << 20), (16, 4 << 20), (8, 4 << 20), (4, 4 << 20), (2, 4 << 20)];
 const MIN_SHARD_ENTRIES: u64 = 1_024;

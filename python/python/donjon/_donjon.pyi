@@ -116,8 +116,8 @@ class Core:
     # -- the rest
     def stats(self) -> dict[str, Any]: ...
     def reset_stats(self) -> None: ...
-    def expire(self, limit: int = 100, /) -> bool:
-        """Lets up to `limit` entries whose time is over leave; true while more are due."""
+    def expire(self) -> bool:
+        """Lets some entries whose time is over leave; true while more are due."""
     def validate(self) -> None:
         """Recounts everything; raises AssertionError where a count is off. For tests: visits every entry."""
 

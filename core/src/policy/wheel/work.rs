@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use super::*;
+use crate::policy::REFILED_TO_EXPIRE as REFILED;
 
 thread_local! {
     /// How many links were written.
@@ -28,8 +29,6 @@ impl Timed for Row {
 }
 
 const SLOTS: u64 = 1_000_000;
-/// How many slots a call files anew at most.
-const REFILED: usize = 2;
 /// Links that are written to file one anew: its own and those beside it as it is taken out, its own and another as it is put in.
 const A_SLOT: usize = 5;
 

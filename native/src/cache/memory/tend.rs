@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use donjon_core::cache::Cache as Store;
+use donjon_core::cache::{Cache as Store, EXPIRE_AT_ONCE};
 use tokio::runtime::Handle;
 
 use crate::clock::Clock;
@@ -53,7 +53,7 @@ impl Tender {
                 if alive.strong_count() == 0 {
                     break;
                 }
-                more = store.expire(SLICE, clock.now());
+                more = store.expire(EXPIRE_AT_ONCE, clock.now());
             }
             drop(turn);
         });
@@ -70,6 +70,3 @@ impl Drop for Turn {
 }
 
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// Entries that leave at once, before other tasks have their turn.
-const SLICE: usize = 200;
